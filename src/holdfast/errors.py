@@ -1,0 +1,327 @@
+"""Every error Holdfast raises on purpose.
+
+    HoldfastError
+    ├── InvalidOption (ValueError)      an option, a duration, a setting
+    ├── InvalidTask (TypeError)         a function that cannot be a task
+    ├── DuplicateTask · UnknownTask · AppNotFound · NotBound
+    ├── PayloadInvalid · NotSerializable (TypeError) · TooLarge
+    ├── IdempotencyBusy · RunNotFound · AttemptLost
+    ├── ResultTimeout (TimeoutError)
+    ├── RunFailed
+    │   └── RunCanceled · RunExpired · RunTimedOut · RunCrashed
+    └── DatabaseError
+        ├── DatabaseUnavailable · DatabaseReadOnly · DatabaseFull · DatabaseForeign
+        └── DatabaseUrlInvalid · DatabaseNotOurs · DatabaseTooNew · MigrationNeeded
+
+    AbortRun · RetryAfter               what a task raises to say how its run goes on; not errors of ours
+
+A message has three parts: what is wrong, the value seen, what to do. The first paragraph of a class's docstring is its
+message when none is given.
+"""
+
+from __future__ import annotations
+
+import inspect
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+__all__ = [
+    "AbortRun",
+    "AppNotFound",
+    "AttemptLost",
+    "DatabaseError",
+    "DatabaseForeign",
+    "DatabaseFull",
+    "DatabaseNotOurs",
+    "DatabaseReadOnly",
+    "DatabaseTooNew",
+    "DatabaseUnavailable",
+    "DatabaseUrlInvalid",
+    "DuplicateTask",
+    "HoldfastError",
+    "IdempotencyBusy",
+    "InvalidOption",
+    "InvalidTask",
+    "MigrationNeeded",
+    "NotBound",
+    "NotSerializable",
+    "PayloadInvalid",
+    "ResultTimeout",
+    "RetryAfter",
+    "RunCanceled",
+    "RunCrashed",
+    "RunExpired",
+    "RunFailed",
+    "RunNotFound",
+    "RunTimedOut",
+    "TooLarge",
+    "UnknownTask",
+]
+
+_ABSENT: Final = object()
+_SEEN_LIMIT: Final = 200
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """``repr(value)``, cut to ``limit`` characters, for use in a message. Never raises, whatever ``value`` does.
+
+    >>> shown("x" * 100, limit=10)
+    "'xxxxxx..."
+    """
+    try:
+        text = repr(value)
+    except (Exception, SystemExit):  # a broken __repr__ must not replace the error that wants to show the value
+        text = f"<{type(value).__name__} that cannot be shown>"
+    return _cut(text, limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    printable = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+    return printable if len(printable) <= limit else printable[: limit - 3] + "..."
+
+
+class HoldfastError(Exception):
+    """Something in Holdfast went wrong.
+
+    ``what`` is wrong, the value ``seen`` (text as it is, anything else by its repr, cut to a sane length), and what to
+    ``do``. All three are kept as attributes, as text, so that an error can be pickled and holds nothing alive.
+
+    >>> str(HoldfastError("The delay is negative", seen=-5, do='Write a duration such as "5s".'))
+    'The delay is negative (-5). Write a duration such as "5s".'
+    """
+
+    def __init__(self, what: str | None = None, *, seen: object = _ABSENT, do: str | None = None) -> None:
+        self.what = what if what is not None else default_message(type(self))
+        self.seen = _seen_text(seen)
+        self.do = do
+        super().__init__(self.what)
+
+    def __str__(self) -> str:
+        if self.seen is None and self.do is None:
+            return self.what
+        seen = f" ({self.seen})" if self.seen is not None else ""
+        do = f" {self.do}" if self.do else ""
+        return f"{self.what.rstrip('.')}{seen}.{do}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def default_message(error: type[BaseException]) -> str:
+    """The first paragraph of the class's docstring as one line; under ``python -OO`` the class's name."""
+    first, _, _ = inspect.cleandoc(error.__doc__ or error.__name__).partition("\n\n")
+    return " ".join(first.split())
+
+
+def _seen_text(seen: object) -> str | None:
+    if seen is _ABSENT:
+        return None
+    return _cut(seen, _SEEN_LIMIT) if isinstance(seen, str) else shown(seen, _SEEN_LIMIT)
+
+
+def _rebuild(kind: type[HoldfastError], args: tuple[Any, ...], state: dict[str, Any]) -> HoldfastError:
+    # Not kind(*args): the subclasses' constructors take other arguments than the message.
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+# -- what a user wrote ------------------------------------------------------------------------------------------------
+
+
+class InvalidOption(HoldfastError, ValueError):
+    """An option has a value that cannot be used."""
+
+
+class InvalidTask(HoldfastError, TypeError):
+    """This function cannot be a task."""
+
+
+class DuplicateTask(HoldfastError):
+    """Two tasks have the same id."""
+
+
+class UnknownTask(HoldfastError):
+    """No task has this id."""
+
+
+class AppNotFound(HoldfastError):
+    """No Holdfast app was found."""
+
+
+class NotBound(HoldfastError):
+    """This task belongs to no app yet."""
+
+
+# -- payloads and outputs ---------------------------------------------------------------------------------------------
+
+
+class PayloadInvalid(HoldfastError):
+    """The payload does not fit the task's annotation.
+
+    ``problems`` holds one line for each thing that does not fit, as ``"field: reason"``.
+    """
+
+    def __init__(
+        self,
+        what: str | None = None,
+        *,
+        seen: object = _ABSENT,
+        do: str | None = None,
+        problems: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(what, seen=seen, do=do)
+        self.problems = problems
+
+
+class NotSerializable(HoldfastError, TypeError):
+    """This value cannot be written as JSON."""
+
+
+class TooLarge(HoldfastError):
+    """The value is larger than the limit.
+
+    ``limit`` is the name of the setting that was exceeded, ``size`` and ``allowed`` are in bytes.
+    """
+
+    def __init__(
+        self,
+        what: str | None = None,
+        *,
+        seen: object = _ABSENT,
+        do: str | None = None,
+        limit: str | None = None,
+        size: int | None = None,
+        allowed: int | None = None,
+    ) -> None:
+        if seen is _ABSENT and size is not None:
+            seen = f"{size} bytes, and {limit or 'the limit'} is {allowed}"
+        super().__init__(what, seen=seen, do=do)
+        self.limit = limit
+        self.size = size
+        self.allowed = allowed
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+class IdempotencyBusy(HoldfastError):
+    """The idempotency key is held by a transaction that is still open, so it cannot be said which run it stands for."""
+
+
+class RunNotFound(HoldfastError):
+    """There is no run with this id."""
+
+
+class AttemptLost(HoldfastError):
+    """This attempt no longer holds its run: the run went on elsewhere, or has ended. Nothing was written."""
+
+
+class ResultTimeout(HoldfastError, TimeoutError):
+    """The run did not finish within the timeout. It goes on; only the waiting has ended."""
+
+
+class RecordedError(Protocol):
+    """What is known of the exception that ended a run."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def traceback(self) -> str: ...
+
+
+class RunFailed(HoldfastError):
+    """The run did not complete.
+
+    ``run_id``, its final ``status``, and the recorded ``error`` (``.type``, ``.message``, ``.traceback``).
+    """
+
+    def __init__(self, run_id: str, status: str, error: RecordedError) -> None:
+        reason = f"{error.type}: {error.message}" if error.message else error.type
+        super().__init__(f"Run {run_id} ended as {status}: {_cut(reason, 500)}")
+        self.run_id = run_id
+        self.status = status
+        self.error = error
+
+
+class RunCanceled(RunFailed):
+    """The run was canceled."""
+
+
+class RunExpired(RunFailed):
+    """The run's time to live passed before it started."""
+
+
+class RunTimedOut(RunFailed):
+    """The run took longer than its max_duration."""
+
+
+class RunCrashed(RunFailed):
+    """The processes that carried the run out died, as often as max_crashes allows."""
+
+
+# -- the database -----------------------------------------------------------------------------------------------------
+
+
+class DatabaseError(HoldfastError):
+    """The database refused."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database cannot be reached."""
+
+
+class DatabaseReadOnly(DatabaseError):
+    """The database can only be read."""
+
+
+class DatabaseFull(DatabaseError):
+    """The disk of the database is full; nothing was written."""
+
+
+class DatabaseForeign(DatabaseError):
+    """This process already has the database file open through another SQLite library.
+
+    Two SQLite libraries in one process drop each other's file locks, and committed rows get lost.
+    """
+
+
+class DatabaseUrlInvalid(DatabaseError, ValueError):
+    """The database URL cannot be understood."""
+
+
+class DatabaseNotOurs(DatabaseError):
+    """The database holds something else than Holdfast's tables."""
+
+
+class DatabaseTooNew(DatabaseError):
+    """The database was written by a newer version of Holdfast than this one."""
+
+
+class MigrationNeeded(DatabaseError):
+    """The database's tables are older than this version of Holdfast."""
+
+
+# -- what a task raises -----------------------------------------------------------------------------------------------
+
+
+class AbortRun(Exception):
+    """Raised in a task: the run fails now and is not retried. Example: ``raise AbortRun("nobody approved")``."""
+
+
+class RetryAfter(Exception):
+    """Raised in a task: this attempt failed, the next one starts after ``delay`` (a duration; seconds if a number).
+
+    Example: ``raise RetryAfter("10m")``.
+    """
+
+    def __init__(self, delay: str | float | timedelta, message: str | None = None) -> None:
+        super().__init__(delay, message)
+        self.delay = delay
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message if self.message is not None else f"retry after {shown(self.delay)}"
