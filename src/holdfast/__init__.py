@@ -1,0 +1,1 @@
+"""Background jobs that hold: durable tasks on one SQLite file or on PostgreSQL."""

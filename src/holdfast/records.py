@@ -1,0 +1,168 @@
+"""The values that cross the border of the engine.
+
+Authoring code (``task.py``, ``client.py``) and the hosts (``worker/``) never see a row, and the engine never sees a task
+object. Between them travel these records: plain names, JSON text, and numbers. Times are milliseconds since the epoch
+(UTC) of the one clock; durations are milliseconds and end in ``_ms``.
+
+    NewRun      what to make             client  -> engine.trigger
+    Triggered   what came of it          engine  -> client
+    Claimed     a run to carry out       engine  -> worker
+    Ended       a run that is final      worker  -> engine.attempt
+    Again       a run to go back in line worker  -> engine.attempt
+    LogLine     one captured log line    worker  -> engine.attempt
+    TaskEntry   a task as announced      worker  -> engine.catalogue
+    QueueEntry  a queue as declared      worker, client -> engine.catalogue
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class NewRun(msgspec.Struct, kw_only=True, gc=False):
+    """One run to be made, with everything that routes it already decided.
+
+    ``payload``, ``options``, ``metadata`` and ``tags`` are JSON text. ``options`` holds the overrides given at the
+    trigger that govern an attempt (``max_attempts``, ``max_duration_ms``). ``due_at`` and ``delay_ms`` exclude each other.
+    ``parent_claim`` is the fence of the attempt that triggers: the run is only made while that attempt holds its run.
+    """
+
+    id: str
+    task: str
+    queue: str
+    payload: str = "null"
+    concurrency_key: str | None = None
+    priority_ms: int = 0
+    due_at: int | None = None
+    delay_ms: int | None = None
+    ttl_ms: int | None = None
+    idempotency_key: str | None = None
+    idempotency_ttl_ms: int | None = None
+    options: str | None = None
+    metadata: str | None = None
+    tags: str | None = None
+    version: str | None = None
+    batch_id: str | None = None
+    parent_id: str | None = None
+    parent_claim: int | None = None
+    root_id: str | None = None
+
+
+class Triggered(NamedTuple):
+    """The run a trigger led to: a new one, or the earlier one that holds the idempotency key."""
+
+    id: str
+    created: bool
+
+
+class Claimed(NamedTuple):
+    """A run this worker may carry out now. ``(id, claim)`` is the fence of every write made for it."""
+
+    id: str
+    claim: int
+    task: str
+    queue: str
+    payload: str
+    attempt: int
+    created_at: int
+    started_at: int
+    concurrency_key: str | None
+    priority_ms: int
+    options: str | None
+    metadata: str | None
+    tags: str | None
+    version: str | None
+    parent_id: str | None
+    root_id: str | None
+    batch_id: str | None
+    idempotency_key: str | None
+    suspect: bool
+    lived_ms: int
+
+
+class Ended(msgspec.Struct, gc=False):
+    """A final outcome. ``status`` is one of the final statuses; ``output`` and ``error`` are JSON text."""
+
+    id: str
+    claim: int
+    status: str
+    output: str | None = None
+    error: str | None = None
+    metadata: str | None = None
+
+
+class Again(msgspec.Struct, gc=False):
+    """Back in line: a retry (``counts``: the next attempt has the next number) or a run handed back (it has not)."""
+
+    id: str
+    claim: int
+    delay_ms: int = 0
+    counts: bool = True
+    outcome: str = "failed"
+    error: str | None = None
+    metadata: str | None = None
+
+
+class LogLine(msgspec.Struct, gc=False):
+    """One line that a run wrote. ``seq`` rises within a claim; lines are read back in the order (claim, seq)."""
+
+    run_id: str
+    claim: int
+    seq: int
+    at: int
+    level: str
+    attempt: int
+    logger: str
+    message: str
+
+
+class TaskEntry(msgspec.Struct, kw_only=True):
+    """A task as workers announce it, so that others can trigger it by name without its code."""
+
+    id: str
+    queue: str
+    options: str
+    schema: str | None = None
+    version: str | None = None
+
+
+class QueueEntry(msgspec.Struct, kw_only=True):
+    """A queue as code declares it. ``None`` means no limit."""
+
+    name: str
+    concurrency_limit: int | None = None
+    concurrency_limit_per_key: int | None = None
+
+
+class RunRecord(NamedTuple):
+    """Everything a reader is told of one run, hot or final. ``status`` is a word that users see."""
+
+    id: str
+    status: str
+    task: str
+    queue: str
+    payload: str
+    output: str | None
+    error: str | None
+    attempts: int
+    crashes: int
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    due_at: int | None
+    expire_at: int | None
+    concurrency_key: str | None
+    priority_ms: int
+    tags: str | None
+    metadata: str | None
+    options: str | None
+    version: str | None
+    idempotency_key: str | None
+    parent_id: str | None
+    root_id: str | None
+    batch_id: str | None
+    worker_id: str | None
+    cancel_at: int | None
+    claim: int

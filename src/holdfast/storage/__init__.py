@@ -1,0 +1,68 @@
+"""Where runs are kept: one contract, two databases.
+
+    open(url)    a Store, ready to use; see ``base`` for what one can do
+
+``sqlite:///relative.db``, ``sqlite:////absolute.db`` and a plain path name a file; ``sqlite://:memory:`` is a database of this
+process alone; ``postgresql://…`` names a server.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.clock import Clock
+from holdfast.errors import DatabaseUrlInvalid
+from holdfast.storage import migrate as migration
+from holdfast.storage.base import Deferred, Store, Tx, repeatable
+
+__all__ = ["Deferred", "Store", "Tx", "connect", "open", "repeatable", "sqlite_path"]
+
+
+def open(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    migrate: bool | None = None,
+    base: Path | None = None,
+) -> Store:
+    """Open a database and make sure that its tables are there.
+
+    ``base`` is where relative paths of SQLite start. ``migrate`` is as in ``storage.migrate.ready``. Raises a
+    ``DatabaseError`` that says what is wrong with the URL, the file or the server.
+    """
+    store = connect(url, clock=clock, base=base)
+    try:
+        migration.ready(store, migrate=migrate)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def connect(url: str, *, clock: Clock | None = None, base: Path | None = None) -> Store:
+    """Open a database as it is."""
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme in ("postgresql", "postgres"):
+        from holdfast.storage.postgres import PostgresStore
+
+        return PostgresStore(url, clock=clock)
+    if scheme in ("", "sqlite"):
+        from holdfast.storage.sqlite import SQLiteStore
+
+        return SQLiteStore(sqlite_path(url, base), clock=clock)
+    raise DatabaseUrlInvalid(
+        "no database is known by this scheme",
+        seen=url,
+        do="write postgresql://… or sqlite:///path, or a plain path",
+    )
+
+
+def sqlite_path(url: str, base: Path | None = None) -> Path | None:
+    """The file an SQLite URL names, absolute; None for a database in memory."""
+    rest = url.removeprefix("sqlite:").removeprefix("//")
+    if rest.strip("/") == ":memory:":
+        return None
+    path = Path(rest.removeprefix("/") if url.startswith("sqlite:///") else rest)
+    if not path.name:
+        raise DatabaseUrlInvalid("the URL names no file", seen=url, do="write sqlite:///path/to/file.db")
+    return (path if path.is_absolute() else (base or Path.cwd()) / path).resolve()

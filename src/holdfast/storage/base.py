@@ -1,0 +1,302 @@
+"""The whole contract of a database: a transaction, and the doors through which functions of one are run.
+
+Engine and storage code is plain functions ``f(tx, …)``. Nobody below the doors waits for anything but SQL, commits, or
+knows whether the caller is sync or async. The doors are
+
+    run_sync(f, …)   await run(f, …)     one write transaction; run again whole when the database says busy or deadlock
+    read_sync(f, …)  await read(f, …)    reading only
+    gather(f, item)                      f(tx, items) over whatever arrived while the last commit ran: never a timer
+
+One hop to a thread that the store owns, one transaction, one hop back. A door's function may be run more than once, so it
+must not do anything but SQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+
+from holdfast.clock import Clock
+from holdfast.errors import DatabaseUnavailable
+from holdfast.storage.statements import Statement
+
+P = ParamSpec("P")
+R = TypeVar("R")
+I = TypeVar("I")
+Row = tuple[Any, ...]
+Batch = Sequence[Any]
+
+GROUP = 500  # items in one grouped transaction: past that, a commit costs less than the wait for it
+
+
+class Pending(Protocol):
+    """The answer of a statement that has been sent; reading it waits for it."""
+
+    def rows(self) -> list[Row]: ...
+
+
+class Tx(ABC):
+    """One transaction. Statements are called by the names they have in ``sql/*.sql``."""
+
+    kind: str
+
+    @abstractmethod
+    def send(self, name: str, /, **parameters: Any) -> Pending:
+        """Send a statement; its rows are read later, so that several travel together where the database can do that."""
+
+    @abstractmethod
+    def batch(self, name: str, rows: Batch, /, **parameters: Any) -> Pending:
+        """Send a statement that has ``{rows(…)}`` over records with attributes of the columns' names."""
+
+    @abstractmethod
+    def alone(self, name: str, rows: Batch, /, **parameters: Any) -> Pending:
+        """A batch statement that is all of this transaction: it needs no BEGIN and no COMMIT of its own."""
+
+    @abstractmethod
+    def script(self, text: str) -> None:
+        """Run statements that are not named ones: migrations only."""
+
+    def rows(self, name: str, /, **parameters: Any) -> list[Row]:
+        return self.send(name, **parameters).rows()
+
+    def row(self, name: str, /, **parameters: Any) -> Row | None:
+        rows = self.send(name, **parameters).rows()
+        return rows[0] if rows else None
+
+    def now(self) -> int:
+        """The one clock, in milliseconds since the epoch."""
+        row = self.row("now")
+        return int(row[0]) if row else 0
+
+
+class Deferred(Generic[R]):
+    """What to read once the transaction is committed: a function that returns one has sent all it had to say."""
+
+    __slots__ = ("read",)
+
+    def __init__(self, read: Callable[[], R]) -> None:
+        self.read = read
+
+
+def repeatable(f: Callable[P, R]) -> Callable[P, R]:
+    """Mark a function of a transaction that may be run again although its first commit may have happened."""
+    f.repeatable = True  # type: ignore[attr-defined]
+    return f
+
+
+Results = Sequence[R | Exception] | Deferred[list[R | Exception]]
+
+
+class Threads:
+    """Daemon threads that carry out jobs in order. A job never raises: it settles a future."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self.count, self.name = count, name
+        self.jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.lock = threading.Lock()
+        self.started: list[threading.Thread] = []
+        self.idle = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        with self.lock:
+            if self.idle > 0:
+                self.idle -= 1
+            elif len(self.started) < self.count:
+                thread = threading.Thread(
+                    target=self.work,
+                    name=f"{self.name}-{len(self.started)}",
+                    daemon=True,
+                )
+                self.started.append(thread)
+                thread.start()
+        self.jobs.put(job)
+
+    def work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            job()
+            del job
+            if self.jobs.empty():
+                with self.lock:
+                    self.idle += 1
+
+    def stop(self, timeout: float = 10) -> None:
+        for _ in self.started:
+            self.jobs.put(None)
+        for thread in self.started:
+            if thread is not threading.current_thread():
+                thread.join(timeout)
+
+
+class Wakeups:
+    """Who wants to know that there may be work. A wake-up is only a way to be early; polling is what is correct."""
+
+    def __init__(self) -> None:
+        self.subscribers: list[Callable[[], None]] = []
+        self.lock = threading.Lock()
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` from a storage thread when there may be work. Returns what ends it."""
+        with self.lock:
+            self.subscribers = [*self.subscribers, callback]
+
+        def unsubscribe() -> None:
+            with self.lock:
+                self.subscribers = [kept for kept in self.subscribers if kept is not callback]
+
+        return unsubscribe
+
+    def wake(self) -> None:
+        for callback in self.subscribers:
+            callback()
+
+
+class Store(ABC):
+    """An open database."""
+
+    kind: str
+    url: str
+    statements: dict[str, Statement]
+
+    def __init__(self, url: str, clock: Clock | None) -> None:
+        self.url, self.clock = url, clock
+        self.wakeups = Wakeups()
+        self.groups: dict[Any, Group[Any, Any]] = {}
+        self.lock = threading.Lock()
+        _open_stores.add(self)
+
+    @abstractmethod
+    def submit(self, f: Callable[[Tx], R], *, write: bool = True, again: bool = False) -> Future[R]:
+        """Run ``f`` in a transaction on a thread of ours. ``again``: also after a commit whose answer was lost."""
+
+    @abstractmethod
+    def listen(self) -> None:
+        """Start to hear what other processes do; safe to call twice."""
+
+    @property
+    @abstractmethod
+    def early(self) -> bool:
+        """Whether wake-ups from other processes arrive at present, so that a slow poll is enough."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the threads and connections. Safe to call twice."""
+
+    @abstractmethod
+    def forked(self) -> None:
+        """Called in a child process: forget threads and connections without touching them, they are the parent's."""
+
+    def run_sync(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.submit(lambda tx: f(tx, *args, **kwargs), again=hasattr(f, "repeatable")).result()
+
+    async def run(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return await asyncio.wrap_future(self.submit(lambda tx: f(tx, *args, **kwargs), again=hasattr(f, "repeatable")))
+
+    def read_sync(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.submit(lambda tx: f(tx, *args, **kwargs), write=False, again=True).result()
+
+    async def read(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return await asyncio.wrap_future(self.submit(lambda tx: f(tx, *args, **kwargs), write=False, again=True))
+
+    def gather(self, f: Callable[[Tx, list[I]], Results[R]], item: I) -> Future[R]:
+        """Run ``f`` over this item and whatever else arrives before its turn; the future has this item's result.
+
+        An item shares no fate with the others: when the group fails, each is run alone and only the bad one is told.
+        """
+        group = self.groups.get(f)
+        if group is None:
+            with self.lock:
+                group = self.groups.setdefault(f, Group(self, f))
+        return cast("Group[I, R]", group).submit(item)
+
+    def started(self) -> None:
+        """Forget what belonged to the parent, after a fork."""
+        self.groups = {}
+        self.lock = threading.Lock()
+        self.wakeups = Wakeups()
+        self.forked()
+
+
+class Group(Generic[I, R]):
+    """The items that wait for the next grouped transaction of one function."""
+
+    def __init__(self, store: Store, f: Callable[[Tx, list[I]], Results[R]]) -> None:
+        self.store, self.f = store, f
+        self.again = hasattr(f, "repeatable")
+        self.lock = threading.Lock()
+        self.waiting: deque[tuple[I, Future[R]]] = deque()
+        self.running = False
+
+    def submit(self, item: I) -> Future[R]:
+        future: Future[R] = Future()
+        with self.lock:
+            self.waiting.append((item, future))
+            idle, self.running = not self.running, True
+        if idle:
+            self.start()
+        return future
+
+    def start(self) -> None:
+        members: list[tuple[I, Future[R]]] = []
+
+        def together(tx: Tx) -> Results[R]:
+            if not members:  # a transaction that is run again keeps the members it had
+                members.extend(self.take())
+            return self.f(tx, [item for item, _ in members])
+
+        self.store.submit(together, again=self.again).add_done_callback(lambda done: self.finish(members, done))
+
+    def take(self) -> list[tuple[I, Future[R]]]:
+        with self.lock:
+            return [self.waiting.popleft() for _ in range(min(len(self.waiting), GROUP))]
+
+    def finish(self, members: list[tuple[I, Future[R]]], done: Future[Any]) -> None:
+        if not members:  # the door did not open at all
+            members.extend(self.take())
+        error = done.exception()
+        if error is None:
+            for (_, future), result in zip(members, done.result(), strict=True):
+                settle(future, result)
+        elif len(members) == 1 or isinstance(error, DatabaseUnavailable):
+            for _, future in members:
+                settle(future, error)
+        else:
+            for item, future in members:
+                self.alone(item, future)
+        with self.lock:
+            self.running = bool(self.waiting)
+        if self.running:
+            self.start()
+
+    def alone(self, item: I, future: Future[R]) -> None:
+        def told(done: Future[Any]) -> None:
+            settle(future, done.exception() or done.result()[0])
+
+        self.store.submit(lambda tx: self.f(tx, [item]), again=self.again).add_done_callback(told)
+
+
+def settle(future: Future[R], result: R | BaseException) -> None:
+    """Give a future its result, or raise it there if it is an error."""
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+_open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_open_stores):
+        store.started()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

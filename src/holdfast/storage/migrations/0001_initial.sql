@@ -1,0 +1,183 @@
+-- compatible: 1
+-- What is not final is in `run`, narrow and small; what is final is in `done`, insert-only. A run is in exactly one of them.
+-- Times are milliseconds since the epoch, UTC.
+
+CREATE TABLE {s}run (
+  id {text} PRIMARY KEY,
+  state TEXT NOT NULL,                             -- delayed held ready executing (waiting)
+  task TEXT NOT NULL,
+  queue_id BIGINT NOT NULL,
+  route_id BIGINT NOT NULL,                        -- what decides who may carry it out
+  lane_id BIGINT,                                  -- only if its queue has a limit
+  concurrency_key TEXT,
+  priority_ms BIGINT NOT NULL DEFAULT 0,
+  sort_at BIGINT NOT NULL,                         -- place in line: when it became ready, minus priority
+  due_at BIGINT,
+  expire_at BIGINT,
+  cancel_at BIGINT,
+  worker_id {text},
+  claim INTEGER NOT NULL DEFAULT 0,                -- (id, claim) is the fence
+  claimed_at BIGINT,
+  attempt INTEGER NOT NULL DEFAULT 1,
+  suspect INTEGER NOT NULL DEFAULT 0,              -- 1: the process that held it died
+  crashes INTEGER NOT NULL DEFAULT 0,
+  lived_ms BIGINT NOT NULL DEFAULT 0,              -- how long it ran before that process died
+  created_at BIGINT NOT NULL,
+  started_at BIGINT,
+  payload TEXT,                                    -- JSON text; NULL: it is in blob
+  options TEXT,
+  metadata TEXT,
+  tags TEXT,
+  version TEXT,
+  idempotency_key TEXT,
+  parent_id {text},
+  root_id {text},
+  batch_id {text},
+  CHECK ((state = 'executing') = (worker_id IS NOT NULL))
+){run_storage};
+CREATE INDEX {p}run_ready ON {s}run (route_id, suspect, sort_at, id) WHERE state = 'ready';
+CREATE INDEX {p}run_held ON {s}run (queue_id, lane_id, sort_at, id) WHERE state = 'held';
+CREATE INDEX {p}run_slot ON {s}run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
+CREATE INDEX {p}run_due ON {s}run (due_at) WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting');
+CREATE INDEX {p}run_mine ON {s}run (worker_id) WHERE worker_id IS NOT NULL;
+CREATE INDEX {p}run_ttl ON {s}run (expire_at) WHERE expire_at IS NOT NULL;
+CREATE INDEX {p}run_suspect ON {s}run (id) WHERE suspect = 1;
+CREATE INDEX {p}run_cancel ON {s}run (id) WHERE cancel_at IS NOT NULL;
+CREATE INDEX {p}run_batch ON {s}run (batch_id, id) WHERE batch_id IS NOT NULL;
+CREATE INDEX {p}run_parent ON {s}run (parent_id, id) WHERE parent_id IS NOT NULL;
+
+CREATE TABLE {s}done (
+  id {text} PRIMARY KEY,
+  status TEXT NOT NULL,                            -- completed failed canceled expired timed_out crashed system_failure
+  task TEXT NOT NULL,
+  queue_id BIGINT NOT NULL,
+  concurrency_key TEXT,
+  priority_ms BIGINT NOT NULL,
+  due_at BIGINT,
+  expire_at BIGINT,
+  cancel_at BIGINT,
+  worker_id {text},
+  claim INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  crashes INTEGER NOT NULL,
+  created_at BIGINT NOT NULL,
+  started_at BIGINT,
+  finished_at BIGINT NOT NULL,
+  payload TEXT,
+  options TEXT,
+  metadata TEXT,
+  tags TEXT,
+  version TEXT,
+  idempotency_key TEXT,
+  parent_id {text},
+  root_id {text},
+  batch_id {text},
+  output TEXT,                                     -- NULL with status completed: it is in blob
+  error TEXT
+){done_storage};
+CREATE INDEX {p}done_task ON {s}done (task, id);
+CREATE INDEX {p}done_finished ON {s}done (finished_at);
+CREATE INDEX {p}done_bad ON {s}done (id) WHERE status <> 'completed';
+CREATE INDEX {p}done_batch ON {s}done (batch_id, id) WHERE batch_id IS NOT NULL;
+CREATE INDEX {p}done_parent ON {s}done (parent_id, id) WHERE parent_id IS NOT NULL;
+
+CREATE TABLE {s}queue (
+  id BIGINT PRIMARY KEY,                           -- a hash of the name: a trigger needs no look-up
+  name TEXT NOT NULL UNIQUE,
+  cap INTEGER,                                     -- declared in code
+  cap_per_key INTEGER,
+  cap_override INTEGER,                            -- set by an operator, and stronger
+  cap_per_key_override INTEGER,
+  paused_at BIGINT
+);
+
+CREATE TABLE {s}route (
+  id BIGINT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  queue_id BIGINT NOT NULL,
+  task TEXT NOT NULL,
+  version TEXT
+);
+
+CREATE TABLE {s}lane_due (                         -- notes: "a slot may be free here", left by whoever frees or fills a lane
+  seq {serial} PRIMARY KEY,
+  queue_id BIGINT NOT NULL,
+  lane_id BIGINT NOT NULL
+){churn_storage};
+
+CREATE TABLE {s}worker (
+  id {text} PRIMARY KEY,
+  state TEXT NOT NULL,                             -- live draining stopped lost
+  beat BIGINT NOT NULL DEFAULT 0,
+  seen_at BIGINT NOT NULL,                         -- for people to read; who is dead is never decided by it
+  lease_ms BIGINT NOT NULL,
+  idle INTEGER NOT NULL DEFAULT 1,                 -- 1: sleeps, and wants to be notified
+  host TEXT NOT NULL,
+  pid BIGINT NOT NULL,
+  concurrency INTEGER NOT NULL,
+  queues TEXT,                                     -- JSON list, or NULL for all
+  version TEXT,
+  started_at BIGINT NOT NULL
+){churn_storage};
+
+CREATE TABLE {s}worker_task (
+  worker_id {text} NOT NULL,
+  task TEXT NOT NULL,
+  PRIMARY KEY (worker_id, task)
+);
+
+CREATE TABLE {s}task (                             -- the catalogue: what workers announced last
+  id TEXT PRIMARY KEY,
+  queue TEXT NOT NULL,
+  options TEXT NOT NULL,
+  schema TEXT,
+  version TEXT,
+  seen_at BIGINT NOT NULL
+);
+
+CREATE TABLE {s}attempt (                          -- attempts that did not end their run; the last one is in `done`
+  run_id {text} NOT NULL,
+  claim INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  worker_id {text},
+  started_at BIGINT,
+  finished_at BIGINT NOT NULL,
+  outcome TEXT NOT NULL,                           -- failed returned crashed
+  error TEXT,
+  PRIMARY KEY (run_id, claim)
+);
+
+CREATE TABLE {s}idempotency (
+  task TEXT NOT NULL,
+  key TEXT NOT NULL,
+  run_id {text} NOT NULL,
+  expires_at BIGINT,
+  PRIMARY KEY (task, key)
+);
+CREATE INDEX {p}idempotency_expires ON {s}idempotency (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE {s}tag (
+  tag TEXT NOT NULL,
+  run_id {text} NOT NULL,
+  PRIMARY KEY (tag, run_id)
+);
+CREATE INDEX {p}tag_run ON {s}tag (run_id);
+
+CREATE TABLE {s}log (
+  run_id {text} NOT NULL,
+  claim INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  at BIGINT NOT NULL,
+  level TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  logger TEXT NOT NULL,
+  message TEXT NOT NULL,                           -- JSON text of a string: NUL and lone surrogates survive
+  PRIMARY KEY (run_id, claim, seq)
+);
+
+CREATE TABLE {s}blob (                             -- payloads and outputs that would make hot rows wide
+  run_id {text} NOT NULL,
+  name TEXT NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (run_id, name)
+);

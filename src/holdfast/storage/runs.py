@@ -1,0 +1,201 @@
+"""The hot operations on runs, each a batch, on either database.
+
+PostgreSQL does each in one statement, with the notes for lanes and the record of attempts in its CTEs. SQLite has no
+data-modifying CTE, and no need for one: its statements cost no round trip, so the same is done here, row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from heapq import nsmallest
+from typing import Any
+
+import msgspec
+
+from holdfast.records import Again, Claimed, Ended
+from holdfast.storage.base import Row, Tx
+
+BLOB_BYTES = 8192  # what is longer does not ride along in hot rows
+Fence = tuple[str, int]
+
+
+class RunRow(msgspec.Struct, gc=False):
+    """A new run with the numbers of its names: the columns of ``insert_runs``."""
+
+    id: str
+    task: str
+    queue_id: int
+    route_id: int
+    key_lane: int | None
+    concurrency_key: str | None
+    priority_ms: int
+    due_at: int | None
+    delay_ms: int | None
+    ttl_ms: int | None
+    payload: str | None
+    options: str | None
+    metadata: str | None
+    tags: str | None
+    version: str | None
+    idempotency_key: str | None
+    parent_id: str | None
+    root_id: str | None
+    batch_id: str | None
+
+
+class LaneNote(msgspec.Struct):
+    """A lane in which something changed."""
+
+    queue_id: int
+    lane_id: int
+
+
+class AgainRow(msgspec.Struct, gc=False):
+    """The columns of ``put_back``."""
+
+    id: str
+    claim: int
+    delay_ms: int
+    counts: int
+    metadata: str | None
+    number: int
+    worker_id: str
+    started_at: int
+    outcome: str
+    error: str | None
+
+    @property
+    def run_id(self) -> str:
+        return self.id
+
+
+class KeyRow(msgspec.Struct):
+    """An idempotency key to free."""
+
+    run_id: str
+    task: str
+    key: str
+
+
+def insert(tx: Tx, rows: Sequence[RunRow], *, alone: bool) -> Callable[[], object]:
+    """Send new runs; ``alone`` if they are all of the transaction. Returns what waits for the answer."""
+    answer = (tx.alone if alone else tx.batch)("insert_runs", rows)
+    if tx.kind == "sqlite":
+        leave_notes(
+            tx,
+            ((queue, lane) for queue, lane, state in answer.rows() if state == "held"),
+        )
+    return answer.rows
+
+
+def leave_notes(tx: Tx, lanes: Iterable[tuple[int, int | None]]) -> None:
+    """Say that a slot may be free, or be wanted, in these lanes."""
+    notes = [LaneNote(queue, lane) for queue, lane in dict.fromkeys(lanes) if lane is not None]
+    if notes:
+        tx.batch("leave_notes", notes)
+
+
+def claim(tx: Tx, me: str, routes: Sequence[int], *, n: int, each: int, suspect: bool) -> Callable[[], list[Row]]:
+    """Send a claim of up to ``n`` runs, at most ``each`` from one route. Returns what reads the rows."""
+    if n <= 0 or not routes:
+        return list
+    if tx.kind == "postgres":
+        return tx.send("claim", me=me, routes=list(routes), n=n, each=each, suspect=int(suspect)).rows
+    heads: list[Row] = []
+    for (route,) in tx.rows("open_routes", routes=list(routes)):
+        heads += tx.rows("claim_heads", route=route, suspect=int(suspect), n=each)
+    if not heads:
+        return list
+    chosen = [row[0] for row in (nsmallest(n, heads, key=lambda row: (row[1], row[0])) if len(heads) > n else heads)]
+    return tx.send("claim", me=me, ids=chosen).rows
+
+
+def claimed(row: Row) -> Claimed:
+    """The record of a claimed row; its queue is still a number, and a payload that is elsewhere is empty."""
+    return Claimed._make(row)
+
+
+def complete(tx: Tx, ended: list[Ended]) -> Callable[[], list[Fence]]:
+    """Move runs into history. Returns what reads the fences that were not ours any more."""
+    big = [run for run in ended if run.output is not None and len(run.output) > BLOB_BYTES]
+    small = [msgspec.structs.replace(run, output=None) if run in big else run for run in ended] if big else ended
+    lost = complete_together(tx, small) if tx.kind == "postgres" else complete_by_row(tx, small)
+    if big:
+        tx.batch("insert_outputs", big)
+    return lost
+
+
+def complete_together(tx: Tx, ended: list[Ended]) -> Callable[[], list[Fence]]:
+    answer = tx.batch("complete", ended)
+    return lambda: [(row[0], row[1]) for row in answer.rows()]
+
+
+def complete_by_row(tx: Tx, ended: list[Ended]) -> Callable[[], list[Fence]]:
+    tx.batch("complete", ended)
+    gone = tx.batch("complete_delete", ended).rows()
+    if any(row[2] is not None for row in gone):
+        leave_notes(tx, ((queue, lane) for _, queue, lane, _, _ in gone))
+    keyed = {row[0]: row for row in gone if row[4] is not None}
+    if keyed:
+        free_keys(
+            tx,
+            [
+                KeyRow(run.id, keyed[run.id][3], keyed[run.id][4])
+                for run in ended
+                if run.id in keyed and frees_key(run.status)
+            ],
+        )
+    return lambda: missing(ended, gone)
+
+
+def frees_key(status: str) -> bool:
+    """A run that did not do its work, and was not told not to, gives its idempotency key back."""
+    return status not in ("completed", "canceled")
+
+
+def free_keys(tx: Tx, keys: list[KeyRow]) -> None:
+    if keys:
+        tx.batch("free_keys", keys)
+
+
+def missing(sent: Sequence[Ended | AgainRow], found: list[Row]) -> list[Fence]:
+    """The fences among ``sent`` that no row answers."""
+    if len(found) == len(sent):
+        return []
+    there = {row[0] for row in found}
+    return [(run.id, run.claim) for run in sent if run.id not in there]
+
+
+def put_back(tx: Tx, rows: list[AgainRow]) -> Callable[[], list[Fence]]:
+    """Put runs back in line, and record their attempts. Returns what reads the fences that were not ours any more."""
+    answer = tx.batch("put_back", rows)
+    if tx.kind == "postgres":
+        return lambda: [(row[0], row[1]) for row in answer.rows()]
+    put = answer.rows()
+    leave_notes(tx, ((queue, lane) for _, queue, lane in put))
+    there = {row[0] for row in put}
+    tx.batch("insert_attempts", [row for row in rows if row.id in there])
+    return lambda: missing(rows, put)
+
+
+def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
+    """What ``put_back`` needs of a run that goes back in line."""
+    return AgainRow(
+        run.id,
+        run.claim,
+        run.delay_ms,
+        int(run.counts),
+        run.metadata,
+        number,
+        me,
+        started_at,
+        run.outcome,
+        run.error,
+    )
+
+
+def promote(tx: Tx, lanes: list[dict[str, Any]]) -> int:
+    """Give free slots to held runs: ``lanes`` are queue_id, lane_id and cap, and their locks are ours. Returns how many."""
+    if tx.kind == "postgres":
+        return len(tx.rows("promote", lanes=msgspec.json.encode(lanes).decode()))
+    return sum(len(tx.rows("promote", **lane)) for lane in lanes)

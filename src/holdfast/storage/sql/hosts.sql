@@ -1,0 +1,76 @@
+-- Workers, their beats, and the catalogue of what they announce.
+
+-- name: now
+SELECT {now}
+
+-- name: insert_worker
+INSERT INTO {s}worker (id, state, beat, seen_at, lease_ms, idle, host, pid, concurrency, queues, version, started_at)
+VALUES (:id, 'live', 0, {now}, :lease_ms, 1, :host, :pid, :concurrency, CAST(:queues AS TEXT), CAST(:version AS TEXT), {now})
+
+-- name: beat
+-- Nothing comes back for a worker that was declared lost: it stops what it holds and registers anew.
+UPDATE {s}worker SET beat = beat + 1, seen_at = {now} WHERE id {in:ids} AND state IN ('live', 'draining') RETURNING id
+
+-- name: beats
+SELECT id, beat, lease_ms FROM {s}worker WHERE state IN ('live', 'draining')
+
+-- name: declare_lost
+-- By a process that has itself watched this very beat stand still for the whole lease.
+UPDATE {s}worker SET state = 'lost' WHERE id = :id AND beat = :beat AND state IN ('live', 'draining') RETURNING id
+
+-- name: declare_gone
+-- By a supervisor that saw its child exit: it need not wait.
+UPDATE {s}worker SET state = 'lost' WHERE id = :id AND state IN ('live', 'draining') RETURNING id
+
+-- name: set_worker_state
+UPDATE {s}worker SET state = :state WHERE id = :id AND state IN ('live', 'draining') RETURNING id
+
+-- name: set_idle
+UPDATE {s}worker SET idle = :idle WHERE id = :me
+
+-- name: forget_workers
+DELETE FROM {s}worker WHERE state IN ('lost', 'stopped') AND seen_at < {now} - :older_ms
+
+-- name: forget_worker_tasks
+DELETE FROM {s}worker_task WHERE NOT EXISTS (SELECT 1 FROM {s}worker w WHERE w.id = worker_id AND w.state IN ('live', 'draining'))
+
+-- name: insert_worker_tasks
+INSERT INTO {s}worker_task (worker_id, task) SELECT x.worker_id, x.task FROM {rows(worker_id text, task text)} WHERE true
+ON CONFLICT (worker_id, task) DO NOTHING
+
+-- name: upsert_tasks
+INSERT INTO {s}task (id, queue, options, schema, version, seen_at)
+SELECT x.id, x.queue, x.options, x.schema, x.version, {now}
+FROM {rows(id text, queue text, options text, schema text, version text)} WHERE true
+ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, options = excluded.options, schema = excluded.schema,
+  version = excluded.version, seen_at = excluded.seen_at
+
+-- name: task
+SELECT id, queue, options, schema, version FROM {s}task WHERE id = :id
+
+-- name: tasks
+SELECT t.id, t.queue, t.options, t.schema, t.version, t.seen_at,
+  (SELECT count(*) FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live' WHERE wt.task = t.id) AS workers
+FROM {s}task t ORDER BY t.id
+
+-- name: workers
+SELECT w.id, w.state, w.beat, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
+  (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS executing
+FROM {s}worker w ORDER BY w.started_at, w.id
+
+-- name: live_worker_tasks
+SELECT DISTINCT wt.task, w.queues FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live'
+
+-- name: routes
+SELECT o.id, o.task, q.name, o.version FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.kind = 'task' AND o.task {in:tasks}
+
+-- name: all_routes
+SELECT o.id, o.task, q.name, q.id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id
+
+-- name: insert_routes
+INSERT INTO {s}route (id, kind, queue_id, task, version)
+SELECT x.id, 'task', x.queue_id, x.task, x.version FROM {rows(id bigint, queue_id bigint, task text, version text)} WHERE true
+ON CONFLICT (id) DO NOTHING RETURNING id
+
+-- name: worker_state
+SELECT state FROM {s}worker WHERE id = :me

@@ -1,0 +1,21 @@
+-- How far the database is.
+
+-- name: our_tables
+SELECT substr(name, 10) FROM sqlite_schema WHERE type = 'table' AND name IN ('holdfast_migration', 'holdfast_run', 'holdfast_done')
+
+-- name: our_tables (postgres)
+-- Each database has its own catalogue.
+SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = 'holdfast' AND tablename IN ('migration', 'run', 'done')
+
+-- name: migration_state
+SELECT COALESCE(max(version), 0), COALESCE(max(compatible), 0) FROM {s}migration
+
+-- name: record_migration
+INSERT INTO {s}migration (version, name, checksum, compatible, applied_at) VALUES (:version, :name, :checksum, :compatible, {now})
+
+-- name: lock_migrations
+SELECT 1
+
+-- name: lock_migrations (postgres)
+-- One process migrates, the others wait and then find nothing to do.
+SELECT pg_advisory_xact_lock(5221417034311)

@@ -1,0 +1,108 @@
+-- Queues, their lanes, and the notes that say where a slot may be free.
+
+-- name: insert_queues
+-- Made by a trigger before it uses the name: what a worker or an operator has said is not touched.
+INSERT INTO {s}queue (id, name, cap, cap_per_key)
+SELECT x.id, x.name, x.cap, x.cap_per_key FROM {rows(id bigint, name text, cap int, cap_per_key int)} WHERE true
+ON CONFLICT (id) DO NOTHING
+
+-- name: declare_queues
+-- Announced by a worker: what the code says now. Answers the queues whose limits this changes.
+INSERT INTO {s}queue (id, name, cap, cap_per_key)
+SELECT x.id, x.name, x.cap, x.cap_per_key FROM {rows(id bigint, name text, cap int, cap_per_key int)} WHERE true
+ON CONFLICT (id) DO UPDATE SET cap = excluded.cap, cap_per_key = excluded.cap_per_key
+WHERE {s}queue.cap IS DISTINCT FROM excluded.cap OR {s}queue.cap_per_key IS DISTINCT FROM excluded.cap_per_key
+RETURNING id
+
+-- name: queues
+SELECT q.id, q.name, q.cap, q.cap_per_key, q.cap_override, q.cap_per_key_override, q.paused_at FROM {s}queue q ORDER BY q.name
+
+-- name: queue_limits
+SELECT id, COALESCE(cap_override, cap) AS cap, COALESCE(cap_per_key_override, cap_per_key) AS cap_per_key FROM {s}queue WHERE id {in:ids}
+
+-- name: queue_by_name
+SELECT id, name, cap, cap_per_key, cap_override, cap_per_key_override, paused_at FROM {s}queue WHERE name = :name
+
+-- name: pause_queue
+UPDATE {s}queue SET paused_at = COALESCE(paused_at, {now}) WHERE name = :name RETURNING id
+
+-- name: resume_queue
+UPDATE {s}queue SET paused_at = NULL WHERE name = :name RETURNING id
+
+-- name: override_queue
+UPDATE {s}queue SET cap_override = CAST(:cap AS INTEGER), cap_per_key_override = CAST(:cap_per_key AS INTEGER)
+WHERE name = :name RETURNING id
+
+-- name: take_notes
+DELETE FROM {s}lane_due WHERE seq {any} SELECT seq FROM {s}lane_due ORDER BY seq LIMIT :n {skip_locked} {end} RETURNING queue_id, lane_id
+
+-- name: leave_notes
+INSERT INTO {s}lane_due (queue_id, lane_id) SELECT x.queue_id, x.lane_id FROM {rows(queue_id bigint, lane_id bigint)} WHERE true
+
+-- name: lock_lanes
+-- Locks of the transaction on the lanes' numbers, in order; what they guard is looked at in the next statement.
+SELECT pg_advisory_xact_lock(l.lane) FROM (SELECT lane FROM unnest(:lanes::bigint[]) lane ORDER BY lane) l
+
+-- name: lock_lanes (sqlite)
+-- There is one writer: whoever is here holds every lock.
+SELECT 1
+
+-- name: queue_used
+SELECT count(*) FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL AND state IN ('ready', 'executing')
+
+-- name: promote
+-- As many of each lane as have a free slot, in a new place in line, so that lanes take turns.
+WITH free AS MATERIALIZED (
+  SELECT l.lane_id, l.cap - (SELECT count(*) FROM {s}run u WHERE u.queue_id = l.queue_id AND u.lane_id = l.lane_id
+                             AND u.lane_id IS NOT NULL AND u.state IN ('ready', 'executing')) AS n, l.queue_id
+  FROM json_to_recordset(:lanes::json) AS l(queue_id bigint, lane_id bigint, cap int)),
+heads AS MATERIALIZED (
+  SELECT h.id FROM free f CROSS JOIN LATERAL (
+    SELECT r.id FROM {s}run r WHERE r.queue_id = f.queue_id AND r.lane_id = f.lane_id AND r.state = 'held'
+    ORDER BY r.sort_at, r.id LIMIT GREATEST(f.n, 0) FOR UPDATE OF r SKIP LOCKED) h)
+UPDATE {s}run SET state = 'ready', sort_at = {now} - priority_ms WHERE id = ANY (ARRAY(SELECT id FROM heads))
+RETURNING queue_id, lane_id
+
+-- name: promote (sqlite)
+-- SQLite has no LATERAL: called once per lane.
+UPDATE {s}run SET state = 'ready', sort_at = {now} - priority_ms
+WHERE id IN (SELECT id FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id AND state = 'held' ORDER BY sort_at, id
+  LIMIT max(0, :cap - (SELECT count(*) FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id
+                       AND lane_id IS NOT NULL AND state IN ('ready', 'executing'))))
+RETURNING queue_id, lane_id
+
+-- name: next_lane
+-- The lane after this one that holds runs: one step of a walk that takes lanes in turn.
+SELECT lane_id FROM {s}run WHERE queue_id = :queue_id AND state = 'held' AND lane_id > :after AND lane_id <= :upto ORDER BY lane_id LIMIT 1
+
+-- name: lane_used
+SELECT count(*) FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id AND lane_id IS NOT NULL AND state IN ('ready', 'executing')
+
+-- name: held_lanes
+-- Every lane that holds runs, by leaping from one to the next: the cost is the number of lanes and not of runs.
+WITH RECURSIVE lanes(queue_id, lane_id) AS (
+  SELECT * FROM (SELECT queue_id, lane_id FROM {s}run WHERE state = 'held' ORDER BY queue_id, lane_id LIMIT 1) first
+  UNION ALL
+  SELECT (SELECT queue_id FROM {s}run WHERE state = 'held' AND (queue_id, lane_id) > (l.queue_id, l.lane_id)
+            ORDER BY queue_id, lane_id LIMIT 1),
+         (SELECT lane_id FROM {s}run WHERE state = 'held' AND (queue_id, lane_id) > (l.queue_id, l.lane_id)
+            ORDER BY queue_id, lane_id LIMIT 1)
+  FROM lanes l WHERE l.queue_id IS NOT NULL)
+SELECT queue_id, lane_id FROM lanes WHERE queue_id IS NOT NULL
+
+-- name: unlaned
+-- Runs that were made before their queue had this limit.
+SELECT id, concurrency_key, lane_id FROM {s}run WHERE queue_id = :queue_id AND id > :after ORDER BY id LIMIT :n {for_update}
+
+-- name: set_lanes
+UPDATE {s}run SET lane_id = x.lane_id,
+  state = CASE WHEN state = 'ready' AND x.lane_id IS NOT NULL AND suspect = 0 THEN 'held'
+               WHEN state = 'held' AND x.lane_id IS NULL THEN 'ready' ELSE state END
+FROM {rows(id text, lane_id bigint)}
+WHERE {s}run.id = x.id
+
+-- name: return_unserved
+-- A promoted run whose route nobody serves gives its slot back, and goes to the end of its lane.
+UPDATE {s}run SET state = 'held', sort_at = {now} - priority_ms
+WHERE lane_id IS NOT NULL AND state = 'ready' AND sort_at < {now} - 10000 AND suspect = 0 AND route_id {in:routes}
+RETURNING queue_id, lane_id

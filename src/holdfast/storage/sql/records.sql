@@ -1,0 +1,122 @@
+-- What is kept about runs: history, attempts, logs, keys; and what readers ask.
+
+-- name: insert_attempts
+INSERT INTO {s}attempt (run_id, claim, number, worker_id, started_at, finished_at, outcome, error)
+SELECT x.run_id, x.claim, x.number, x.worker_id, x.started_at, {now}, x.outcome, x.error
+FROM {rows(run_id text, claim int, number int, worker_id text, started_at bigint, outcome text, error text)} WHERE true
+ON CONFLICT (run_id, claim) DO NOTHING
+
+-- name: insert_logs
+-- A line is kept only while its attempt holds the run: lock, and the lock tells.
+WITH x AS MATERIALIZED (SELECT * FROM {rows(run_id text, claim int, seq int, at bigint, level text, attempt int, logger text, message text)}),
+held AS MATERIALIZED (SELECT id, claim FROM {s}run WHERE id = ANY (ARRAY(SELECT DISTINCT run_id FROM x)) AND state = 'executing' FOR SHARE)
+INSERT INTO {s}log (run_id, claim, seq, at, level, attempt, logger, message)
+SELECT x.run_id, x.claim, x.seq, x.at, x.level, x.attempt, x.logger, x.message
+FROM x JOIN held h ON h.id = x.run_id AND h.claim = x.claim
+ON CONFLICT (run_id, claim, seq) DO NOTHING
+
+-- name: insert_logs (sqlite)
+-- There is one writer: looking is locking.
+INSERT INTO {s}log (run_id, claim, seq, at, level, attempt, logger, message)
+SELECT x.run_id, x.claim, x.seq, x.at, x.level, x.attempt, x.logger, x.message
+FROM {rows(run_id text, claim int, seq int, at bigint, level text, attempt int, logger text, message text)}
+JOIN {s}run r ON r.id = x.run_id AND r.claim = x.claim AND r.state = 'executing'
+WHERE true ON CONFLICT (run_id, claim, seq) DO NOTHING
+
+-- name: take_keys
+-- Whoever inserts has the key; one whose time is over is free again. The losers are read in the next statement.
+INSERT INTO {s}idempotency (task, key, run_id, expires_at)
+SELECT x.task, x.idempotency_key, x.id, {now} + x.idempotency_ttl_ms
+FROM {rows(id text, task text, idempotency_key text, idempotency_ttl_ms bigint)} WHERE true
+ON CONFLICT (task, key) DO UPDATE SET run_id = excluded.run_id, expires_at = excluded.expires_at
+WHERE {s}idempotency.expires_at <= {now}
+
+-- name: keys
+SELECT i.task, i.key, i.run_id FROM {s}idempotency i
+JOIN (SELECT json_extract(value, '$[0]') AS task, json_extract(value, '$[1]') AS key FROM json_each(:keys)) x
+  ON x.task = i.task AND x.key = i.key
+
+-- name: keys (postgres)
+-- Two arrays become rows.
+SELECT i.task, i.key, i.run_id FROM {s}idempotency i
+JOIN unnest(:tasks::text[], :names::text[]) x(task, key) ON x.task = i.task AND x.key = i.key
+
+-- name: free_keys
+DELETE FROM {s}idempotency WHERE run_id = (SELECT x.run_id FROM {rows(run_id text, task text, key text)}) AND task = ?2 AND key = ?3
+
+-- name: free_keys (postgres)
+-- A batch is one statement here.
+DELETE FROM {s}idempotency i USING {rows(run_id text, task text, key text)} WHERE i.task = x.task AND i.key = x.key AND i.run_id = x.run_id
+
+-- name: runs
+-- A run is in exactly one of the two tables; both are asked at once, or one that is just moving would be missed.
+SELECT r.id, CASE r.state WHEN 'held' THEN 'queued' WHEN 'ready' THEN 'queued' ELSE r.state END AS status, r.task, q.name, r.payload,
+  CAST(NULL AS TEXT) AS output, CAST(NULL AS TEXT) AS error, r.attempt, r.crashes, r.created_at, r.started_at,
+  CAST(NULL AS BIGINT) AS finished_at, r.due_at, r.expire_at, r.concurrency_key, r.priority_ms, r.tags, r.metadata, r.options,
+  r.version, r.idempotency_key, r.parent_id, r.root_id, r.batch_id, r.worker_id, r.cancel_at, r.claim, r.queue_id
+FROM {s}run r LEFT JOIN {s}queue q ON q.id = r.queue_id WHERE r.id {in:ids}
+UNION ALL
+SELECT d.id, d.status, d.task, q.name, d.payload, d.output, d.error, d.attempt, d.crashes, d.created_at, d.started_at,
+  d.finished_at, d.due_at, d.expire_at, d.concurrency_key, d.priority_ms, d.tags, d.metadata, d.options, d.version,
+  d.idempotency_key, d.parent_id, d.root_id, d.batch_id, d.worker_id, d.cancel_at, d.claim, d.queue_id
+FROM {s}done d LEFT JOIN {s}queue q ON q.id = d.queue_id WHERE d.id {in:ids}
+
+-- name: finished
+SELECT id FROM {s}done WHERE id {in:ids}
+
+-- name: batch_runs
+SELECT id FROM {s}run WHERE batch_id = :batch_id UNION ALL SELECT id FROM {s}done WHERE batch_id = :batch_id
+
+-- name: logs
+SELECT run_id, claim, seq, at, level, attempt, logger, message FROM {s}log
+WHERE run_id = :run_id AND (claim > :claim OR (claim = :claim AND seq > :seq)) ORDER BY claim, seq LIMIT :n
+
+-- name: attempts
+SELECT claim, number, worker_id, started_at, finished_at, outcome, error FROM {s}attempt WHERE run_id = :run_id ORDER BY claim
+
+-- name: state
+-- The row behind "why is this run not running?"
+SELECT r.state, r.queue_id, r.lane_id, r.route_id, r.sort_at, r.due_at, r.suspect, r.claimed_at, {now} AS now
+FROM {s}run r WHERE r.id = :id
+
+-- name: lane_holders
+SELECT id, state FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL AND state IN ('ready', 'executing')
+  AND (lane_id = :lane_id OR :lane_id = :queue_id) ORDER BY claimed_at, id LIMIT :n
+
+-- name: ahead
+SELECT count(*) FROM (SELECT 1 FROM {s}run WHERE state = 'ready' AND route_id = :route_id AND suspect = 0
+  AND (sort_at < :sort_at OR (sort_at = :sort_at AND id < :id)) LIMIT 1000) x
+
+-- name: hot_counts
+SELECT queue_id, state, count(*), min(sort_at), {now} FROM {s}run GROUP BY queue_id, state
+
+-- name: oldest_ready
+SELECT min(sort_at), {now} FROM {s}run WHERE state = 'ready'
+
+-- name: task_counts
+SELECT task, state, count(*) FROM {s}run GROUP BY task, state
+
+-- name: prunable
+SELECT id FROM {s}done WHERE finished_at < {now} - :older_ms ORDER BY finished_at LIMIT :n
+
+-- name: prune_done
+DELETE FROM {s}done WHERE id {in:ids}
+
+-- name: prune_attempts
+DELETE FROM {s}attempt WHERE run_id {in:ids}
+
+-- name: prune_logs
+DELETE FROM {s}log WHERE run_id {in:ids}
+
+-- name: prune_tags
+DELETE FROM {s}tag WHERE run_id {in:ids}
+
+-- name: prune_blobs
+DELETE FROM {s}blob WHERE run_id {in:ids}
+
+-- name: prune_keys
+DELETE FROM {s}idempotency WHERE (task, key) IN (SELECT task, idempotency_key FROM {s}done WHERE id {in:ids} AND idempotency_key IS NOT NULL)
+  AND run_id {in:ids}
+
+-- name: prune_expired_keys
+DELETE FROM {s}idempotency WHERE expires_at IS NOT NULL AND expires_at <= {now}

@@ -1,0 +1,245 @@
+-- Runs that are not final. The words of `state` stand here as literals, so that partial indexes match in generic plans.
+
+-- name: insert_runs
+-- SQLite has no data-modifying CTE: the notes for lanes are left by the caller, from what RETURNING says.
+INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
+  created_at, payload, options, metadata, tags, version, idempotency_key, parent_id, root_id, batch_id)
+SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
+  y.task, y.queue_id, y.route_id, y.lane, y.concurrency_key, y.priority_ms, COALESCE(y.due, y.now) - y.priority_ms,
+  CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
+  y.version, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
+FROM (SELECT x.*, {now} AS now, COALESCE(x.due_at, {now} + x.delay_ms) AS due,
+        CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key) IS NOT NULL THEN x.key_lane
+             WHEN COALESCE(q.cap_override, q.cap) IS NOT NULL THEN x.queue_id END AS lane
+      FROM {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint, concurrency_key text,
+        priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text, metadata text,
+        tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text)}
+      LEFT JOIN {s}queue q ON q.id = x.queue_id) y
+WHERE true
+ON CONFLICT (id) DO NOTHING
+RETURNING queue_id, lane_id, state
+
+-- name: insert_runs (postgres)
+-- One statement and one round trip: the runs, the notes for their lanes, and a notification if anybody sleeps.
+WITH made AS (
+  INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
+    created_at, payload, options, metadata, tags, version, idempotency_key, parent_id, root_id, batch_id)
+  SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
+    y.task, y.queue_id, y.route_id, y.lane, y.concurrency_key, y.priority_ms, COALESCE(y.due, y.now) - y.priority_ms,
+    CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
+    y.version, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
+  FROM (SELECT x.*, t.now, COALESCE(x.due_at, t.now + x.delay_ms) AS due,
+          CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key) IS NOT NULL THEN x.key_lane
+               WHEN COALESCE(q.cap_override, q.cap) IS NOT NULL THEN x.queue_id END AS lane
+        FROM (SELECT {now} AS now) t CROSS JOIN {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint,
+          concurrency_key text, priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text,
+          metadata text, tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text)}
+        LEFT JOIN {s}queue q ON q.id = x.queue_id) y
+  ON CONFLICT (id) DO NOTHING
+  RETURNING queue_id, lane_id, state),
+noted AS (
+  INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM made WHERE state = 'held')
+SELECT pg_notify('holdfast', '') FROM (SELECT 1 FROM {s}worker WHERE idle = 1 AND state = 'live' LIMIT 1) sleeper
+WHERE EXISTS (SELECT 1 FROM made)
+
+-- name: hold_parents
+-- The fence of triggers made inside an attempt: lock, then look.
+SELECT id, claim FROM {s}run WHERE id {in:ids} AND state = 'executing' {for_share}
+
+-- name: claim
+-- One range probe per route, each with its share, so that a big backlog on one route does not starve the others; then the
+-- oldest of all of them. Rows that another worker looks at are skipped, and so are the routes of paused queues.
+WITH heads AS MATERIALIZED (
+  SELECT h.id, h.sort_at FROM unnest(:routes::bigint[]) w(route_id)
+  JOIN {s}route o ON o.id = w.route_id JOIN {s}queue q ON q.id = o.queue_id AND q.paused_at IS NULL
+  CROSS JOIN LATERAL (
+    SELECT r.id, r.sort_at FROM {s}run r
+    WHERE r.state = 'ready' AND r.route_id = w.route_id AND r.suspect = :suspect
+      AND (r.expire_at IS NULL OR r.expire_at > {now} OR r.started_at IS NOT NULL) AND r.cancel_at IS NULL
+    ORDER BY r.sort_at, r.id LIMIT :each FOR UPDATE OF r SKIP LOCKED) h),
+chosen AS MATERIALIZED (SELECT id FROM heads ORDER BY sort_at, id LIMIT :n)
+UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now},
+  started_at = COALESCE(started_at, {now})
+WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
+RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms
+
+-- name: claim (sqlite)
+-- SQLite has no LATERAL: the probes are made one by one (claim_heads), and this takes what they chose.
+UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now},
+  started_at = COALESCE(started_at, {now})
+WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
+RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms
+
+-- name: open_routes
+SELECT o.id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.id {in:routes} AND q.paused_at IS NULL
+
+-- name: claim_heads
+-- SQLite: the probe of one route.
+SELECT id, sort_at FROM {s}run WHERE state = 'ready' AND route_id = :route AND suspect = :suspect
+  AND (expire_at IS NULL OR expire_at > {now} OR started_at IS NOT NULL) AND cancel_at IS NULL
+ORDER BY sort_at, id LIMIT :n
+
+-- name: outlook
+-- What a worker should know before it sleeps, in one round trip.
+SELECT EXISTS (SELECT 1 FROM {s}lane_due) AS notes,
+  EXISTS (SELECT 1 FROM {s}run WHERE suspect = 1 AND state = 'ready') AS suspects,
+  (SELECT min(due_at) FROM {s}run WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting')) - {now} AS due_in,
+  (SELECT state FROM {s}worker WHERE id = :me) AS me
+
+-- name: complete
+-- SQLite: first the copy, then the delete, under the same guard.
+INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
+  attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
+  parent_id, root_id, batch_id, output, error)
+SELECT r.id, x.status, r.task, r.queue_id, r.concurrency_key, r.priority_ms, r.due_at, r.expire_at, r.cancel_at, r.worker_id,
+  r.claim, r.attempt, r.crashes, r.created_at, r.started_at, {now}, r.payload, r.options, COALESCE(x.metadata, r.metadata),
+  r.tags, r.version, r.idempotency_key, r.parent_id, r.root_id, r.batch_id, x.output, x.error
+FROM {rows(id text, claim int, status text, output text, error text, metadata text)}
+JOIN {s}run r ON r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
+WHERE true
+
+-- name: complete_delete
+DELETE FROM {s}run WHERE id = (SELECT x.id FROM {rows(id text, claim int)}) AND claim = ?2 AND state = 'executing'
+RETURNING id, queue_id, lane_id, task, idempotency_key
+
+-- name: complete (postgres)
+-- The run leaves the hot table, enters history, frees its slot and its key, in one statement; answers what was not ours.
+WITH x AS MATERIALIZED (SELECT * FROM {rows(id text, claim int, status text, output text, error text, metadata text)}),
+gone AS (
+  DELETE FROM {s}run r USING x WHERE r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
+  RETURNING r.*, x.status, x.output, x.error, x.metadata AS new_metadata),
+freed AS (
+  INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM gone WHERE lane_id IS NOT NULL),
+kept AS (
+  INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
+    attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
+    parent_id, root_id, batch_id, output, error)
+  SELECT id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
+    attempt, crashes, created_at, started_at, {now}, payload, options, COALESCE(new_metadata, metadata), tags, version,
+    idempotency_key, parent_id, root_id, batch_id, output, error
+  FROM gone),
+freed_keys AS (
+  DELETE FROM {s}idempotency i USING gone g
+  WHERE g.idempotency_key IS NOT NULL AND g.status NOT IN ('completed', 'canceled')
+    AND i.task = g.task AND i.key = g.idempotency_key AND i.run_id = g.id)
+SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
+
+-- name: put_back
+-- A retry frees its slot and waits its turn; a run that is handed back keeps its place, its slot and its attempt.
+UPDATE {s}run SET
+  state = CASE WHEN x.counts = 0 THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
+  attempt = {s}run.attempt + x.counts, worker_id = NULL, claimed_at = NULL,
+  due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
+  sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - priority_ms ELSE sort_at END,
+  metadata = COALESCE(x.metadata, {s}run.metadata)
+FROM {rows(id text, claim int, delay_ms bigint, counts int, metadata text)}
+WHERE {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'executing'
+RETURNING {s}run.id, queue_id, lane_id
+
+-- name: put_back (postgres)
+-- One statement for the move, the notes of the lanes, and the record of the attempts.
+WITH x AS MATERIALIZED (SELECT * FROM {rows(id text, claim int, delay_ms bigint, counts int, metadata text, number int,
+  worker_id text, started_at bigint, outcome text, error text)}),
+put AS (
+  UPDATE {s}run r SET
+    state = CASE WHEN x.counts = 0 THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
+    attempt = r.attempt + x.counts, worker_id = NULL, claimed_at = NULL,
+    due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
+    sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - r.priority_ms ELSE r.sort_at END,
+    metadata = COALESCE(x.metadata, r.metadata)
+  FROM x WHERE r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
+  RETURNING r.id, r.queue_id, r.lane_id),
+noted AS (
+  INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM put WHERE lane_id IS NOT NULL),
+kept AS (
+  INSERT INTO {s}attempt (run_id, claim, number, worker_id, started_at, finished_at, outcome, error)
+  SELECT x.id, x.claim, x.number, x.worker_id, x.started_at, {now}, x.outcome, x.error FROM x JOIN put ON put.id = x.id
+  ON CONFLICT (run_id, claim) DO NOTHING)
+SELECT x.id, x.claim FROM x LEFT JOIN put ON put.id = x.id WHERE put.id IS NULL
+
+-- name: due
+-- What was delayed and is due now: ready, or held where its lane has a limit.
+UPDATE {s}run SET state = CASE WHEN lane_id IS NULL THEN 'ready' ELSE 'held' END,
+  sort_at = due_at - priority_ms, due_at = NULL
+WHERE id {any} SELECT id FROM {s}run WHERE state = 'delayed' AND due_at IS NOT NULL AND due_at <= {now}
+             ORDER BY due_at LIMIT :n {skip_locked} {end}
+RETURNING queue_id, lane_id
+
+-- name: strays
+-- What the database says this worker holds. Those it does not know were claimed by an answer that never arrived.
+SELECT id, claim FROM {s}run WHERE worker_id = :me AND claimed_at <= {now} - :older_ms
+
+-- name: canceling
+SELECT id, claim FROM {s}run WHERE worker_id = :me AND cancel_at IS NOT NULL
+
+-- name: clear_suspect
+UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect = 1
+
+-- name: set_metadata
+UPDATE {s}run SET metadata = x.metadata
+FROM {rows(id text, claim int, metadata text)}
+WHERE {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
+
+
+-- name: lock_runs
+SELECT id, state, claim, queue_id, lane_id, task, idempotency_key FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
+
+-- name: request_cancel
+UPDATE {s}run SET cancel_at = COALESCE(cancel_at, {now}) WHERE id {in:ids} AND state = 'executing'
+
+-- name: finish
+-- End runs that no attempt holds: canceled before they started, expired, crashed. The rows were locked by the caller.
+INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
+  attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
+  parent_id, root_id, batch_id, output, error)
+SELECT id, :status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
+  attempt, crashes, created_at, started_at, {now}, payload, options, metadata, tags, version, idempotency_key,
+  parent_id, root_id, batch_id, NULL, CAST(:error AS TEXT)
+FROM {s}run WHERE id {in:ids}
+
+-- name: delete_runs
+DELETE FROM {s}run WHERE id {in:ids}
+
+-- name: canceled
+-- Asked to cancel while an attempt held it, and then it was put back: the next sweep ends it.
+SELECT id FROM {s}run WHERE cancel_at IS NOT NULL AND state IN ('delayed', 'held', 'ready') ORDER BY id LIMIT :n {skip_locked}
+
+-- name: expired
+SELECT id FROM {s}run WHERE expire_at IS NOT NULL AND expire_at <= {now} AND started_at IS NULL AND state <> 'executing'
+ORDER BY expire_at LIMIT :n {skip_locked}
+
+-- name: orphans
+-- Every executing run whose worker is not alive, not only those of the worker just lost.
+SELECT id, claim, suspect, crashes, cancel_at, claimed_at, worker_id, options, task, queue_id, lane_id, attempt,
+  (SELECT w.seen_at FROM {s}worker w WHERE w.id = r.worker_id) AS seen_at
+FROM {s}run r WHERE worker_id IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM {s}worker w WHERE w.id = r.worker_id AND w.state IN ('live', 'draining'))
+ORDER BY id LIMIT :n {skip_locked_r}
+
+-- name: recover
+-- Back to the front of the line, and under suspicion: it keeps its slot.
+UPDATE {s}run SET state = 'ready', worker_id = NULL, claimed_at = NULL, suspect = 1, crashes = x.crashes, lived_ms = x.lived_ms
+FROM {rows(id text, claim int, crashes int, lived_ms bigint)}
+WHERE {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
+
+
+-- name: fill_blob
+SELECT run_id, body FROM {s}blob WHERE run_id {in:ids} AND name = :name
+
+-- name: insert_blobs
+INSERT INTO {s}blob (run_id, name, body)
+SELECT x.run_id, x.name, x.body FROM {rows(run_id text, name text, body text)} WHERE true
+ON CONFLICT (run_id, name) DO UPDATE SET body = excluded.body
+
+-- name: insert_outputs
+-- A big output, kept only if the completion before it in this transaction was ours.
+INSERT INTO {s}blob (run_id, name, body)
+SELECT x.id, 'output', x.output FROM {rows(id text, claim int, output text)}
+JOIN {s}done d ON d.id = x.id AND d.claim = x.claim WHERE true
+ON CONFLICT (run_id, name) DO UPDATE SET body = excluded.body
+
+-- name: insert_tags
+INSERT INTO {s}tag (tag, run_id) SELECT x.tag, x.run_id FROM {rows(tag text, run_id text)} WHERE true
+ON CONFLICT (tag, run_id) DO NOTHING

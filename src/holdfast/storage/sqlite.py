@@ -1,0 +1,380 @@
+"""SQLite: one file, one writer thread, a few readers, and a commit that is on disk.
+
+The file is opened with apsw, which brings its own SQLite: those from 3.7.0 to 3.51.2 can corrupt a WAL database
+(sqlite.org/wal.html#walresetbug). ``synchronous=FULL`` makes a commit durable, and the writer thread makes it cheap: it
+runs whatever has arrived while the last commit ran in one transaction, each caller inside a savepoint of its own, so that
+they share the disk's time but not each other's fate.
+
+Several processes may share the file. Whoever writes holds the write lock for one short transaction; the others ask again
+every millisecond instead of sleeping for longer and longer, which is what SQLite's own busy handler does.
+
+One process must open the file with one library only: two drop each other's locks (sqlite.org, How To Corrupt, 2.2.1). A
+file that this process already holds open otherwise is therefore refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from holdfast.clock import Clock, SystemClock
+from holdfast.errors import (
+    DatabaseError,
+    DatabaseForeign,
+    DatabaseFull,
+    DatabaseNotOurs,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+)
+from holdfast.storage import statements
+from holdfast.storage.base import Batch, Deferred, Row, Store, Threads, Tx
+from holdfast.storage.watch import FileWatch
+
+R = TypeVar("R")
+
+BUSY_SECONDS = 20.0  # how long a writer waits for another process before it says so
+TOGETHER = 64  # callers in one commit
+READERS = 2
+PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA cache_size = -16000",
+    "PRAGMA wal_autocheckpoint = 4000",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+class Answer:
+    """Rows that are here already: nothing travels."""
+
+    __slots__ = ("found",)
+
+    def __init__(self, found: list[Row]) -> None:
+        self.found = found
+
+    def rows(self) -> list[Row]:
+        return self.found
+
+
+class SQLiteTx(Tx):
+    """A transaction on a connection of ours."""
+
+    kind = "sqlite"
+
+    def __init__(self, connection: apsw.Connection, store: SQLiteStore) -> None:
+        self.connection, self.store = connection, store
+        self.at: int | None = None
+
+    def now(self) -> int:
+        if self.at is None:  # one moment for the whole transaction
+            self.at = self.store.clock_now()
+        return self.at
+
+    def send(self, name: str, /, **parameters: Any) -> Answer:
+        statement = self.store.statements[name]
+        for key, value in parameters.items():
+            if isinstance(value, list | tuple):
+                parameters[key] = json.dumps(value)
+        if "now" in statement.parameters:
+            parameters["now"] = self.now()
+        return Answer(self.connection.execute(statement.text, parameters).fetchall())
+
+    def batch(self, name: str, rows: Batch, /, **parameters: Any) -> Answer:
+        statement = self.store.statements[name]
+        if "now" in statement.parameters:
+            parameters["now"] = self.now()
+        last = tuple(parameters[key] for key in sorted(statement.parameters))
+        values = columns_of(rows, statement.columns)
+        bound: Iterator[Sequence[Any]] = (value + last for value in values) if last else values
+        return Answer(self.connection.executemany(statement.text, bound).fetchall())
+
+    alone = batch
+
+    def script(self, text: str) -> None:
+        self.connection.execute(text)
+
+
+def columns_of(rows: Batch, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    """The values of the records in the order of the columns."""
+    if len(columns) == 1:
+        one = attrgetter(columns[0])
+        return ((one(row),) for row in rows)
+    return map(attrgetter(*columns), rows)
+
+
+class SQLiteStore(Store):
+    """An open SQLite file, or a database in memory that is this store's alone (``sqlite://:memory:``)."""
+
+    kind = "sqlite"
+
+    def __init__(self, path: Path | None, *, clock: Clock | None = None) -> None:
+        super().__init__(f"sqlite:///{path}" if path else "sqlite://:memory:", clock)
+        self.path = path
+        self.ticking = clock or SystemClock()
+        self.statements = statements.load("sqlite", True)
+        self.writing: list[tuple[Callable[[Tx], Any], Future[Any]]] = []
+        self.scheduled = False
+        self.closed = False
+        self.watch: FileWatch | None = None
+        self.prepare_threads()
+        refuse_foreign(path)
+        self.write_connection()  # whatever is wrong with the file is said here, where somebody reads it
+
+    def prepare_threads(self) -> None:
+        self.local = threading.local()
+        self.connections: list[apsw.Connection] = []
+        self.shared: apsw.Connection | None = None
+        self.writers = Threads(1, "holdfast-write")
+        self.readers = Threads(READERS if self.path else 1, "holdfast-read") if self.path else self.writers
+        self.queue_lock = threading.Lock()
+
+    def clock_now(self) -> int:
+        return self.ticking.now()
+
+    # connections
+
+    def write_connection(self) -> apsw.Connection:
+        if self.shared is None:
+            self.shared = self.connect()
+        return self.shared
+
+    def read_connection(self) -> apsw.Connection:
+        if self.path is None:
+            return self.write_connection()
+        connection: apsw.Connection | None = getattr(self.local, "connection", None)
+        if connection is None:
+            connection = self.local.connection = self.connect()
+        return connection
+
+    def connect(self) -> apsw.Connection:
+        try:
+            connection = apsw.Connection(str(self.path) if self.path else ":memory:")
+            connection.set_busy_handler(patient())
+            for pragma in PRAGMAS:
+                connection.execute(pragma).fetchall()
+        except apsw.Error as error:
+            raise explained(error, self.path) from error
+        self.connections.append(connection)
+        return connection
+
+    # doors
+
+    def submit(self, f: Callable[[Tx], R], *, write: bool = True, again: bool = False) -> Future[R]:
+        future: Future[R] = Future()
+        if self.closed:
+            future.set_exception(closed(self.url))
+        elif write:
+            with self.queue_lock:
+                self.writing.append((f, future))
+                idle, self.scheduled = not self.scheduled, True
+            if idle:
+                self.writers.submit(self.write)
+        else:
+            self.readers.submit(lambda: self.read_one(f, future))
+        return future
+
+    def write(self) -> None:
+        """Carry out everything that waits, a commit for as many as have come."""
+        while True:
+            with self.queue_lock:
+                jobs, self.writing = self.writing[:TOGETHER], self.writing[TOGETHER:]
+                self.scheduled = bool(jobs)
+            if not jobs:
+                return
+            self.commit(jobs)
+
+    def commit(self, jobs: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> None:
+        try:
+            results = self.transaction([f for f, _ in jobs])
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+            if len(jobs) > 1 and not isinstance(error, apsw.BusyError):
+                for job in jobs:  # each alone: only those that cannot be done are told
+                    self.commit([job])
+                return
+            results = [error] * len(jobs)
+        for (_, future), result in zip(jobs, results, strict=True):
+            if isinstance(result, Exception):
+                future.set_exception(explained(result, self.path))
+            else:
+                future.set_result(result)
+
+    def transaction(self, work: list[Callable[[Tx], Any]]) -> list[Any]:
+        connection = self.write_connection()
+        tx = SQLiteTx(connection, self)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [work[0](tx)] if len(work) == 1 else [self.inside_savepoint(connection, tx, f) for f in work]
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        if self.watch is None or not self.watch.alive:
+            self.wakeups.wake()
+        return [result.read() if isinstance(result, Deferred) else result for result in results]
+
+    def inside_savepoint(self, connection: apsw.Connection, tx: SQLiteTx, f: Callable[[Tx], Any]) -> Any:
+        connection.execute("SAVEPOINT caller")
+        try:
+            result = f(tx)
+        except (apsw.FullError, apsw.IOError):
+            raise  # these end the whole transaction
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+            connection.execute("ROLLBACK TO caller")
+            result = error
+        connection.execute("RELEASE caller")
+        return result
+
+    def read_one(self, f: Callable[[Tx], R], future: Future[R]) -> None:
+        try:
+            connection = self.read_connection()
+            connection.execute("BEGIN")
+            try:
+                result = f(SQLiteTx(connection, self))
+            finally:
+                connection.execute("ROLLBACK")
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+            future.set_exception(explained(error, self.path))
+        else:
+            future.set_result(result.read() if isinstance(result, Deferred) else result)
+
+    # hearing of others
+
+    def listen(self) -> None:
+        if self.path is not None and self.watch is None:
+            self.watch = FileWatch(Path(f"{self.path}-wal"), self.wakeups.wake)
+
+    @property
+    def early(self) -> bool:
+        return self.path is None or (self.watch is not None and self.watch.alive)
+
+    # the end
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        if self.watch is not None:
+            self.watch.close()
+        self.writers.stop()
+        self.readers.stop()
+        for connection in self.connections:
+            with contextlib.suppress(apsw.Error):
+                connection.close()
+
+    def forked(self) -> None:
+        _parents.extend(self.connections)  # closing them here would drop the parent's locks
+        self.watch = None
+        self.writing, self.scheduled = [], False
+        self.prepare_threads()
+
+
+_parents: list[apsw.Connection] = []
+
+
+def patient() -> Callable[[int], bool]:
+    """A busy handler that asks again every millisecond for up to ``BUSY_SECONDS``."""
+    began = 0.0
+
+    def handler(attempts: int) -> bool:
+        nonlocal began
+        if attempts == 0:
+            began = time.monotonic()
+        time.sleep(0.001)
+        return time.monotonic() - began < BUSY_SECONDS
+
+    return handler
+
+
+def refuse_foreign(path: Path | None) -> None:
+    """Raise ``DatabaseForeign`` if this process has the file open, but not through us."""
+    if path is None or not sys.platform.startswith("linux") or not path.exists():
+        return
+    ours = path.stat()
+    known = {(entry.st_dev, entry.st_ino) for entry in open_files()}
+    if (ours.st_dev, ours.st_ino) in known and not opened_by_us(path):
+        raise DatabaseForeign(
+            "this process already holds the database file open through another library",
+            seen=str(path),
+            do="close that connection first, or share ours with app.connection(): "
+            "two SQLite libraries in one process drop each other's locks and lose committed rows",
+        )
+
+
+def open_files() -> Iterator[os.stat_result]:
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError, ValueError):
+            yield os.fstat(int(descriptor))
+
+
+def opened_by_us(path: Path) -> bool:
+    names = (connection.filename for connection in apsw.connections())
+    return any(name and os.path.exists(name) and os.path.samefile(name, path) for name in names)
+
+
+def closed(url: str) -> DatabaseError:
+    return DatabaseUnavailable(
+        "the database was closed",
+        seen=url,
+        do="open a new app, or do not use it after close()",
+    )
+
+
+def explained(error: Exception, path: Path | None) -> Exception:
+    """What SQLite said, in our words; what is not SQLite's is left as it is."""
+    seen = f"{path}: {error}"
+    if isinstance(error, apsw.FullError):
+        return DatabaseFull(
+            "the disk is full, nothing of this was stored",
+            seen=seen,
+            do="make room; work goes on by itself",
+        )
+    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError):
+        return DatabaseReadOnly(
+            "the database cannot be written",
+            seen=seen,
+            do="give this user write access to the file and its folder",
+        )
+    if isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        return DatabaseNotOurs(
+            "this file is not a sound SQLite database",
+            seen=seen,
+            do="name another file, or restore a backup",
+        )
+    if isinstance(error, apsw.CantOpenError):
+        return DatabaseUnavailable(
+            "the database file cannot be opened",
+            seen=seen,
+            do="check that its folder exists and may be written",
+        )
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return DatabaseUnavailable(
+            f"another process held the write lock for {BUSY_SECONDS:g} seconds",
+            seen=seen,
+            do="find what keeps a transaction open",
+        )
+    if isinstance(error, apsw.IOError):
+        return DatabaseFull(
+            "the disk refused a write, nothing of this was stored",
+            seen=seen,
+            do="check the disk; work goes on by itself",
+        )
+    if isinstance(error, apsw.Error):
+        return DatabaseError(
+            "SQLite refused a statement",
+            seen=seen,
+            do="please report this with the statement's name",
+        )
+    return error

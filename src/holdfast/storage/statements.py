@@ -1,0 +1,137 @@
+"""The named statements in ``sql/*.sql``, made ready for one database.
+
+A statement is written once, with ``:name`` parameters and a few ``{fragments}``. Where the databases must differ, a second
+block says so in its name, ``-- name: claim (postgres)``, and its first comment says why. A fragment is one of
+
+    {s}                the prefix of our tables: ``holdfast.`` or ``holdfast_``
+    {now}              the one clock, in milliseconds
+    {in:ids}           ``= ANY (…)`` over an array, or ``IN (…)`` over a JSON list: never a plan that depends on the length
+    {rows(a text, …)}  the rows of a batch: one JSON parameter on PostgreSQL, one execution per row on SQLite
+    {any} SELECT … {end}   the rows of a subquery that must run once, whatever the plan
+    {for_update} {for_share} {skip_locked}    row locks, where rows can be locked
+
+Everything is parsed when this module is first asked, so that a misspelt fragment fails at start and not at three in the morning.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+NAME = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)
+ROWS = re.compile(r"\{rows\(([^}]*)\)\}", re.DOTALL)
+IN = re.compile(r"\{in:(\w+)\}")
+PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+
+
+class Dialect(NamedTuple):
+    """What a database calls the things that differ."""
+
+    name: str
+    fragments: dict[str, str]
+    member: str  # {in:x}
+    parameter: str  # :x
+
+
+SQLITE = Dialect(
+    name="sqlite",
+    fragments={
+        "s": "holdfast_",
+        "now": ":now",
+        "for_update": "",
+        "for_share": "",
+        "skip_locked": "",
+        "skip_locked_r": "",
+        "any": "IN (",
+        "end": ")",
+    },
+    member="IN (SELECT value FROM json_each(:{0}))",
+    parameter=":{0}",
+)
+POSTGRES = Dialect(
+    name="postgres",
+    fragments={
+        "s": "holdfast.",
+        "now": "(extract(epoch FROM statement_timestamp()) * 1000)::bigint",
+        "for_update": "FOR UPDATE",
+        "for_share": "FOR SHARE",
+        "skip_locked": "FOR UPDATE SKIP LOCKED",
+        "skip_locked_r": "FOR UPDATE OF r SKIP LOCKED",
+        "any": "= ANY (ARRAY(",
+        "end": "))",
+    },
+    member="= ANY (:{0})",
+    parameter="%({0})s",
+)
+
+
+class Statement(NamedTuple):
+    """One statement as its database wants it. ``columns`` is not empty if it runs over the rows of a batch."""
+
+    name: str
+    text: str
+    columns: tuple[str, ...]
+    parameters: frozenset[str]
+
+
+def prepare(name: str, source: str, dialect: Dialect, *, frozen: bool = False) -> Statement:
+    """Turn the text of a statement into what ``dialect`` understands; ``frozen`` makes the clock a parameter."""
+    columns: list[str] = []
+
+    def rows(match: re.Match[str]) -> str:
+        pairs = [tuple(pair.split()) for pair in match[1].split(",")]
+        columns.extend(column for column, _ in pairs)
+        if dialect is SQLITE:
+            return "(SELECT " + ", ".join(f"?{i} AS {column}" for i, (column, _) in enumerate(pairs, 1)) + ") AS x"
+        return f"json_to_recordset(:rows::json) AS x({', '.join(' '.join(pair) for pair in pairs)})"
+
+    text = ROWS.sub(rows, source)
+    text = IN.sub(lambda match: dialect.member.format(match[1]), text)
+    fragments = dialect.fragments | ({"now": "CAST(:now AS BIGINT)"} if frozen else {})
+    text = re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], text)
+    parameters = frozenset(PARAMETER.findall(text))
+    if (
+        dialect is SQLITE and columns
+    ):  # numbered parameters for the row, and named ones cannot be mixed: the clock goes last
+        text = PARAMETER.sub(
+            lambda match: f"?{len(columns) + 1 + sorted(parameters).index(match[1])}",
+            text,
+        )
+    else:
+        text = PARAMETER.sub(lambda match: dialect.parameter.format(match[1]), text)
+    return Statement(name, text.strip(), tuple(columns), parameters)
+
+
+@cache
+def load(dialect_name: str, frozen: bool) -> dict[str, Statement]:
+    """Every statement, by name. Raises ``KeyError`` for an unknown fragment and ``ValueError`` for a name given twice."""
+    dialect = SQLITE if dialect_name == "sqlite" else POSTGRES
+    chosen: dict[str, str] = {}
+    special: dict[str, str] = {}
+    for name, only, body in blocks():
+        if only in (None, dialect.name):
+            shelf = special if only else chosen
+            if name in shelf:
+                raise ValueError(f"two statements are called {name}")
+            shelf[name] = body
+    return {
+        name: prepare(name, body, dialect, frozen=frozen or dialect is SQLITE)
+        for name, body in (chosen | special).items()
+    }
+
+
+def blocks() -> list[tuple[str, str | None, str]]:
+    """The blocks of all files: name, the database it is only for, and its text without comments."""
+    found: list[tuple[str, str | None, str]] = []
+    for file in sorted(
+        resources.files(__package__).joinpath("sql").iterdir(),
+        key=lambda entry: entry.name,
+    ):
+        if file.name.endswith(".sql"):
+            parts = NAME.split(file.read_text(encoding="utf-8"))[1:]
+            for name, only, body in zip(parts[0::3], parts[1::3], parts[2::3], strict=True):
+                lines = (line for line in body.splitlines() if not line.lstrip().startswith("--"))
+                found.append((name, only, "\n".join(lines)))
+    return found

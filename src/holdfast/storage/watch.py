@@ -1,0 +1,63 @@
+"""Hearing at once that another process has committed to a SQLite file.
+
+Every commit in WAL mode writes to the file ``…-wal``. Where the kernel can tell (inotify, on Linux), one thread sleeps until
+it does; elsewhere the thread asks for the file's size and time every 50 ms. Polling by whoever waits stays what is correct.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+POLL_SECONDS = 0.05
+
+
+class FileWatch:
+    """Calls ``changed`` from a thread of its own whenever the file is written."""
+
+    def __init__(self, path: Path, changed: Callable[[], None]) -> None:
+        self.path, self.changed = path, changed
+        self.stopping = threading.Event()
+        self.alive = True
+        self.thread = threading.Thread(target=self.work, name="holdfast-watch", daemon=True)
+        self.thread.start()
+
+    def work(self) -> None:
+        try:
+            if sys.platform == "linux":
+                self.watch_inotify()
+            else:
+                self.watch_polling()
+        finally:
+            self.alive = False
+
+    def watch_inotify(self) -> None:
+        from inotify_simple import INotify, flags
+
+        with INotify() as inotify:
+            inotify.add_watch(self.path.parent, flags.MODIFY | flags.CREATE)
+            name = self.path.name
+            while not self.stopping.is_set():
+                if any(event.name == name for event in inotify.read(timeout=1000)) and not self.stopping.is_set():
+                    self.changed()
+
+    def watch_polling(self) -> None:
+        seen = self.stamp()
+        while not self.stopping.wait(POLL_SECONDS):
+            now = self.stamp()
+            if now != seen:
+                seen = now
+                self.changed()
+
+    def stamp(self) -> tuple[int, int]:
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return (0, 0)
+        return (status.st_size, status.st_mtime_ns)
+
+    def close(self) -> None:
+        self.stopping.set()
