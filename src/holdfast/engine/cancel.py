@@ -1,0 +1,77 @@
+"""Cancel runs, and make them again.
+
+A run that no attempt holds is canceled at once. One that executes is asked: its worker reads that within a second, raises it in
+the code, and reports; only then is the run final and its slot free. A completion that comes first wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from holdfast.engine.states import FINAL, allows
+from holdfast.ids import new_id
+from holdfast.records import NewRun
+from holdfast.storage import runs as store_runs
+from holdfast.storage.base import Tx, repeatable
+from holdfast.storage.runs import KeyRow
+
+Canceled = Literal["canceled", "requested", "final", "unknown"]
+
+
+@repeatable
+def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
+    """Cancel these runs. Answers for each: ``canceled`` at once, ``requested`` of its worker, already ``final``, or ``unknown``."""
+    rows = tx.rows("lock_runs", ids=sorted(set(ids)))
+    executing = [row[0] for row in rows if row[1] == "executing"]
+    idle = [row[0] for row in rows if row[1] != "executing" and allows(row[1], "cancel")]
+    if executing:
+        tx.rows("request_cancel", ids=executing)
+    finish(tx, idle, "canceled")
+    outcome: dict[str, Canceled] = {row[0]: "requested" if row[1] == "executing" else "canceled" for row in rows}
+    rest = [run_id for run_id in ids if run_id not in outcome]
+    final = {row[0] for row in tx.rows("finished", ids=rest)} if rest else set()
+    return outcome | {run_id: "final" if run_id in final else "unknown" for run_id in rest}
+
+
+def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None) -> None:
+    """End runs that no live attempt holds. Their rows are locked here, and those that moved meanwhile are left alone."""
+    if status not in FINAL:
+        raise ValueError(f"{status} is not final")
+    rows = tx.rows("lock_runs", ids=sorted(ids)) if ids else []
+    if not rows:
+        return
+    there = [row[0] for row in rows]
+    tx.rows("finish", ids=there, status=status, error=error)
+    tx.rows("delete_runs", ids=there)
+    store_runs.leave_notes(tx, ((row[3], row[4]) for row in rows))
+    if store_runs.frees_key(status):
+        store_runs.free_keys(tx, [KeyRow(row[0], row[5], row[6]) for row in rows if row[6] is not None])
+
+
+def copies(tx: Tx, ids: Sequence[str]) -> list[NewRun]:
+    """What to trigger to do these runs once more: same task, queue, payload and options; no key, no delay.
+
+    A run that is unknown is not in the answer.
+    """
+    rows = {row[0]: row for row in tx.rows("runs", ids=list(ids))}
+    bodies = {run_id: body for run_id, body in tx.rows("fill_blob", ids=list(ids), name="payload")}
+    return [copy(rows[run_id], bodies.get(run_id)) for run_id in ids if run_id in rows]
+
+
+def copy(row: tuple[object, ...], body: str | None) -> NewRun:
+    """The new run that repeats the one in this row of ``runs``."""
+    (_, _, task, queue, payload, *_rest) = row
+    key, priority, tags, metadata, options, version = row[14:20]
+    return NewRun(
+        id=new_id(),
+        task=str(task),
+        queue=str(queue),
+        payload=str(payload) if payload is not None else body or "null",
+        concurrency_key=key,  # type: ignore[arg-type]
+        priority_ms=priority,  # type: ignore[arg-type]
+        tags=tags,  # type: ignore[arg-type]
+        metadata=metadata,  # type: ignore[arg-type]
+        options=options,  # type: ignore[arg-type]
+        version=version,  # type: ignore[arg-type]
+    )

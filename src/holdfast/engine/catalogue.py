@@ -1,0 +1,105 @@
+"""The catalogue: tasks, queues and routes, as code announced them last.
+
+It is in the database so that triggers by name, from SQL or from another language know each task's defaults. New names are made
+in a transaction of their own, never in a trigger's: that one may be open for minutes, and others would wait for its names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from holdfast.engine.trigger import queue_id, route_id
+from holdfast.records import QueueEntry, TaskEntry
+from holdfast.storage.base import Tx, repeatable
+
+
+class QueueRow(msgspec.Struct):
+    """The columns of a declared queue."""
+
+    id: int
+    name: str
+    cap: int | None
+    cap_per_key: int | None
+
+
+class RouteRow(msgspec.Struct):
+    """The columns of a route."""
+
+    id: int
+    queue_id: int
+    task: str
+    version: str | None
+
+
+def queue_row(queue: QueueEntry) -> QueueRow:
+    return QueueRow(
+        queue_id(queue.name),
+        queue.name,
+        queue.concurrency_limit,
+        queue.concurrency_limit_per_key,
+    )
+
+
+def route_row(queue: str, task: str, version: str | None = None) -> RouteRow:
+    return RouteRow(route_id(queue, task, version), queue_id(queue), task, version)
+
+
+@repeatable
+def ensure_names(tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[tuple[str, str]]) -> None:
+    """Make the queues and the (queue, task) routes that are not there yet. What operators or workers said stays."""
+    tx.batch(
+        "insert_queues",
+        sorted((queue_row(queue) for queue in queues), key=lambda row: row.id),
+    )
+    tx.batch(
+        "insert_routes",
+        sorted((route_row(queue, task) for queue, task in routes), key=lambda row: row.id),
+    )
+
+
+@repeatable
+def announce(tx: Tx, tasks: Sequence[TaskEntry], queues: Sequence[QueueEntry]) -> list[QueueEntry]:
+    """Enter what this code declares; answers the queues whose limits it changed, for their runs may need other lanes."""
+    declared = {queue.name: queue for queue in queues}
+    for task in tasks:
+        declared.setdefault(task.queue, QueueEntry(name=task.queue))
+    by_id = {queue_id(name): queue for name, queue in declared.items()}
+    changed = tx.batch(
+        "declare_queues",
+        sorted(map(queue_row, declared.values()), key=lambda row: row.id),
+    ).rows()
+    tx.batch(
+        "insert_routes",
+        sorted((route_row(task.queue, task.id) for task in tasks), key=lambda row: row.id),
+    )
+    tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
+    return [by_id[row[0]] for row in changed]
+
+
+def task(tx: Tx, task_id: str) -> TaskEntry | None:
+    """A task as it was announced last."""
+    row = tx.row("task", id=task_id)
+    return None if row is None else TaskEntry(id=row[0], queue=row[1], options=row[2], schema=row[3], version=row[4])
+
+
+def queue(tx: Tx, name: str) -> QueueEntry | None:
+    """A queue with the limits its code declares."""
+    row = tx.row("queue_by_name", name=name)
+    return None if row is None else QueueEntry(name=row[1], concurrency_limit=row[2], concurrency_limit_per_key=row[3])
+
+
+def pause(tx: Tx, name: str) -> bool:
+    """No run of this queue starts until it is resumed; those that execute go on. False if there is no such queue."""
+    return bool(tx.rows("pause_queue", name=name))
+
+
+def resume(tx: Tx, name: str) -> bool:
+    """Let a paused queue go on. False if there is no such queue."""
+    return bool(tx.rows("resume_queue", name=name))
+
+
+def override(tx: Tx, name: str, limit: int | None, per_key: int | None) -> bool:
+    """Set limits that are stronger than the code's; None gives the code its say back. False if there is no such queue."""
+    return bool(tx.rows("override_queue", name=name, cap=limit, cap_per_key=per_key))

@@ -1,0 +1,109 @@
+"""A worker's round: what it has finished goes out and what it may start comes in, in one transaction and one journey.
+
+Everything a worker needs to know before it sleeps comes along: whether lanes wait to be promoted, whether suspects wait, when
+the next delayed run is due, and whether it is still taken to be alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from holdfast.records import Claimed, Ended, LogLine
+from holdfast.storage import runs as store_runs
+from holdfast.storage.base import Deferred, Tx
+from holdfast.storage.runs import AgainRow, Fence
+
+
+class Ask(NamedTuple):
+    """What a worker can take: ``n`` runs from these routes, at most ``each`` from one, and perhaps a suspect.
+
+    ``idle`` tells, when it changes, whether the worker is about to sleep and wants to be notified.
+    """
+
+    me: str
+    routes: Sequence[int] = ()
+    n: int = 0
+    each: int = 1
+    suspect: bool = False
+    idle: bool | None = None
+
+
+class Round(NamedTuple):
+    """What came of it. ``lost`` are fences that no longer held; ``me`` is the worker's state, None if it is unknown."""
+
+    claimed: list[Claimed]
+    lost: list[Fence]
+    notes: bool
+    suspects: bool
+    due_in_ms: int | None
+    me: str | None
+
+
+def round(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: list[LogLine]) -> Deferred[Round]:
+    """Write logs and outcomes, then claim. Everything is fenced; what was not ours any more is named in the answer."""
+    waits: list[Callable[[], list[Fence]]] = []
+    if logs:
+        tx.batch("insert_logs", logs)
+    if ended:
+        waits.append(store_runs.complete(tx, ended))
+    if again:
+        waits.append(store_runs.put_back(tx, again))
+    if ask.idle is not None:
+        tx.send("set_idle", me=ask.me, idle=int(ask.idle))
+    suspects = store_runs.claim(tx, ask.me, ask.routes, n=int(ask.suspect), each=1, suspect=True)
+    plain = store_runs.claim(tx, ask.me, ask.routes, n=ask.n, each=ask.each, suspect=False)
+    outlook = tx.send("outlook", me=ask.me)
+
+    def read() -> Round:
+        (notes, waiting, due_in, me) = outlook.rows()[0]
+        rows = [store_runs.claimed(row) for row in (*suspects(), *plain())]
+        lost = [fence for wait in waits for fence in wait()]
+        return Round(rows, lost, bool(notes), bool(waiting), due_in, me)
+
+    return Deferred(read)
+
+
+def payloads(tx: Tx, ids: list[str]) -> dict[str, str]:
+    """The payloads that were too big to ride along."""
+    return {run_id: body for run_id, body in tx.rows("fill_blob", ids=ids, name="payload")}
+
+
+def due(tx: Tx, n: int = 500) -> int:
+    """Make what is due ready, or held where its lane has a limit. Returns how many."""
+    rows = tx.rows("due", n=n)
+    store_runs.leave_notes(tx, ((queue, lane) for queue, lane in rows))
+    return len(rows)
+
+
+def strays(tx: Tx, me: str, older_ms: int) -> list[Fence]:
+    """What the database says this worker holds, claimed at least ``older_ms`` ago."""
+    return [(run_id, claim) for run_id, claim in tx.rows("strays", me=me, older_ms=older_ms)]
+
+
+class Orders(NamedTuple):
+    """What a worker is told between rounds: its own state, the runs to cancel, and what it is said to hold."""
+
+    state: str | None
+    cancel: list[Fence]
+    held: list[Fence]
+
+
+def orders(tx: Tx, me: str, older_ms: int) -> Orders:
+    """Read a worker's orders; changes nothing."""
+    row = tx.row("worker_state", me=me)
+    cancel = [(run_id, claim) for run_id, claim in tx.rows("canceling", me=me)]
+    return Orders(row[0] if row else None, cancel, strays(tx, me, older_ms))
+
+
+def clear_suspects(tx: Tx, me: str, ids: list[str]) -> None:
+    """These have outlived their last life: they are suspects no more."""
+    tx.rows("clear_suspect", me=me, ids=ids)
+
+
+def write_logs(tx: Tx, logs: list[LogLine], metadata: list[Ended]) -> None:
+    """Write what running attempts have said so far. ``metadata`` are fences with their metadata."""
+    if logs:
+        tx.batch("insert_logs", logs)
+    if metadata:
+        tx.batch("set_metadata", metadata)

@@ -1,0 +1,60 @@
+"""What readers ask of single runs. Lists and explanations for people are made in ``views``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.records import LogLine, RunRecord
+from holdfast.storage.base import Row, Tx
+
+
+def runs(tx: Tx, ids: Sequence[str]) -> list[RunRecord]:
+    """These runs, in the order asked for; those that are unknown are left out."""
+    rows = {row[0]: row for row in tx.rows("runs", ids=list(ids))}
+    missing = [run_id for run_id, row in rows.items() if row[4] is None]
+    payloads = bodies(tx, missing, "payload")
+    outputs = bodies(
+        tx,
+        [run_id for run_id, row in rows.items() if row[1] == "completed" and row[5] is None],
+        "output",
+    )
+    return [record(rows[run_id], payloads, outputs) for run_id in ids if run_id in rows]
+
+
+def bodies(tx: Tx, ids: list[str], name: str) -> dict[str, str]:
+    return dict(tx.rows("fill_blob", ids=ids, name=name)) if ids else {}
+
+
+def record(row: Row, payloads: dict[str, str], outputs: dict[str, str]) -> RunRecord:
+    run_id, status, task, queue, payload, output, *rest = row[:27]
+    return RunRecord(
+        run_id,
+        status,
+        task,
+        queue or "",
+        payload or payloads.get(run_id, "null"),
+        output or outputs.get(run_id),
+        *rest,
+    )
+
+
+def run(tx: Tx, run_id: str) -> RunRecord | None:
+    """One run, or None if it is unknown or pruned."""
+    found = runs(tx, [run_id])
+    return found[0] if found else None
+
+
+def finished(tx: Tx, ids: Sequence[str]) -> list[RunRecord]:
+    """Those of these runs that are final."""
+    final = [row[0] for row in tx.rows("finished", ids=list(ids))]
+    return runs(tx, final) if final else []
+
+
+def batch(tx: Tx, batch_id: str) -> list[str]:
+    """The ids of a batch's runs, in the order of its items."""
+    return sorted(row[0] for row in tx.rows("batch_runs", batch_id=batch_id))
+
+
+def logs(tx: Tx, run_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 10_000) -> list[LogLine]:
+    """What a run has written, in order; ``after`` is the (claim, seq) of the last line already known."""
+    return [LogLine(*row) for row in tx.rows("logs", run_id=run_id, claim=after[0], seq=after[1], n=limit)]

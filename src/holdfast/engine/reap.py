@@ -1,0 +1,171 @@
+"""What time does: the runs of lost workers, TTLs, retention.
+
+Everything here is a sweep: idempotent, repeated every few seconds by every host, and safe for several at once. The sweep takes
+every executing run whose worker is not alive, not only those of a worker just declared lost: a claim can commit while its
+worker is being declared dead.
+
+A crash does not use up an attempt. The runs a dead process held are suspects, and go first; a process holds at most one suspect at
+a time, so that a second death names the culprit and not its neighbours. Only deaths as a suspect count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from holdfast.engine.cancel import finish
+from holdfast.storage.base import Tx
+
+SWEEP = 500
+MAX_CRASHES = 3
+GRACE_MS = 2_000  # how much longer than its last life a suspect must live to be trusted
+
+
+class Orphan(NamedTuple):
+    """An executing run whose worker is not alive."""
+
+    id: str
+    claim: int
+    suspect: int
+    crashes: int
+    cancel_at: int | None
+    claimed_at: int
+    worker_id: str
+    options: str | None
+    task: str
+    queue_id: int
+    lane_id: int | None
+    attempt: int
+    seen_at: int | None
+
+    @property
+    def deaths(self) -> int:
+        """Deaths that count, with this one."""
+        return self.crashes + self.suspect
+
+
+class Recovery(msgspec.Struct):
+    """The columns of ``recover``."""
+
+    id: str
+    claim: int
+    crashes: int
+    lived_ms: int
+
+
+class CrashedAttempt(msgspec.Struct):
+    """The record of an attempt that died with its process."""
+
+    run_id: str
+    claim: int
+    number: int
+    worker_id: str
+    started_at: int
+    outcome: str
+    error: str | None
+
+
+class Swept(NamedTuple):
+    """What a sweep did."""
+
+    recovered: list[str]
+    crashed: list[str]
+    canceled: list[str]
+    expired: list[str]
+
+
+def sweep(tx: Tx) -> Swept:
+    """One pass: orphans are recovered, or end as crashed or canceled; overdue runs expire."""
+    recovered, crashed, canceled = sweep_orphans(tx)
+    asked = [row[0] for row in tx.rows("canceled", n=SWEEP)]
+    finish(tx, asked, "canceled")
+    expired = [row[0] for row in tx.rows("expired", n=SWEEP)]
+    finish(tx, expired, "expired")
+    return Swept(recovered, crashed, canceled + asked, expired)
+
+
+def sweep_orphans(tx: Tx) -> tuple[list[str], list[str], list[str]]:
+    orphans = [Orphan._make(row) for row in tx.rows("orphans", n=SWEEP)]
+    if not orphans:
+        return [], [], []
+    canceled = [orphan for orphan in orphans if orphan.cancel_at is not None]
+    alive = [orphan for orphan in orphans if orphan.cancel_at is None]
+    limits = crash_limits(tx, alive)
+    crashed = [orphan for orphan in alive if orphan.deaths >= limits[orphan.id]]
+    recovered = [orphan for orphan in alive if orphan.deaths < limits[orphan.id]]
+    tx.batch("insert_attempts", [crashed_attempt(orphan) for orphan in recovered])
+    tx.batch("recover", [recovery(orphan) for orphan in recovered])
+    finish(tx, ids(canceled), "canceled")
+    for orphan in crashed:
+        finish(tx, [orphan.id], "crashed", crash_error(orphan))
+    return ids(recovered), ids(crashed), ids(canceled)
+
+
+def ids(orphans: Iterable[Orphan]) -> list[str]:
+    return [orphan.id for orphan in orphans]
+
+
+def recovery(orphan: Orphan) -> Recovery:
+    """Back in line; how long it lived is taken from its worker's last beat, for the lease after that was silence."""
+    lived = max(0, (orphan.seen_at or orphan.claimed_at) - orphan.claimed_at) + GRACE_MS
+    return Recovery(orphan.id, orphan.claim, orphan.deaths, lived)
+
+
+def crashed_attempt(orphan: Orphan) -> CrashedAttempt:
+    return CrashedAttempt(
+        orphan.id,
+        orphan.claim,
+        orphan.attempt,
+        orphan.worker_id,
+        orphan.claimed_at,
+        "crashed",
+        crash_error(orphan),
+    )
+
+
+def crash_error(orphan: Orphan) -> str:
+    """The error of a run whose process died."""
+    message = (
+        f"the process that held this run died (worker {orphan.worker_id}); "
+        f"{orphan.deaths} such deaths were its own. Look for a signal or for memory in the logs of that host."
+    )
+    return msgspec.json.encode({"type": "RunCrashed", "message": message, "traceback": ""}).decode()
+
+
+def crash_limits(tx: Tx, orphans: list[Orphan]) -> dict[str, int]:
+    """How often each may crash: by its own options, or its task's, or three times."""
+    defaults = {task: tx.row("task", id=task) for task in {orphan.task for orphan in orphans}}
+    return {
+        orphan.id: option(orphan.options) or option(row[2] if (row := defaults[orphan.task]) else None) or MAX_CRASHES
+        for orphan in orphans
+    }
+
+
+def option(options: str | None) -> int | None:
+    value = msgspec.json.decode(options).get("max_crashes") if options else None
+    return value if isinstance(value, int) else None
+
+
+def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
+    """Forget runs that ended longer ago than this, with all that is kept about them. Returns how many; call again while n."""
+    old = [row[0] for row in tx.rows("prunable", older_ms=older_ms, n=n)]
+    if old:
+        for statement in (
+            "prune_keys",
+            "prune_attempts",
+            "prune_logs",
+            "prune_tags",
+            "prune_blobs",
+            "prune_done",
+        ):
+            tx.rows(statement, ids=old)
+    return len(old)
+
+
+def tidy(tx: Tx, older_ms: int) -> None:
+    """Forget keys whose time is over, and workers that ended long ago."""
+    tx.rows("prune_expired_keys")
+    tx.rows("forget_worker_tasks")
+    tx.rows("forget_workers", older_ms=older_ms)

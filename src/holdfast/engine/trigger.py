@@ -1,0 +1,156 @@
+"""Make runs.
+
+A trigger only appends. It takes no lock of a lane and changes no shared row, since it may be inside a user's transaction that
+stays open for minutes. Most triggers are one statement in one round trip; what has an idempotency key, a parent, tags or a big
+payload takes a few more, in one transaction.
+
+The caller makes the ids, so that a trigger whose answer was lost can simply be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from holdfast.errors import AttemptLost
+from holdfast.ids import hash63
+from holdfast.records import NewRun, Triggered
+from holdfast.storage import runs as store_runs
+from holdfast.storage.base import Deferred, Tx, repeatable
+from holdfast.storage.runs import BLOB_BYTES, RunRow
+
+Outcome = Triggered | Exception
+
+
+class Tag(msgspec.Struct):
+    """A row of the index of tags."""
+
+    tag: str
+    run_id: str
+
+
+class Blob(msgspec.Struct):
+    """A payload too big for a hot row."""
+
+    run_id: str
+    name: str
+    body: str
+
+
+@lru_cache(maxsize=10_000)
+def queue_id(queue: str) -> int:
+    """The number of a queue: a hash, so that a trigger needs no look-up."""
+    return hash63("queue", queue)
+
+
+@lru_cache(maxsize=10_000)
+def route_id(queue: str, task: str, version: str | None) -> int:
+    """The number of a route: what decides who may carry a run out."""
+    return hash63("route", "task", queue, task, version)
+
+
+@lru_cache(maxsize=100_000)
+def key_lane(queue: str, key: str) -> int:
+    """The number of the lane of a concurrency key. The lane of a whole queue has the queue's number."""
+    return hash63("lane", queue, key)
+
+
+@repeatable
+def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
+    """Make these runs. Answers for each the run it led to, or the error that is its own; atomic for all the others.
+
+    Raises nothing for a single item. A run whose parent attempt has lost its run is not made: ``AttemptLost``.
+    """
+    outcomes: list[Outcome] = [Triggered(run.id, created=True) for run in runs]
+    plain = not any(run.idempotency_key or run.parent_claim is not None or run.tags for run in runs)
+    if not plain:
+        refuse_lost_parents(tx, runs, outcomes)
+        keep_known_keys(tx, runs, outcomes)
+    made = [
+        run for run, outcome in zip(runs, outcomes, strict=True) if isinstance(outcome, Triggered) and outcome.created
+    ]
+    big = [run for run in made if len(run.payload) > BLOB_BYTES]
+    alone = plain and not big
+    if big:
+        tx.batch("insert_blobs", [Blob(run.id, "payload", run.payload) for run in big])
+    if tags := [Tag(tag, run.id) for run in made if run.tags for tag in msgspec.json.decode(run.tags, type=list[str])]:
+        tx.batch("insert_tags", tags)
+    if not made:
+        return Deferred(lambda: outcomes)
+    wait = store_runs.insert(tx, [row(run) for run in made], alone=alone)
+    return Deferred(lambda: (wait(), outcomes)[1])
+
+
+def row(run: NewRun) -> RunRow:
+    """The columns of a new run."""
+    queue = run.queue
+    return RunRow(
+        run.id,
+        run.task,
+        queue_id(queue),
+        route_id(queue, run.task, run.version),
+        None if run.concurrency_key is None else key_lane(queue, run.concurrency_key),
+        run.concurrency_key,
+        run.priority_ms,
+        run.due_at,
+        run.delay_ms,
+        run.ttl_ms,
+        run.payload if len(run.payload) <= BLOB_BYTES else None,
+        run.options,
+        run.metadata,
+        run.tags,
+        run.version,
+        run.idempotency_key,
+        run.parent_id,
+        run.root_id,
+        run.batch_id,
+    )
+
+
+def refuse_lost_parents(tx: Tx, runs: Sequence[NewRun], outcomes: list[Outcome]) -> None:
+    """The fence: what an attempt triggers is only made while it holds its run, and the lock keeps it so until the commit."""
+    fences = {(run.parent_id, run.parent_claim) for run in runs if run.parent_claim is not None}
+    if not fences:
+        return
+    held = set(tx.rows("hold_parents", ids=sorted({str(parent) for parent, _ in fences})))
+    for index, run in enumerate(runs):
+        if run.parent_claim is not None and (run.parent_id, run.parent_claim) not in held:
+            outcomes[index] = AttemptLost(
+                "this attempt no longer holds its run, so it may not trigger",
+                seen=f"run {run.parent_id}, claim {run.parent_claim}",
+                do="let it end: the run has been taken over, or is finished",
+            )
+
+
+def keep_known_keys(tx: Tx, runs: Sequence[NewRun], outcomes: list[Outcome]) -> None:
+    """Whoever inserts a key has it; the others are told which run does. Within a batch the first one wins."""
+    keyed = [
+        (index, run)
+        for index, run in enumerate(runs)
+        if run.idempotency_key is not None and isinstance(outcomes[index], Triggered)
+    ]
+    if not keyed:
+        return
+    first = {(run.task, run.idempotency_key): run for _, run in reversed(keyed)}
+    tx.batch(
+        "take_keys",
+        sorted(first.values(), key=lambda run: (run.task, run.idempotency_key or "")),
+    )
+    owners = {(task, key): run_id for task, key, run_id in read_keys(tx, list(first.values()))}
+    for index, run in keyed:
+        owner = owners[run.task, run.idempotency_key or ""]
+        outcomes[index] = Triggered(owner, created=owner == run.id)
+
+
+def read_keys(tx: Tx, runs: list[NewRun]) -> list[tuple[str, str, str]]:
+    if tx.kind == "postgres":
+        rows = tx.rows(
+            "keys",
+            tasks=[run.task for run in runs],
+            names=[run.idempotency_key for run in runs],
+        )
+    else:
+        rows = tx.rows("keys", keys=[[run.task, run.idempotency_key] for run in runs])
+    return [(task, key, run_id) for task, key, run_id in rows]

@@ -1,0 +1,109 @@
+"""Workers: registration, beats, and who is dead.
+
+A lease belongs to a worker process and covers all that it holds. Its beat is a counter: nobody compares clocks. A worker is
+declared lost by a process that has itself watched the counter stand still for the whole lease, by compare-and-set on what it
+saw; or by the supervisor that saw it exit. Every start of a process is a new worker, so an old name never comes back to life.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.engine.trigger import queue_id, route_id
+from holdfast.records import QueueEntry, TaskEntry
+from holdfast.storage.base import Tx
+
+
+class WorkerEntry(msgspec.Struct, kw_only=True):
+    """A worker as it registers."""
+
+    id: str
+    lease_ms: int
+    host: str
+    pid: int
+    concurrency: int
+    queues: list[str] | None = None
+    version: str | None = None
+
+
+class WorkerTask(msgspec.Struct):
+    """A task a worker knows."""
+
+    worker_id: str
+    task: str
+
+
+class Beat(msgspec.Struct):
+    """A live worker's beat as it was read."""
+
+    id: str
+    beat: int
+    lease_ms: int
+
+
+def register(tx: Tx, worker: WorkerEntry, tasks: list[str]) -> None:
+    """Enter a worker under a new id, live from now on, with the tasks it knows."""
+    tx.rows(
+        "insert_worker",
+        id=worker.id,
+        lease_ms=worker.lease_ms,
+        host=worker.host,
+        pid=worker.pid,
+        concurrency=worker.concurrency,
+        queues=None if worker.queues is None else msgspec.json.encode(worker.queues).decode(),
+        version=worker.version,
+    )
+    tx.batch("insert_worker_tasks", [WorkerTask(worker.id, task) for task in tasks])
+
+
+def beat(tx: Tx, ids: list[str]) -> set[str]:
+    """Beat for these workers; answers those that are still taken to be alive."""
+    return {row[0] for row in tx.rows("beat", ids=ids)}
+
+
+def beats(tx: Tx) -> list[Beat]:
+    """The beats of all live workers; changes nothing."""
+    return [Beat(*row) for row in tx.rows("beats")]
+
+
+def declare_lost(tx: Tx, seen: list[Beat]) -> list[str]:
+    """Declare those lost whose beat is still the one that was seen; answers which."""
+    return [row[0] for one in seen for row in tx.rows("declare_lost", id=one.id, beat=one.beat)]
+
+
+def declare_gone(tx: Tx, worker_id: str) -> bool:
+    """Declare a worker lost whose process has been seen to exit."""
+    return bool(tx.rows("declare_gone", id=worker_id))
+
+
+def drain(tx: Tx, worker_id: str) -> bool:
+    """This worker takes no more runs; false if it was not live."""
+    return bool(tx.rows("set_worker_state", id=worker_id, state="draining"))
+
+
+def stop(tx: Tx, worker_id: str) -> bool:
+    """This worker has ended, and holds nothing."""
+    return bool(tx.rows("set_worker_state", id=worker_id, state="stopped"))
+
+
+def routes(tx: Tx, tasks: list[str], queues: list[str] | None) -> list[int]:
+    """The routes that a worker with these tasks, and perhaps only these queues, may claim from."""
+    return [row[0] for row in tx.rows("routes", tasks=tasks) if queues is None or row[2] in queues]
+
+
+def default_routes(tasks: list[TaskEntry], queues: list[QueueEntry]) -> list[tuple[QueueEntry, int, str]]:
+    """The route of each task through its own queue."""
+    known = {queue.name: queue for queue in queues}
+    return [
+        (
+            known.get(task.queue, QueueEntry(name=task.queue)),
+            route_id(task.queue, task.id, None),
+            task.id,
+        )
+        for task in tasks
+    ]
+
+
+def number(queue: str) -> int:
+    """The number of a queue."""
+    return queue_id(queue)
