@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 _ABSENT: Final = object()
-_SEEN_LIMIT: Final = 200
+_SEEN_LIMIT: Final = 500
 
 
 def shown(value: object, limit: int = 80) -> str:

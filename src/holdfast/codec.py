@@ -1,0 +1,443 @@
+"""Payloads and outputs to JSON text and back.
+
+An annotation is looked at once (``codec_for``) and becomes one of three codecs:
+
+    AnyCodec      unannotated, Any, None       what JSON can say, and nothing is guessed
+    PlainCodec    str, list[int], …            checked by msgspec, which is faster; what that refuses, pydantic
+    ModelCodec    everything else              decides and explains
+
+The text fits any TEXT column: no raw NUL, no raw surrogate. What JSON cannot say (NaN, an object of some class, a list
+in itself) is refused here with ``NotSerializable``: a value that comes back as another one is worse than an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import functools
+import inspect
+import ipaddress
+import json
+import math
+import pathlib
+import re
+import types
+import typing
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+import msgspec
+import pydantic
+import pydantic_core
+from typing_extensions import TypeAliasType
+
+from holdfast.errors import InvalidTask, NotSerializable, PayloadInvalid, shown
+
+__all__ = ["AnyCodec", "Codec", "ModelCodec", "PlainCodec", "codec_for", "decode", "encode", "schema"]
+
+T = TypeVar("T")
+
+# -- untyped ----------------------------------------------------------------------------------------------------------
+
+_AS_PYDANTIC_WRITES_IT: Final = (
+    datetime.date,
+    datetime.time,
+    datetime.timedelta,
+    decimal.Decimal,
+    uuid.UUID,
+    pathlib.PurePath,
+    ipaddress.IPv4Address,
+    ipaddress.IPv6Address,
+)
+_PAIR_OF_SURROGATES: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_ANNOTATE: Final = "Annotate it with its type, or convert it to what JSON has: str, numbers, bool, None, list, dict."
+
+
+def encode(value: object) -> str:
+    """``value`` as JSON text. Dates, UUIDs, Decimals and the like become text, models and dataclasses become objects.
+
+    Raises:
+        NotSerializable: NaN and infinity, bytes, instances of other classes, a value that contains itself.
+
+    >>> encode({"name": "Ada", "at": datetime.date(2027, 1, 1)})
+    '{"name":"Ada","at":"2027-01-01"}'
+    """
+    try:
+        text = _encoder.encode(value)
+    except NotSerializable:
+        raise
+    except Exception as error:  # whatever a property, an iterator or a key of the value raises
+        _refuse(value, error)
+    return text if text.isascii() else _storable(text)
+
+
+def decode(text: str) -> Any:
+    """The value of a JSON text, every integer exact.
+
+    Raises:
+        PayloadInvalid: not JSON, NaN, a float too large for one, an integer of more than 4300 digits, too deep.
+    """
+    try:
+        return _decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _decode_slowly(text)
+
+
+def _default(value: object) -> object:
+    match value:
+        case pydantic.BaseModel():
+            return value.model_dump(mode="json", by_alias=False, round_trip=True)
+        case _ if isinstance(value, _AS_PYDANTIC_WRITES_IT):
+            return pydantic_core.to_jsonable_python(value)
+        case enum.Enum():
+            return value.value
+        case set() | frozenset():
+            return sorted(value, key=encode)  # a set has no order, and its text should not change between processes
+        case Mapping():
+            return dict(value)
+        case msgspec.Struct():
+            return msgspec.structs.asdict(value)
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    raise NotSerializable(
+        f"A value of type {type(value).__qualname__} cannot be written as JSON", seen=shown(value), do=_ANNOTATE
+    )
+
+
+_encoder: Final = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False, default=_default
+)
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def _storable(text: str) -> str:
+    """Lone surrogates cannot be stored as UTF-8, so they are escaped. All else stays readable."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        if _PAIR_OF_SURROGATES.search(text):  # JSON reads the two escapes as one character: it would not come back
+            raise NotSerializable(
+                "Two surrogates in a row cannot be written as JSON",
+                seen=shown(text),
+                do='Join them first: text.encode("utf-16", "surrogatepass").decode("utf-16").',
+            ) from None
+        return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text
+
+
+def _refuse(value: object, error: Exception) -> NoReturn:
+    name = type(value).__qualname__
+    match error:
+        case RecursionError():
+            what, do = "The value contains itself, or is nested too deeply for JSON", "Make it flatter."
+        case ValueError() if "float" in str(error):
+            what, do = "NaN and infinity cannot be written as JSON", "Use None, or a number that means the same to you."
+        case ValueError() if "integer string conversion" in str(error):
+            what, do = "An integer of more than 4300 digits cannot be written as JSON", "Send it as text."
+        case TypeError() if "keys must be" in str(error):
+            what, do = f"A {name} with keys that are no text cannot be written as JSON", "Use str keys."
+        case _:
+            what, do = f"A value of type {name} cannot be written as JSON: {_said(error)}", _ANNOTATE
+    raise NotSerializable(what, seen=shown(value), do=do) from error
+
+
+def _said(error: BaseException) -> str:
+    """The name and the first line of an exception, even of one whose ``str()`` raises."""
+    try:
+        message = str(error).strip().partition("\n")[0]
+    except (Exception, SystemExit):
+        message = ""
+    return f"{type(error).__name__}: {message[:200]}" if message else type(error).__name__
+
+
+def _decode_slowly(text: str) -> Any:
+    # The standard library's decoder keeps lone surrogates, which msgspec refuses.
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise PayloadInvalid(
+            "This is not JSON that can be read", seen=_said(error), do="Send valid JSON, without NaN or Infinity."
+        ) from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits[:40]} is too large for a float")
+    return number
+
+
+# -- typed ------------------------------------------------------------------------------------------------------------
+
+
+class Codec(Generic[T]):
+    """Writes and reads the values of one annotation.
+
+    ``dump`` takes values of the annotated type and no others; ``dump_checked`` also takes what pydantic would convert
+    (a dict for a model, ``"5"`` for an int), and is for values that come from a caller.
+    """
+
+    def dump(self, value: T) -> str:
+        """JSON text. Raises NotSerializable."""
+        raise NotImplementedError
+
+    def dump_checked(self, value: object) -> str:
+        """JSON text of the value, converted to the annotation. Raises PayloadInvalid or NotSerializable."""
+        raise NotImplementedError
+
+    def load(self, text: str) -> T:
+        """The value of a JSON text. Raises PayloadInvalid, which says field by field what does not fit."""
+        raise NotImplementedError
+
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema of the annotation, or None if it has none (anything goes, or JSON schema cannot say it)."""
+        raise NotImplementedError
+
+
+class AnyCodec(Codec[Any]):
+    """No annotation: what JSON can say."""
+
+    def dump(self, value: Any) -> str:
+        return encode(value)
+
+    def dump_checked(self, value: object) -> str:
+        return encode(value)
+
+    def load(self, text: str) -> Any:
+        return decode(text)
+
+    def schema(self) -> dict[str, Any] | None:
+        return None
+
+
+class ModelCodec(Codec[T]):
+    """Whatever pydantic understands.
+
+    Text is written under the fields' own names and read under names and aliases alike, without computed fields, so that
+    what was written can be read: a model with ``alias=`` or ``extra="forbid"`` makes a round trip without more ado.
+    """
+
+    def __init__(self, annotation: Any, role: str) -> None:
+        adapter: pydantic.TypeAdapter[T] = _adapter(annotation)
+        # The adapter's own methods do no more than this, in twice the time.
+        self._write = adapter.serializer.to_json
+        self._write_builtins = adapter.serializer.to_python
+        self._check = adapter.validator.validate_python
+        self._read = adapter.validator.validate_json
+        self._adapter = adapter
+        self._name = _name(annotation)
+        self._role = role
+
+    def dump(self, value: T) -> str:
+        try:
+            # Else pydantic writes any object at all as a model, by the attributes that it happens to have.
+            self._check(value, strict=True, by_alias=True, by_name=True)
+        except Exception as error:
+            raise self._unwritable(value, error) from error
+        return self._text(value)
+
+    def dump_checked(self, value: object) -> str:
+        try:
+            checked = self._check(value, by_alias=True, by_name=True)
+        except Exception as error:
+            raise self._misfit(error) from error
+        return self._text(checked)
+
+    def load(self, text: str) -> T:
+        if "NaN" in text or "Infinity" in text:
+            decode(text)  # pydantic would take them for floats
+        try:
+            return typing.cast(T, self._read(text, by_alias=True, by_name=True))
+        except Exception as error:
+            raise self._misfit(error) from error
+
+    def schema(self) -> dict[str, Any] | None:
+        try:
+            return self._adapter.json_schema()
+        except pydantic.errors.PydanticInvalidForJsonSchema:
+            return None
+
+    def _text(self, value: Any) -> str:
+        # A seam: SecretStr is written as stars here, as pydantic does. Revealing it to the task alone starts here.
+        try:
+            raw = self._write(value, by_alias=False, round_trip=True, warnings="error")
+        except Exception as error:  # pydantic's own, and whatever a serializer of the user's raises
+            raise self._unwritable(value, error) from error
+        if _may_hide_a_loss(raw):
+            encode(self._write_builtins(value, mode="json", by_alias=False, round_trip=True, warnings=False))
+        return raw.decode()
+
+    def _unwritable(self, value: object, error: Exception) -> NotSerializable:
+        return NotSerializable(
+            f"The {self._role} cannot be written as {self._name}: {_reason(error)}",
+            seen=shown(value),
+            do=_hint(error) or "Make it fit the annotation.",
+        )
+
+    def _misfit(self, error: Exception) -> PayloadInvalid:
+        problems = _problems(error)
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        return PayloadInvalid(
+            f"The {self._role} does not fit {self._name}",
+            seen="; ".join(problems[:3]) + more,
+            do="Make it fit the annotation.",
+            problems=problems,
+        )
+
+
+class PlainCodec(Codec[T]):
+    """Types that are JSON's own, where msgspec and pydantic agree on all that msgspec accepts.
+
+    What msgspec refuses is not wrong yet (pydantic takes ``"5"`` for an int): it goes on to pydantic, which decides.
+    """
+
+    def __init__(self, annotation: Any, role: str) -> None:
+        self._type = annotation
+        self._decode: Any = msgspec.json.Decoder(annotation).decode
+        self._role = role
+
+    @functools.cached_property
+    def _pydantic(self) -> ModelCodec[T]:
+        return ModelCodec(self._type, self._role)
+
+    def dump(self, value: T) -> str:
+        try:
+            return encode(msgspec.convert(value, self._type))
+        except msgspec.ValidationError:
+            return self._pydantic.dump(value)
+
+    def dump_checked(self, value: object) -> str:
+        try:
+            return encode(msgspec.convert(value, self._type))
+        except msgspec.ValidationError:
+            return self._pydantic.dump_checked(value)
+
+    def load(self, text: str) -> T:
+        try:
+            return typing.cast(T, self._decode(text))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return self._load_slowly(text)
+
+    def schema(self) -> dict[str, Any] | None:
+        return self._pydantic.schema()
+
+    def _load_slowly(self, text: str) -> T:
+        if _ESCAPED_SURROGATE.search(text):
+            try:
+                return typing.cast(T, msgspec.convert(decode(text), self._type))
+            except msgspec.ValidationError:
+                pass
+        return self._pydantic.load(text)
+
+
+def codec_for(annotation: Any, *, role: str = "payload") -> Codec[Any]:
+    """The codec of an annotation; none, ``Any`` and ``None`` mean that any JSON will do.
+
+    Make it once and keep it: one for a model takes as long to make as thousands of payloads. ``role`` is what messages
+    call the value, say ``"output"``.
+
+    Raises:
+        InvalidTask: pydantic does not understand the annotation.
+
+    >>> codec_for(list[int]).load("[1, 2]")
+    [1, 2]
+    """
+    if annotation in (None, types.NoneType, inspect.Parameter.empty, Any, object):
+        return AnyCodec()
+    return PlainCodec(annotation, role) if _is_plain(annotation) else ModelCodec(annotation, role)
+
+
+def schema(annotation: Any) -> dict[str, Any] | None:
+    """The JSON schema of an annotation, or None if it has none."""
+    return codec_for(annotation).schema()
+
+
+# -- what an annotation says ------------------------------------------------------------------------------------------
+
+
+def _is_plain(annotation: Any) -> bool:
+    if annotation in (str, int, float, bool):
+        return True
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is list:
+        return _is_plain_inside(arguments[0])
+    if origin is dict:
+        return arguments[0] is str and _is_plain_inside(arguments[1])
+    if origin in (typing.Union, types.UnionType):  # only X | None: which member of another union fits is pydantic's art
+        return len(arguments) == 2 and types.NoneType in arguments and any(map(_is_plain, arguments))
+    return False
+
+
+def _is_plain_inside(annotation: Any) -> bool:
+    return annotation is Any or _is_plain(annotation)
+
+
+def _adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
+    try:
+        # The alias is there because pydantic takes no config for a bare dataclass or TypedDict. Models keep their own.
+        alias: Any = TypeAliasType("annotation", annotation)
+        config = pydantic.ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+        return pydantic.TypeAdapter(alias, config=config)
+    except Exception as error:  # pydantic's several, and what evaluating a forward reference may raise
+        raise InvalidTask(
+            f"The annotation {_name(annotation)} cannot be turned into JSON and back: {_said(error)}",
+            seen=shown(annotation),
+            do="Use a pydantic model, a dataclass, a TypedDict or plain types.",
+        ) from error
+
+
+def _name(annotation: Any) -> str:
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__qualname__
+    return re.sub(r"\b(?:typing|builtins|__main__)\.", "", shown(annotation))
+
+
+# -- what pydantic says -----------------------------------------------------------------------------------------------
+
+
+def _may_hide_a_loss(raw: bytes) -> bool:
+    # pydantic writes NaN as null (or, if the model says so, as a bare NaN), and integers too long to be read again.
+    return b"null" in raw or b"NaN" in raw or b"Infinity" in raw or len(raw) > 4300
+
+
+def _problems(error: Exception) -> tuple[str, ...]:
+    if not isinstance(error, pydantic.ValidationError):
+        return (_said(error),)
+    found = error.errors(include_url=False, include_context=False)
+    return tuple(_problem(each["loc"], each["msg"], each["input"]) for each in found)
+
+
+def _problem(place: tuple[int | str, ...], message: str, value: object) -> str:
+    where = f"{'.'.join(map(str, place))}: " if place else ""
+    return f"{where}{message}, not {_kind(value)}" if message.startswith("Input should be") else f"{where}{message}"
+
+
+def _kind(value: object) -> str:
+    """What was given, without its text: it may be a password, and errors are stored, logged and shown."""
+    if value is None or isinstance(value, bool | int | float):
+        return shown(value, 40)
+    return f"a {type(value).__qualname__}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, pydantic.ValidationError):
+        return "; ".join(_problems(error)[:3])
+    said = _said(error)
+    if said.endswith("serializer warnings:"):  # a heading; what matters stands in the lines below it
+        found = re.search(r"Expected `[^`]*`", str(error))
+        return f"{found[0].replace('`', '')}, found something else" if found else said
+    return said
+
+
+def _hint(error: Exception) -> str | None:
+    if "utf-8 sequence" in str(error):
+        return 'Say how the model writes bytes: ConfigDict(ser_json_bytes="base64", val_json_bytes="base64").'
+    return None

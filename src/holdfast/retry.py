@@ -1,0 +1,99 @@
+"""When a failed attempt is followed by another one, and how long after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from holdfast.duration import Duration, to_ms
+from holdfast.errors import AbortRun, InvalidOption, RetryAfter, shown
+
+__all__ = ["Exceptions", "Retry"]
+
+Exceptions = type[BaseException] | tuple[type[BaseException], ...]
+
+_SPREAD: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How a task is retried: up to ``max_attempts`` attempts, with delays that grow by ``factor``.
+
+    The delay after the first attempt is ``min_delay``, after each further one ``factor`` times as long, and never more
+    than ``max_delay``. ``jitter`` spreads it over a range whose ends differ by half, within ``min_delay`` and
+    ``max_delay``, so that what failed together does not come back together. ``on`` limits retries to these exceptions;
+    ``never`` excludes some and wins.
+
+    Raises:
+        InvalidOption: an option that cannot be used, by its name.
+
+    >>> Retry(max_attempts=5, on=ConnectionError, never=ConnectionRefusedError, jitter=False).delay_ms(3, lambda: 0.0)
+    4000
+    """
+
+    max_attempts: int = 3
+    factor: float = 2
+    min_delay: Duration = field(default="1s", compare=False)
+    max_delay: Duration = field(default="30s", compare=False)
+    jitter: bool = True
+    on: Exceptions = ()
+    never: Exceptions = ()
+    min_delay_ms: int = field(init=False, repr=False)
+    max_delay_ms: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_number("max_attempts", self.max_attempts, whole=True)
+        _check_number("factor", self.factor, whole=False)
+        _check_exceptions("on", self.on)
+        _check_exceptions("never", self.never)
+        object.__setattr__(self, "min_delay_ms", to_ms(self.min_delay, name="min_delay"))
+        object.__setattr__(self, "max_delay_ms", to_ms(self.max_delay, name="max_delay"))
+        if self.min_delay_ms > self.max_delay_ms:
+            raise InvalidOption(
+                "min_delay is longer than max_delay",
+                seen=f"{shown(self.min_delay)} and {shown(self.max_delay)}",
+                do="Give a max_delay, too.",
+            )
+
+    def wants(self, error: BaseException) -> bool:
+        """Whether an attempt that ended with ``error`` may be followed by another one (its number not considered)."""
+        if isinstance(error, AbortRun):
+            return False
+        if isinstance(error, RetryAfter):
+            return True
+        return isinstance(error, self.on or Exception) and not isinstance(error, self.never)
+
+    def delay_ms(self, attempt: int, random: Callable[[], float]) -> int:
+        """Milliseconds to wait after attempt number ``attempt`` (from 1) failed; ``random`` gives numbers in [0, 1)."""
+        longest = self._delay_without_jitter(attempt)
+        if not self.jitter:
+            return round(longest)
+        longest = min(self.max_delay_ms, longest * _SPREAD)
+        shortest = max(self.min_delay_ms, longest / _SPREAD)
+        return round(shortest + (longest - shortest) * random())
+
+    def _delay_without_jitter(self, attempt: int) -> float:
+        try:
+            growth = float(self.factor) ** (attempt - 1)
+        except OverflowError:
+            growth = math.inf
+        return min(self.max_delay_ms, self.min_delay_ms * growth) if self.min_delay_ms else 0
+
+
+def _check_number(name: str, value: object, *, whole: bool) -> None:
+    if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and 1 <= value < math.inf:
+        return
+    kind = "a whole number" if whole else "a number"
+    raise InvalidOption(f"{name} must be {kind} of at least 1", seen=shown(value), do=f"Write, say, {name}=3.")
+
+
+def _check_exceptions(name: str, value: object) -> None:
+    for each in value if isinstance(value, tuple) else (value,):
+        if not (isinstance(each, type) and issubclass(each, BaseException)):
+            raise InvalidOption(
+                f"{name} must be an exception class or a tuple of them",
+                seen=shown(each),
+                do=f"Write, say, {name}=ConnectionError.",
+            )
