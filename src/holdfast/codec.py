@@ -383,7 +383,7 @@ def _is_plain_inside(annotation: Any) -> bool:
 def _adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
     try:
         # The alias is there because pydantic takes no config for a bare dataclass or TypedDict. Models keep their own.
-        alias: Any = TypeAliasType("annotation", annotation)
+        alias: Any = TypeAliasType("alias", annotation)  # pyright: ignore[reportGeneralTypeIssues]
         config = pydantic.ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
         return pydantic.TypeAdapter(alias, config=config)
     except Exception as error:  # pydantic's several, and what evaluating a forward reference may raise

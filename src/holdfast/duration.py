@@ -64,7 +64,7 @@ def format_ms(milliseconds: int) -> str:
 def _largest_units(milliseconds: int) -> list[str]:
     units = [(unit, size) for unit, size in _UNITS.items() if unit not in ("w", "ms")]
     first = next(i for i, (_, size) in enumerate(units) if milliseconds >= size)
-    parts = []
+    parts: list[str] = []
     for unit, size in units[first : first + 2]:
         count, milliseconds = divmod(milliseconds, size)
         if count:
