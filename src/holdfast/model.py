@@ -1,0 +1,377 @@
+"""What users see of a run: its status, its snapshot, its error, its log.
+
+A `Run` is a snapshot; it does not change by itself. It is read from one record, and what is costly about that record
+(its output, its metadata, its log) is decoded when it is asked for. `Results` is what a batch comes to: finished runs
+in the order of the batch.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+
+from holdfast import codec, records
+from holdfast.codec import Codec
+from holdfast.errors import (
+    HoldfastError,
+    RunCanceled,
+    RunCrashed,
+    RunExpired,
+    RunFailed,
+    RunTimedOut,
+)
+
+__all__ = ["FINAL", "STATUSES", "LogLine", "Results", "Run", "RunError", "RunStatus", "RunUnfinished", "failure"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+RunStatus = Literal[
+    "pending_version",
+    "delayed",
+    "queued",
+    "executing",
+    "waiting",
+    "completed",
+    "failed",
+    "canceled",
+    "expired",
+    "timed_out",
+    "crashed",
+    "system_failure",
+]
+
+STATUSES: Final[Mapping[RunStatus, str]] = {
+    "pending_version": "queued, and no live worker knows the task",
+    "delayed": "its time has not come, or a retry backs off",
+    "queued": "ready, or waiting for a slot",
+    "executing": "an attempt holds it",
+    "waiting": "suspended in a durable wait, without a slot",
+    "completed": "its function returned",
+    "failed": "its function raised, and there was no retry left",
+    "canceled": "somebody asked for its end",
+    "expired": "its time to live passed before it started",
+    "timed_out": "it took longer than its max_duration",
+    "crashed": "its processes died, as often as max_crashes allows",
+    "system_failure": "Holdfast itself could not go on with it",
+}
+
+FINAL: Final[frozenset[RunStatus]] = frozenset(
+    ("completed", "failed", "canceled", "expired", "timed_out", "crashed", "system_failure")
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_HERE: Final = str(Path(__file__).parent)
+_MESSAGE_LIMIT: Final = 16_384
+_TRACEBACK_LIMIT: Final = 65_536
+
+
+class RunUnfinished(HoldfastError):
+    """The run is not finished, so it has no output yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """What ended an attempt: the exception's ``type`` (``"ValueError"``, ``"shop.CardDeclined"``), its ``message``, and
+    its ``traceback`` as text, from the task's own code down."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> RunError:
+        """Describe an exception. Never raises, whatever the exception does when it is asked for its text."""
+        return cls(_type_name(type(error)), _message(error), _traceback(error))
+
+    @classmethod
+    def read(cls, text: str) -> RunError:
+        """From the JSON text that `text` made."""
+        stored = codec.decode(text)
+        return cls(stored["type"], stored["message"], stored.get("traceback", ""))
+
+    def text(self) -> str:
+        """As JSON text, the way it is stored."""
+        return codec.encode({"type": self.type, "message": self.message, "traceback": self.traceback})
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a run logged or printed. ``level`` is logging's name for it, ``attempt`` counts from 1."""
+
+    at: datetime
+    level: str
+    attempt: int
+    logger: str
+    message: str
+
+
+class Run(Generic[R_co]):
+    """A snapshot of a run.
+
+    Times are aware datetimes in UTC, or None for what has not happened. ``payload`` and ``metadata`` are plain JSON
+    values; ``output`` has the type that the task's function returns.
+
+    >>> run = handle.retrieve()
+    >>> run.status, run.attempts, [line.message for line in run.logs]
+    ('completed', 1, ['sent'])
+    """
+
+    __slots__ = ("_logs", "_output", "_read_logs", "_record")
+
+    def __init__(
+        self,
+        record: records.RunRecord,
+        output: Codec[Any],
+        logs: Callable[[], Iterable[records.LogLine]],
+    ) -> None:
+        self._record = record
+        self._output = output
+        self._read_logs = logs
+        self._logs: list[LogLine] | None = None
+
+    @property
+    def id(self) -> str:
+        return self._record.id
+
+    @property
+    def task(self) -> str:
+        """The id of its task."""
+        return self._record.task
+
+    @property
+    def queue(self) -> str:
+        return self._record.queue
+
+    @property
+    def status(self) -> RunStatus:
+        """See `STATUSES` for what each word means."""
+        return cast("RunStatus", self._record.status)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the status is final."""
+        return self._record.status in FINAL
+
+    @property
+    def ok(self) -> bool:
+        """Whether it completed, so that there is an output."""
+        return self._record.status == "completed"
+
+    @property
+    def output(self) -> R_co:
+        """What the task returned.
+
+        Raises:
+            RunFailed: it ended without one; RunCanceled, RunExpired, RunTimedOut, RunCrashed say how.
+            RunUnfinished: it has not ended.
+        """
+        if not self.ok:
+            raise self._no_output()
+        return cast("R_co", self._output.load(self._record.output or "null"))
+
+    @property
+    def error(self) -> RunError | None:
+        """What ended it, if it ended without an output."""
+        return RunError.read(self._record.error) if self._record.error is not None else None
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were started, not counting those that were handed back or lost their process."""
+        return self._record.attempts
+
+    @property
+    def logs(self) -> list[LogLine]:
+        """The lines it wrote, in order. Read when first asked for; `RunHandle.aretrieve` has read them already."""
+        if self._logs is None:
+            self._logs = [
+                LogLine(at(line.at), line.level, line.attempt, line.logger, line.message) for line in self._read_logs()
+            ]
+        return self._logs
+
+    @property
+    def payload(self) -> Any:
+        return codec.decode(self._record.payload)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", _decoded(self._record.metadata, {}))
+
+    @property
+    def tags(self) -> list[str]:
+        return cast("list[str]", _decoded(self._record.tags, []))
+
+    @property
+    def created_at(self) -> datetime:
+        return at(self._record.created_at)
+
+    @property
+    def started_at(self) -> datetime | None:
+        return _maybe_at(self._record.started_at)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return _maybe_at(self._record.finished_at)
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When it may start at the earliest."""
+        return _maybe_at(self._record.due_at)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When its ttl ends."""
+        return _maybe_at(self._record.expire_at)
+
+    @property
+    def priority(self) -> float:
+        """Seconds of head start."""
+        return self._record.priority_ms / 1000
+
+    @property
+    def concurrency_key(self) -> str | None:
+        return self._record.concurrency_key
+
+    @property
+    def idempotency_key(self) -> str | None:
+        return self._record.idempotency_key
+
+    @property
+    def version(self) -> str | None:
+        return self._record.version
+
+    @property
+    def parent_id(self) -> str | None:
+        """The run whose code triggered it."""
+        return self._record.parent_id
+
+    @property
+    def root_id(self) -> str | None:
+        """The run at the top of the family it belongs to; None if it is that itself."""
+        return self._record.root_id
+
+    @property
+    def batch_id(self) -> str | None:
+        return self._record.batch_id
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} {self.task} {self.status}>"
+
+    def _no_output(self) -> HoldfastError:
+        if self.finished:
+            return failure(self._record)
+        return RunUnfinished(
+            f"Run {self.id} has no output yet", seen=self.status, do="Wait for it with handle.result()."
+        )
+
+
+class Results(Sequence[Run[R_co]]):
+    """The finished runs of a batch, in its order.
+
+    >>> results = batch.results(timeout="1h")
+    >>> for run in results.failed:
+    ...     print(run.id, run.error)
+    """
+
+    __slots__ = ("_runs",)
+
+    def __init__(self, runs: Iterable[Run[R_co]]) -> None:
+        self._runs = list(runs)
+
+    def outputs(self) -> list[R_co]:
+        """The outputs of all runs.
+
+        Raises:
+            RunFailed: for the first run that has none.
+        """
+        return [run.output for run in self._runs]
+
+    @property
+    def failed(self) -> list[Run[R_co]]:
+        """The runs that did not complete, however they ended."""
+        return [run for run in self._runs if not run.ok]
+
+    @overload
+    def __getitem__(self, index: int, /) -> Run[R_co]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Results[R_co]: ...
+    def __getitem__(self, index: int | slice, /) -> Run[R_co] | Results[R_co]:
+        return Results(self._runs[index]) if isinstance(index, slice) else self._runs[index]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __repr__(self) -> str:
+        return f"<Results of {len(self)} runs, {len(self.failed)} failed>"
+
+
+_FAILURES: Final[Mapping[str, type[RunFailed]]] = {
+    "canceled": RunCanceled,
+    "expired": RunExpired,
+    "timed_out": RunTimedOut,
+    "crashed": RunCrashed,
+}
+
+
+def failure(record: records.RunRecord) -> RunFailed:
+    """The exception that stands for a run that ended without an output."""
+    kind = _FAILURES.get(record.status, RunFailed)
+    if record.error is not None:
+        return kind(record.id, record.status, RunError.read(record.error))
+    meaning = STATUSES.get(cast("RunStatus", record.status), "")
+    return kind(record.id, record.status, RunError(kind.__name__, meaning))
+
+
+def at(ms: int) -> datetime:
+    """Milliseconds since the epoch as an aware datetime, exactly."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+def _maybe_at(ms: int | None) -> datetime | None:
+    return None if ms is None else at(ms)
+
+
+def _decoded(text: str | None, default: Any) -> Any:
+    return default if text is None else codec.decode(text)
+
+
+# -- describing an exception ------------------------------------------------------------------------------------------
+
+
+def _type_name(kind: type[BaseException]) -> str:
+    module = kind.__module__
+    return kind.__qualname__ if module in ("builtins", "__main__") else f"{module}.{kind.__qualname__}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except (Exception, SystemExit):  # the error that is reported must not be replaced by the one its text raises
+        text = f"<{type(error).__name__} whose text cannot be had>"
+    return _cut(text, _MESSAGE_LIMIT)
+
+
+def _traceback(error: BaseException) -> str:
+    own = _own_frames(error.__traceback__)
+    try:
+        lines = traceback.TracebackException(type(error), error, own, compact=True).format()
+        return _cut("".join(lines), _TRACEBACK_LIMIT)
+    except (Exception, SystemExit):  # exceptions can overwrite anything that formatting touches
+        return _cut("".join(traceback.format_tb(own)), _TRACEBACK_LIMIT)
+
+
+def _own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Without the frames of Holdfast that led to the task's code, unless there are no others."""
+    frame = trace
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.tb_next
+    return frame or trace
+
+
+def _cut(text: str, limit: int) -> str:
+    # Both ends say something: the first frames are where it began, the last line is the error itself.
+    return text if len(text) <= limit else f"{text[: limit // 4]}\n… cut …\n{text[-3 * limit // 4 :]}"

@@ -1,0 +1,78 @@
+"""Queues as code declares them.
+
+A queue is a name that runs stand in line under, and two limits: how many of its runs may be executing at once, and how
+many of those may have the same ``concurrency_key``. It is a plain value; one declared at module level and given to
+several tasks is shared by them. A task that names none has one of its own, called ``task/<id>``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from holdfast.errors import InvalidOption, shown
+from holdfast.names import checked_name
+from holdfast.records import QueueEntry
+
+__all__ = ["Queue", "own_queue", "queue_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue, and how many of its runs may be executing at once.
+
+    ``concurrency_limit`` counts all runs of the queue, ``concurrency_limit_per_key`` those that were triggered with the
+    same ``concurrency_key``. ``None`` means no limit.
+
+    Raises:
+        InvalidOption: the name cannot be a name, or a limit is not a whole number of at least 1.
+
+    >>> orders = Queue("orders", concurrency_limit=50, concurrency_limit_per_key=2)
+    """
+
+    name: str
+    concurrency_limit: int | None = field(default=None, kw_only=True)
+    concurrency_limit_per_key: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, option="The name of a queue")
+        _check_limit(self.concurrency_limit, "concurrency_limit")
+        _check_limit(self.concurrency_limit_per_key, "concurrency_limit_per_key")
+
+    def entry(self) -> QueueEntry:
+        """This queue as the engine knows it."""
+        return QueueEntry(
+            name=self.name,
+            concurrency_limit=self.concurrency_limit,
+            concurrency_limit_per_key=self.concurrency_limit_per_key,
+        )
+
+
+def own_queue(task_id: str) -> str:
+    """The name of the queue of a task that names none."""
+    return f"task/{task_id}"
+
+
+def queue_of(value: object) -> Queue:
+    """What was given as ``queue=``: a Queue as it is, a name as a queue without limits of its own.
+
+    Raises:
+        InvalidOption: it is neither.
+    """
+    if isinstance(value, Queue):
+        return value
+    if isinstance(value, str):
+        return Queue(value)
+    raise InvalidOption(
+        "queue is neither a Queue nor a name", seen=shown(value), do='Write Queue("orders") or "orders".'
+    )
+
+
+def _check_limit(limit: object, option: str) -> None:
+    if limit is None:
+        return
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidOption(
+            f"{option} is not a whole number of at least 1",
+            seen=shown(limit),
+            do="Leave it out for no limit; to stop a queue, pause it.",
+        )
