@@ -1,0 +1,133 @@
+"""Upkeep: the duties that any number of hosts may do side by side, because each is idempotent.
+
+    every 2 s     who has stopped beating; the runs of lost workers; what is overdue
+    every 30 s    a note for every lane that holds runs; slots held for tasks that nobody knows
+    every 60 s    retention
+
+Who is dead is decided by watching: a worker is declared lost by a process that has itself seen its beat stand still for the whole
+lease, on its own monotonic clock and without a gap in its own reads. So a clock that steps, a database that is away, or a
+watcher that was itself asleep kills nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from holdfast.engine import limits, reap, workers
+from holdfast.engine.workers import Beat
+from holdfast.loops import Loop
+from holdfast.storage import Store
+
+log = logging.getLogger("holdfast")
+
+SWEEP_SECONDS = 2.0
+GAP_SECONDS = 3 * SWEEP_SECONDS
+LANES_SECONDS = 30.0
+PRUNE_SECONDS = 60.0
+RETENTION_MS = 30 * 24 * 3600 * 1000
+WORKERS_MS = 24 * 3600 * 1000
+
+
+class Seen(NamedTuple):
+    """A beat, and since when it has stood still on our own clock."""
+
+    beat: Beat
+    since: float
+
+
+class Watcher:
+    """Watches beats. Pure: it is told what was read and when, and says who has been silent for a whole lease."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Seen] = {}
+        self.read_at: float | None = None
+
+    def observe(self, beats: Iterable[Beat], at: float) -> list[Beat]:
+        """Take in a read; answer the beats that have stood still for their lease. A gap before it forgets everything."""
+        if self.read_at is None or at - self.read_at > GAP_SECONDS:
+            self.seen = {}
+        self.read_at = at
+        self.seen = {beat.id: self.judged(beat, at) for beat in beats}
+        return [seen.beat for seen in self.seen.values() if (at - seen.since) * 1000 >= seen.beat.lease_ms]
+
+    def judged(self, beat: Beat, at: float) -> Seen:
+        before = self.seen.get(beat.id)
+        return before if before is not None and before.beat.beat == beat.beat else Seen(beat, at)
+
+    def forget(self) -> None:
+        """A read failed: nothing that was seen before it counts."""
+        self.seen, self.read_at = {}, None
+
+
+class Upkeep:
+    """All the duties of one host."""
+
+    def __init__(
+        self, store: Store, *, retention_ms: int = RETENTION_MS, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self.store, self.retention_ms, self.changed = store, retention_ms, changed
+        self.watcher = Watcher()
+        self.loops = [
+            Loop("sweep", self.sweep, SWEEP_SECONDS),
+            Loop("lanes", self.lanes, LANES_SECONDS),
+            Loop("retention", self.prune, PRUNE_SECONDS),
+        ]
+
+    def start(self) -> Upkeep:
+        for loop in self.loops:
+            loop.start()
+        return self
+
+    def stop(self) -> None:
+        for loop in self.loops:
+            loop.stop()
+
+    def sweep(self) -> None:
+        """Declare the silent lost, and let their runs go on elsewhere."""
+        self.declare()
+        while True:
+            swept = self.store.run_sync(reap.sweep)
+            self.report(swept)
+            if max(map(len, swept)) < reap.SWEEP:
+                return
+
+    def declare(self) -> None:
+        try:
+            beats = self.store.read_sync(workers.beats)
+        except BaseException:
+            self.watcher.forget()
+            raise
+        silent = self.watcher.observe(beats, time.monotonic())
+        if silent:
+            for worker in self.store.run_sync(workers.declare_lost, silent):
+                log.warning(
+                    "worker %s has not beaten for its whole lease: it is lost, and its runs go on elsewhere", worker
+                )
+
+    def gone(self, worker_id: str) -> None:
+        """A supervisor saw this worker's process exit: nobody need wait for the lease."""
+        if self.store.run_sync(workers.declare_gone, worker_id):
+            self.report(self.store.run_sync(reap.sweep))
+
+    def report(self, swept: reap.Swept) -> None:
+        for run in swept.recovered:
+            log.warning("run %s is recovered: the process that held it is gone", run)
+        for run in swept.crashed:
+            log.error("run %s ends as crashed: it has taken its process down too often", run)
+        if swept.recovered or swept.crashed or swept.canceled:
+            self.changed()
+
+    def lanes(self) -> None:
+        """Prove that no lane waits for a note that was lost, and that no slot waits for a task that nobody knows."""
+        self.store.run_sync(limits.note_held)
+        served = {task for task, _ in self.store.read_sync(workers.served)}
+        self.store.run_sync(limits.return_unserved, served)
+
+    def prune(self) -> None:
+        """Forget what ended longer ago than the retention."""
+        while self.store.run_sync(reap.prune, self.retention_ms) == reap.SWEEP:
+            pass
+        self.store.run_sync(reap.tidy, WORKERS_MS)

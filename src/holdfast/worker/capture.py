@@ -1,0 +1,117 @@
+"""What a run writes is kept with the run: log records, and what it prints.
+
+A handler on the root logger and a thin wrapper around the two standard streams look up whose code is running (a context
+variable, which threads of an attempt inherit) and hand the line to that attempt. What nobody's attempt writes goes where it
+always went. A run may write a great deal by accident, so there is a limit, and the last line says that it was reached.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import Any, Final, TextIO
+
+from holdfast import codec
+from holdfast.records import Claimed, LogLine
+
+LINES = 10_000
+CHARACTERS = 16_384
+
+listening: Final[ContextVar[Lines | None]] = ContextVar("holdfast_lines", default=None)
+
+
+class Lines:
+    """The lines of one attempt, numbered as they come. ``sink`` takes each; it must be cheap and safe in any thread."""
+
+    __slots__ = ("claimed", "numbers", "partial", "sink")
+
+    def __init__(self, claimed: Claimed, sink: Callable[[LogLine], None]) -> None:
+        self.claimed, self.sink = claimed, sink
+        self.numbers = itertools.count(1)  # threads of one attempt may write at once
+        self.partial = ""
+
+    def add(self, level: str, logger: str, message: str, at: int | None = None) -> None:
+        seq = next(self.numbers)
+        if seq > LINES:
+            return
+        if seq == LINES:
+            level, message = "WARNING", f"This attempt has written {LINES} lines; what follows is not kept."
+        if len(message) > CHARACTERS:
+            message = f"{message[:CHARACTERS]}… ({len(message)} characters)"
+        claimed = self.claimed
+        moment = int(time.time() * 1000) if at is None else at
+        self.sink(
+            LogLine(claimed.id, claimed.claim, seq, moment, level, claimed.attempt, logger, codec.encode(message))
+        )
+
+    def print(self, stream: str, text: str) -> None:
+        """Take printed text; a line is kept when it ends."""
+        *whole, self.partial = (self.partial + text).split("\n")
+        for line in whole:
+            self.add("INFO" if stream == "stdout" else "WARNING", stream, line)
+
+    def close(self, stream: str = "stdout") -> None:
+        """Keep what was printed without an end of line."""
+        if self.partial:
+            self.print(stream, "\n")
+
+
+class CaptureHandler(logging.Handler):
+    """Hands log records to the attempt that wrote them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = listening.get()
+        if lines is None:
+            return
+        try:
+            message = record.getMessage()
+            if record.exc_info and record.exc_info[0] is not None:
+                message = f"{message}\n{(self.formatter or _plain).formatException(record.exc_info)}"
+        except Exception as error:
+            message = f"{record.msg!r} could not be formatted: {type(error).__name__}"
+        lines.add(record.levelname, record.name, message, int(record.created * 1000))
+
+
+_plain = logging.Formatter()
+
+
+class CaptureStream:
+    """A standard stream that also hands what is written to the attempt that wrote it."""
+
+    def __init__(self, stream: TextIO, name: str) -> None:
+        self.stream, self.name = stream, name
+
+    def write(self, text: str) -> int:
+        lines = listening.get()
+        if lines is not None:
+            lines.print(self.name, text)
+            return len(text)
+        return self.stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def install(level: int = logging.INFO) -> Callable[[], None]:
+    """Start to capture in this process; answers what ends it. A root logger that nobody has set is set to ``level``."""
+    root = logging.getLogger()
+    handler = CaptureHandler()
+    if root.level == logging.WARNING:
+        root.setLevel(level)
+    root.addHandler(handler)
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = CaptureStream(sys.stdout, "stdout"), CaptureStream(sys.stderr, "stderr")
+
+    def restore() -> None:
+        root.removeHandler(handler)
+        sys.stdout, sys.stderr = streams
+
+    return restore

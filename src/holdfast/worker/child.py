@@ -1,0 +1,196 @@
+"""One worker process, as its supervisor starts it.
+
+    python -m holdfast.worker.child        its orders come as one line of JSON on file descriptor 3, its news go there, too
+
+It finds the app, runs a ``Worker``, and says its name each time it has one, so that the supervisor can beat for it. The first
+SIGTERM drains, a second one stops it where it is. SIGINT is the supervisor's business: a terminal sends it to both. When the
+channel closes the supervisor is gone and nobody beats any more: the worker hands back what it holds and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import msgspec
+
+from holdfast.discovery import find_app
+from holdfast.errors import HoldfastError
+from holdfast.loops import Loop
+from holdfast.worker import capture
+from holdfast.worker.worker import Home, Settings, Worker
+
+log = logging.getLogger("holdfast")
+
+CHANNEL = 3
+CANNOT_START = 78  # EX_CONFIG: starting it again would not help
+SWITCH_SECONDS = 0.0005  # how long a thread may keep the interpreter from others: bounds a hop beside a busy loop
+BLOCKED_SECONDS = 3.0
+
+
+class Orders(msgspec.Struct, kw_only=True):
+    """What a supervisor tells a child. ``None`` leaves a setting to the app, the environment and the default."""
+
+    app: str | None
+    database: str | None
+    concurrency: int
+    queues: list[str] | None
+    lease_ms: int | None
+    drain_seconds: float
+
+
+class News(msgspec.Struct, kw_only=True):
+    """What a child tells its supervisor: the worker it is now, or why it cannot start."""
+
+    worker: str | None = None
+    error: str | None = None
+    tasks: list[str] = []
+    database: str | None = None
+
+
+class Channel:
+    """Lines of JSON between a child and its supervisor."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        self.lines = end.makefile("rb")
+        self.lock = threading.Lock()
+
+    def tell(self, message: msgspec.Struct) -> None:
+        with self.lock, contextlib.suppress(OSError):
+            self.end.sendall(msgspec.json.encode(message) + b"\n")
+
+    def hear(self) -> bytes:
+        """The next line; empty when the other side is gone."""
+        with contextlib.suppress(OSError):
+            return self.lines.readline()
+        return b""
+
+
+def main() -> None:
+    """Run the worker that the supervisor asks for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    channel = Channel(socket.socket(fileno=CHANNEL))
+    orders = msgspec.json.decode(channel.hear(), type=Orders)
+    try:
+        worker = prepare(orders, channel)
+    except HoldfastError as error:
+        channel.tell(News(error=str(error)))
+        sys.exit(CANNOT_START)
+    except BaseException:
+        logging.getLogger("holdfast").exception("the app cannot be imported")
+        channel.tell(News(error="the app cannot be imported; its traceback stands above"))
+        sys.exit(CANNOT_START)
+    asyncio.run(work(worker, channel))
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # a def task that cannot be interrupted may still hold its thread; its run was handed back
+
+
+def prepare(orders: Orders, channel: Channel) -> Worker:
+    """Import the app and open its database."""
+    sys.path.insert(0, os.getcwd())
+    app = find_app(orders.app).app
+    app.load()
+    app.settings.use_flags(database=orders.database, lease=orders.lease_ms and orders.lease_ms / 1000)
+    store = app.client.store
+    home = Home(
+        tasks=dict(app.tasks),
+        queues=[queue.entry() for queue in app.queues.values()],
+        verbs=app.client,
+        output_limit=app.settings.get("output_limit").value,
+    )
+    settings = Settings(
+        concurrency=orders.concurrency,
+        queues=orders.queues,
+        lease_ms=app.settings.get("lease").value,
+        drain_seconds=orders.drain_seconds,
+    )
+    capture.install()
+    gc.collect()
+    gc.freeze()  # what was imported lives for good: no collection need look at it again
+    tasks = sorted(app.tasks)
+    return Worker(
+        home, store, settings, registered=lambda me: channel.tell(News(worker=me, tasks=tasks, database=store.url))
+    )
+
+
+async def work(worker: Worker, channel: Channel) -> None:
+    loop = asyncio.get_running_loop()
+    signal.signal(signal.SIGTERM, Terminator(loop, worker.drain))
+    threading.Thread(target=follow, args=(channel, loop, worker), name="holdfast-channel", daemon=True).start()
+    watchdog = Watchdog(loop)
+    try:
+        await worker.run()
+    finally:
+        watchdog.stop()
+
+
+class Terminator:
+    """The first SIGTERM drains, the second ends the process where it is."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
+        self.loop, self.drain, self.asked = loop, drain, False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = True
+        self.loop.call_soon_threadsafe(self.drain)
+
+
+def follow(channel: Channel, loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
+    """Wait for the supervisor to go; then end quickly, and never outlive a lease that nobody renews."""
+    while channel.hear():
+        pass
+    log.error("the supervisor is gone: this worker hands back what it holds and ends")
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(worker.abort)
+    time.sleep(min(5.0, worker.settings.lease_ms / 2000))
+    os._exit(1)
+
+
+class Watchdog:
+    """Notices from another thread that the event loop is blocked, and names the task that blocks it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.answered_at = time.monotonic()
+        self.warned = False
+        self.loops = Loop("watchdog", self.look, 1.0).start()
+
+    def look(self) -> None:
+        silent = time.monotonic() - self.answered_at
+        if silent > BLOCKED_SECONDS and not self.warned:
+            self.warned = True
+            current = asyncio.current_task(self.loop)
+            name = current.get_name() if current else "unknown"
+            log.warning(
+                "task %s has blocked the event loop for %.0f s: nothing else runs in this process until it awaits. "
+                "Make it a def task, or move what blocks into asyncio.to_thread",
+                name,
+                silent,
+            )
+        self.loop.call_soon_threadsafe(self.answer)
+
+    def answer(self) -> None:
+        self.answered_at, self.warned = time.monotonic(), False
+
+    def stop(self) -> None:
+        self.loops.stop()
+
+
+if __name__ == "__main__":
+    main()

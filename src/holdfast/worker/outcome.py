@@ -1,0 +1,89 @@
+"""What the end of an attempt means for its run: decided here, purely, and written elsewhere, once.
+
+An exception uses up an attempt, and the next one comes after a backoff; ``AbortRun``, an exception the task's ``Retry`` does not
+want, or the last attempt make the run final. An interrupt (cancel, the time limit, a drain) is told apart from an
+exception by its reason, which was noted before it was raised.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import Literal
+
+from holdfast import codec
+from holdfast.duration import format_ms, to_ms
+from holdfast.errors import AbortRun, HoldfastError, InvalidOption, RetryAfter
+from holdfast.model import RunError
+from holdfast.records import Again, Claimed, Ended
+from holdfast.task import Governing
+
+Reason = Literal["canceled", "timed_out", "returned", "lost"]
+Outcome = Ended | Again
+
+
+def completed(claimed: Claimed, output: str) -> Ended:
+    """The function returned, and its output is JSON text."""
+    return Ended(claimed.id, claimed.claim, "completed", output)
+
+
+def failed(claimed: Claimed, error: BaseException, governing: Governing) -> Outcome:
+    """The function raised: try again, or the run has failed."""
+    text = error_text(error)
+    final = (
+        isinstance(error, AbortRun)
+        or claimed.attempt >= governing.max_attempts
+        or not (isinstance(error, RetryAfter) or governing.retry.wants(error))
+    )
+    if final:
+        return Ended(claimed.id, claimed.claim, "failed", None, text)
+    return Again(claimed.id, claimed.claim, backoff(claimed, error, governing), True, "failed", text)
+
+
+def backoff(claimed: Claimed, error: BaseException, governing: Governing) -> int:
+    """How long until the next attempt, in milliseconds: what the task asked for, or what its ``Retry`` says."""
+    if isinstance(error, RetryAfter):
+        with contextlib.suppress(InvalidOption):
+            return to_ms(error.delay, name="RetryAfter")
+    return governing.retry.delay_ms(claimed.attempt, random.random)
+
+
+def refused(claimed: Claimed, error: HoldfastError) -> Ended:
+    """What another attempt cannot mend: a payload that does not fit, an output that cannot be kept."""
+    return Ended(claimed.id, claimed.claim, "failed", None, error_text(error))
+
+
+def interrupted(claimed: Claimed, reason: Reason, governing: Governing | None) -> Outcome | None:
+    """The attempt was stopped from outside. Nothing is said of a run that is not ours any more."""
+    if reason == "canceled":
+        return Ended(claimed.id, claimed.claim, "canceled")
+    if reason == "timed_out":
+        limit = format_ms(governing.max_duration_ms or 0) if governing else "its limit"
+        message = f"The attempt took longer than max_duration ({limit}). Give it more time, or let it do less."
+        return Ended(claimed.id, claimed.claim, "timed_out", None, plain_error("RunTimedOut", message))
+    return returned(claimed) if reason == "returned" else None
+
+
+def returned(claimed: Claimed) -> Again:
+    """Handed back as if it had not been claimed: a deploy uses up nothing."""
+    return back(claimed.id, claimed.claim)
+
+
+def back(run_id: str, claim: int) -> Again:
+    """Back in line, as if it had not been claimed."""
+    return Again(run_id, claim, 0, False, "returned")
+
+
+def unstorable(run_id: str, claim: int, error: Exception) -> Ended:
+    """The database refused this one outcome: the run ends and says why."""
+    message = f"The outcome of this run could not be stored: {error}"
+    return Ended(run_id, claim, "system_failure", None, plain_error("SystemFailure", message))
+
+
+def error_text(error: BaseException) -> str:
+    """An exception as it is stored. Never raises, whatever the exception does when it is asked for its text."""
+    return RunError.of(error).text()
+
+
+def plain_error(kind: str, message: str) -> str:
+    return codec.encode({"type": kind, "message": message, "traceback": ""})

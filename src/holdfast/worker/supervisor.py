@@ -1,0 +1,228 @@
+"""The supervisor: starts worker processes, beats for them, and replaces those that die.
+
+It never imports the app. What users do in a worker, a blocked loop, a C extension that holds the interpreter, cannot stop its
+beats; and it gives none to a child that is stopped or gone, so that a lease says what is true. It saw a child exit, so the
+child's runs go on elsewhere at once, without waiting for a lease. A child that does not get ready is killed and replaced.
+
+The first SIGTERM or SIGINT drains the children, a second one kills them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import msgspec
+
+from holdfast.engine import workers
+from holdfast.errors import HoldfastError
+from holdfast.loops import Loop
+from holdfast.storage import Store
+from holdfast.upkeep import Upkeep
+from holdfast.worker.child import CANNOT_START, CHANNEL, Channel, News, Orders
+
+log = logging.getLogger("holdfast")
+
+BEAT_SECONDS = 1.0
+LOOK_SECONDS = 0.05
+READY_SECONDS = 60.0
+SHORT_LIFE_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Child:
+    """One worker process, and what is known of it."""
+
+    def __init__(self, orders: Orders) -> None:
+        ours, theirs = socket.socketpair()
+        self.process = spawn(theirs)
+        theirs.close()
+        self.channel = Channel(ours)
+        self.channel.tell(orders)
+        self.started_at = time.monotonic()
+        self.names: list[str] = []  # every worker it has been; the last one is the one it is
+        self.news: News | None = None
+        self.error: str | None = None
+        threading.Thread(target=self.listen, name="holdfast-news", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def worker(self) -> str | None:
+        return self.names[-1] if self.names else None
+
+    def listen(self) -> None:
+        while line := self.channel.hear():
+            news = msgspec.json.decode(line, type=News)
+            self.error = news.error
+            if news.worker is not None:
+                self.news = news
+                self.names.append(news.worker)
+
+    def exited(self) -> int | None:
+        return self.process.poll()
+
+    def late(self) -> bool:
+        return not self.names and time.monotonic() - self.started_at > READY_SECONDS
+
+    def send(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+
+def spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
+    """Start a child that has the channel as its file descriptor 3. Never by fork: what has threads must not be forked."""
+    number = channel.fileno()
+    start = (
+        "import os, sys; "
+        f"number = {number}; "
+        f"(os.dup2(number, {CHANNEL}), os.close(number)) if number != {CHANNEL} else None; "
+        "from holdfast.worker.child import main; main()"
+    )
+    return subprocess.Popen([sys.executable, "-c", start], pass_fds=(number,), close_fds=True)
+
+
+class Supervisor:
+    """Keeps ``count`` worker processes alive until it is told to stop."""
+
+    def __init__(
+        self,
+        store: Store,
+        orders: Orders,
+        *,
+        count: int = 1,
+        retention_ms: int | None = None,
+        ready: Callable[[Child], None] = lambda _: None,
+    ) -> None:
+        self.store, self.orders, self.count, self.ready = store, orders, count, ready
+        self.children: list[Child] = []
+        self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)
+        self.beating = Loop("beat", self.beat, BEAT_SECONDS)
+        self.stopping = 0
+        self.failures = 0
+        self.start_at = 0.0  # not before this
+        self.announced: set[int] = set()
+        self.cannot_start: str | None = None
+        self.restarting = False
+
+    def run(self) -> int:
+        """Work until stopped; answers the exit code. Must be called from the main thread, for its signals."""
+        before = {number: signal.signal(number, self.signalled) for number in (signal.SIGTERM, signal.SIGINT)}
+        self.beating.start()
+        self.upkeep.start()
+        try:
+            while not self.finished():
+                self.look()
+                time.sleep(LOOK_SECONDS)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.kill()
+            self.beating.stop()
+            self.upkeep.stop()
+        return CANNOT_START if self.cannot_start else 0
+
+    def finished(self) -> bool:
+        return not self.children and (self.stopping > 0 or self.cannot_start is not None)
+
+    def signalled(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Drain the children; called again, kill them."""
+        self.stopping += 1
+        for child in self.children:
+            child.send(signal.SIGTERM if self.stopping == 1 else signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Replace all children, as when the code has changed: the old ones drain."""
+        self.start_at, self.failures, self.cannot_start, self.restarting = 0.0, 0, None, True
+        for child in self.children:
+            child.send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        for child in self.children:
+            child.send(signal.SIGKILL)
+            child.process.wait()
+            self.bury(child)
+
+    # what a look does
+
+    def look(self) -> None:
+        """Bury the dead, replace them, and announce the living."""
+        for child in list(self.children):
+            if child.exited() is not None:
+                self.children.remove(child)
+                self.bury(child)
+            elif child.late():
+                log.error("worker process %d did not get ready within %g s: it is replaced", child.pid, READY_SECONDS)
+                child.send(signal.SIGKILL)
+            elif child.worker and child.pid not in self.announced:
+                self.announced.add(child.pid)
+                self.ready(child)
+        if not self.stopping and not self.cannot_start and time.monotonic() >= self.start_at:
+            while len(self.children) < self.count:
+                self.children.append(Child(self.orders))
+
+    def bury(self, child: Child) -> None:
+        """A child has exited: its runs go on elsewhere now, and another one takes its place, after a pause if it died young."""
+        code = child.exited()
+        for name in child.names:
+            with contextlib.suppress(HoldfastError):  # the sweep will find them
+                self.upkeep.gone(name)
+        if code == CANNOT_START:
+            self.cannot_start = child.error or "the worker cannot start"
+            log.error("the worker cannot start: %s", self.cannot_start)
+        elif code != 0 and not self.stopping:
+            self.pause(child, code)
+
+    def pause(self, child: Child, code: int | None) -> None:
+        young = time.monotonic() - child.started_at < SHORT_LIFE_SECONDS
+        self.failures = self.failures + 1 if young else 0
+        pause = min(LONGEST_PAUSE_SECONDS, 0.2 * 2 ** min(self.failures, 10)) * random.uniform(0.5, 1) if young else 0.0
+        self.start_at = time.monotonic() + (pause if self.failures > 3 else 0)
+        log.warning("worker process %d %s and is replaced", child.pid, described(code))
+
+    def beat(self) -> None:
+        """One beat for every child that lives and is not stopped."""
+        names = [child.worker for child in self.children if child.worker and alive(child.pid)]
+        if names:
+            self.store.run_sync(workers.beat, names)
+
+
+def described(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None:
+        return "is gone"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name}"
+    return f"exited with {code}"
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: not gone, not a zombie, and not stopped by a signal."""
+    return state_of(pid) not in ("", "Z", "X", "T", "t")
+
+
+def state_of(pid: int) -> str:
+    """The letter of a process's state, as in ``ps``; empty if there is none."""
+    if os.path.isdir("/proc/self"):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+                return stat.read().rpartition(")")[2].split()[0]
+        return ""
+    answer = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return answer.stdout.strip()[:1]
