@@ -58,13 +58,14 @@ class Triggered(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A run this worker may carry out now. ``(id, claim)`` is the fence of every write made for it."""
+    """A run this worker may carry out now. ``(id, claim)`` is the fence of every write made for it; a payload that was too
+    big to ride along is None, and read when it is wanted."""
 
     id: str
     claim: int
     task: str
     queue: str
-    payload: str
+    payload: str | None
     attempt: int
     created_at: int
     started_at: int

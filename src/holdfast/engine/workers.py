@@ -7,10 +7,11 @@ saw; or by the supervisor that saw it exit. Every start of a process is a new wo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 
-from holdfast.engine.trigger import queue_id, route_id
-from holdfast.records import QueueEntry, TaskEntry
 from holdfast.storage.base import Tx
 
 
@@ -31,6 +32,13 @@ class WorkerTask(msgspec.Struct):
 
     worker_id: str
     task: str
+
+
+class Route(NamedTuple):
+    """A route and the name of its queue."""
+
+    id: int
+    queue: str
 
 
 class Beat(msgspec.Struct):
@@ -86,24 +94,12 @@ def stop(tx: Tx, worker_id: str) -> bool:
     return bool(tx.rows("set_worker_state", id=worker_id, state="stopped"))
 
 
-def routes(tx: Tx, tasks: list[str], queues: list[str] | None) -> list[int]:
+def routes(tx: Tx, tasks: Sequence[str], queues: Sequence[str] | None) -> list[Route]:
     """The routes that a worker with these tasks, and perhaps only these queues, may claim from."""
-    return [row[0] for row in tx.rows("routes", tasks=tasks) if queues is None or row[2] in queues]
+    found = [Route(row[0], row[2]) for row in tx.rows("routes", tasks=list(tasks))]
+    return [route for route in found if queues is None or route.queue in queues]
 
 
-def default_routes(tasks: list[TaskEntry], queues: list[QueueEntry]) -> list[tuple[QueueEntry, int, str]]:
-    """The route of each task through its own queue."""
-    known = {queue.name: queue for queue in queues}
-    return [
-        (
-            known.get(task.queue, QueueEntry(name=task.queue)),
-            route_id(task.queue, task.id, None),
-            task.id,
-        )
-        for task in tasks
-    ]
-
-
-def number(queue: str) -> int:
-    """The number of a queue."""
-    return queue_id(queue)
+def served(tx: Tx) -> list[tuple[str, str | None]]:
+    """What live workers serve: pairs of a task and the JSON list of queues its worker is bound to, or None for all."""
+    return [(row[0], row[1]) for row in tx.rows("live_worker_tasks")]

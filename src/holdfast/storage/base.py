@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from holdfast.clock import Clock
 from holdfast.errors import DatabaseUnavailable
@@ -162,6 +162,7 @@ class Store(ABC):
     """An open database."""
 
     kind: str
+    tells_sleepers = False  # whether a trigger looks for workers that sleep, which then have to say so
     url: str
     statements: dict[str, Statement]
 
@@ -193,10 +194,18 @@ class Store(ABC):
     def forked(self) -> None:
         """Called in a child process: forget threads and connections without touching them, they are the parent's."""
 
-    def run_sync(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+    @overload
+    def run_sync(self, f: Callable[Concatenate[Tx, P], Deferred[R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def run_sync(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def run_sync(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return self.submit(lambda tx: f(tx, *args, **kwargs), again=hasattr(f, "repeatable")).result()
 
-    async def run(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+    @overload
+    async def run(self, f: Callable[Concatenate[Tx, P], Deferred[R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def run(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def run(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return await asyncio.wrap_future(self.submit(lambda tx: f(tx, *args, **kwargs), again=hasattr(f, "repeatable")))
 
     def read_sync(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:

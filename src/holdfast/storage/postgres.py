@@ -124,6 +124,7 @@ class PostgresStore(Store):
     """An open PostgreSQL database."""
 
     kind = "postgres"
+    tells_sleepers = True
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         super().__init__(hide_password(url), clock)
