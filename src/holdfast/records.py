@@ -1,8 +1,8 @@
 """The values that cross the border of the engine.
 
-Authoring code (``task.py``, ``client.py``) and the hosts (``worker/``) never see a row, and the engine never sees a task
-object. Between them travel these records: plain names, JSON text, and numbers. Times are milliseconds since the epoch
-(UTC) of the one clock; durations are milliseconds and end in ``_ms``.
+Authoring code (``task.py``, ``client.py``) and the hosts (``worker/``) never see a row, and the engine never sees a
+task object. Between them travel these records: plain names, JSON text, and numbers. Times are milliseconds since the
+epoch (UTC) of the one clock; durations are milliseconds and end in ``_ms``.
 
     NewRun      what to make             client  -> engine.trigger
     Triggered   what came of it          engine  -> client
@@ -25,8 +25,9 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     """One run to be made, with everything that routes it already decided.
 
     ``payload``, ``options``, ``metadata`` and ``tags`` are JSON text. ``options`` holds the overrides given at the
-    trigger that govern an attempt (``max_attempts``, ``max_duration_ms``). ``due_at`` and ``delay_ms`` exclude each other.
-    ``parent_claim`` is the fence of the attempt that triggers: the run is only made while that attempt holds its run.
+    trigger that govern an attempt (``max_attempts``, ``max_duration_ms``). ``due_at`` and ``delay_ms`` exclude each
+    other. ``parent_claim`` is the fence of the attempt that triggers: the run is only made while it
+    holds its run.
     """
 
     id: str
@@ -58,8 +59,10 @@ class Triggered(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A run this worker may carry out now. ``(id, claim)`` is the fence of every write made for it; a payload that was too
-    big to ride along is None, and read when it is wanted."""
+    """A run this worker may carry out now. ``(id, claim)`` is the fence of every write made for it.
+
+    A payload that was too big to ride along is None, and read when it is wanted.
+    """
 
     id: str
     claim: int

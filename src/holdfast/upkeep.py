@@ -4,9 +4,9 @@
     every 30 s    a note for every lane that holds runs; slots held for tasks that nobody knows
     every 60 s    retention
 
-Who is dead is decided by watching: a worker is declared lost by a process that has itself seen its beat stand still for the whole
-lease, on its own monotonic clock and without a gap in its own reads. So a clock that steps, a database that is away, or a
-watcher that was itself asleep kills nobody.
+Who is dead is decided by watching: a worker is declared lost by a process that has itself seen its beat stand still
+for the whole lease, on its own monotonic clock and without a gap in its own reads. So a clock that steps, a database
+that is away, or a watcher that was itself asleep kills nobody.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Watcher:
         self.read_at: float | None = None
 
     def observe(self, beats: Iterable[Beat], at: float) -> list[Beat]:
-        """Take in a read; answer the beats that have stood still for their lease. A gap before it forgets everything."""
+        """Take in a read; answer the beats that stood still for their lease. A gap before it forgets everything."""
         if self.read_at is None or at - self.read_at > GAP_SECONDS:
             self.seen = {}
         self.read_at = at

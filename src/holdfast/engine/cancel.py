@@ -1,7 +1,7 @@
 """Cancel runs, and make them again.
 
-A run that no attempt holds is canceled at once. One that executes is asked: its worker reads that within a second, raises it in
-the code, and reports; only then is the run final and its slot free. A completion that comes first wins.
+A run that no attempt holds is canceled at once. One that executes is asked: its worker reads that within a second,
+raises it in the code, and reports; only then is the run final and its slot free. A completion that comes first wins.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Canceled = Literal["canceled", "requested", "final", "unknown"]
 
 @repeatable
 def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
-    """Cancel these runs. Answers for each: ``canceled`` at once, ``requested`` of its worker, already ``final``, or ``unknown``."""
+    """Cancel these runs. Answers for each: ``canceled`` at once, ``requested`` of its worker, already ``final``, or
+    ``unknown``."""
     rows = tx.rows("lock_runs", ids=sorted(set(ids)))
     executing = [row[0] for row in rows if row[1] == "executing"]
     idle = [row[0] for row in rows if row[1] != "executing" and allows(row[1], "cancel")]
@@ -35,7 +36,7 @@ def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
 
 
 def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None) -> None:
-    """End runs that no live attempt holds. Their rows are locked here, and those that moved meanwhile are left alone."""
+    """End runs that no live attempt holds. Their rows are locked here; those that moved meanwhile are left alone."""
     if status not in FINAL:
         raise ValueError(f"{status} is not final")
     rows = tx.rows("lock_runs", ids=sorted(ids)) if ids else []
@@ -55,7 +56,7 @@ def copies(tx: Tx, ids: Sequence[str]) -> list[NewRun]:
     A run that is unknown is not in the answer.
     """
     rows = {row[0]: row for row in tx.rows("runs", ids=list(ids))}
-    bodies = {run_id: body for run_id, body in tx.rows("fill_blob", ids=list(ids), name="payload")}
+    bodies: dict[str, str] = dict(tx.rows("fill_blob", ids=list(ids), name="payload"))
     return [copy(rows[run_id], bodies.get(run_id)) for run_id in ids if run_id in rows]
 
 

@@ -1,7 +1,8 @@
 """The catalogue: tasks, queues and routes, as code announced them last.
 
-It is in the database so that triggers by name, from SQL or from another language know each task's defaults. New names are made
-in a transaction of their own, never in a trigger's: that one may be open for minutes, and others would wait for its names.
+It is in the database so that triggers by name, from SQL or from another language know each task's defaults. New names
+are made in a transaction of their own, never in a trigger's: that one may be open for minutes, and others would wait
+for its names.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def ensure_names(tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[tuple[st
 
 @repeatable
 def announce(tx: Tx, tasks: Sequence[TaskEntry], queues: Sequence[QueueEntry]) -> list[QueueEntry]:
-    """Enter what this code declares; answers the queues whose limits it changed, for their runs may need other lanes."""
+    """Enter what this code declares; answers the queues whose limits that changed: their runs may need other lanes."""
     declared = {queue.name: queue for queue in queues}
     for task in tasks:
         declared.setdefault(task.queue, QueueEntry(name=task.queue))
@@ -101,5 +102,5 @@ def resume(tx: Tx, name: str) -> bool:
 
 
 def override(tx: Tx, name: str, limit: int | None, per_key: int | None) -> bool:
-    """Set limits that are stronger than the code's; None gives the code its say back. False if there is no such queue."""
+    """Set limits that are stronger than the code's; None gives the code its say back. False: no such queue."""
     return bool(tx.rows("override_queue", name=name, cap=limit, cap_per_key=per_key))

@@ -1,7 +1,7 @@
 """A worker's round: what it has finished goes out and what it may start comes in, in one transaction and one journey.
 
-Everything a worker needs to know before it sleeps comes along: whether lanes wait to be promoted, whether suspects wait, when
-the next delayed run is due, and whether it is still taken to be alive.
+Everything a worker needs to know before it sleeps comes along: whether lanes wait to be promoted, whether suspects
+wait, when the next delayed run is due, and whether it is still taken to be alive.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Round(NamedTuple):
     me: str | None
 
 
-def round(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: list[LogLine]) -> Deferred[Round]:
+def exchange(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: list[LogLine]) -> Deferred[Round]:
     """Write logs and outcomes, then claim. Everything is fenced; what was not ours any more is named in the answer."""
     waits: list[Callable[[], list[Fence]]] = []
     if logs:
@@ -66,7 +66,7 @@ def round(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: lis
 
 def payloads(tx: Tx, ids: list[str]) -> dict[str, str]:
     """The payloads that were too big to ride along."""
-    return {run_id: body for run_id, body in tx.rows("fill_blob", ids=ids, name="payload")}
+    return dict(tx.rows("fill_blob", ids=ids, name="payload"))
 
 
 def due(tx: Tx, n: int = 500) -> int:

@@ -1,9 +1,9 @@
 """Lanes: who may have a free slot.
 
-A lane is a queue, or a queue and a concurrency key. In a lane with a limit a run is *held* until it is promoted to *ready*, and
-the slots in use are the lane's rows in ready or executing: counted, never kept, so that there is nothing to leak. Whoever
-frees a slot or adds to a lane leaves a note in the same transaction; promotion takes notes, locks their lanes, and only in
-the next statement looks, for what a statement sees is older than the lock it waited for.
+A lane is a queue, or a queue and a concurrency key. In a lane with a limit a run is *held* until it is promoted to
+*ready*, and the slots in use are the lane's rows in ready or executing: counted, never kept, so that there is nothing
+to leak. Whoever frees a slot or adds to a lane leaves a note in the same transaction; promotion takes notes, locks
+their lanes, and only in the next statement looks, for what a statement sees is older than the lock it waited for.
 
 A promoted run gets a fresh place in line, so that lanes take turns and one busy customer does not starve the rest.
 """

@@ -1,11 +1,12 @@
 """What time does: the runs of lost workers, TTLs, retention.
 
-Everything here is a sweep: idempotent, repeated every few seconds by every host, and safe for several at once. The sweep takes
-every executing run whose worker is not alive, not only those of a worker just declared lost: a claim can commit while its
-worker is being declared dead.
+Everything here is a sweep: idempotent, repeated every few seconds by every host, and safe for several at once. The
+sweep takes every executing run whose worker is not alive, not only those of a worker just declared lost: a claim can
+commit while its worker is being declared dead.
 
-A crash does not use up an attempt. The runs a dead process held are suspects, and go first; a process holds at most one suspect at
-a time, so that a second death names the culprit and not its neighbours. Only deaths as a suspect count.
+A crash does not use up an attempt. The runs a dead process held are suspects, and go first; a process holds at most
+one suspect at a time, so that a second death names the culprit and not its neighbours. Only deaths as a suspect
+count.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ def option(options: str | None) -> int | None:
 
 
 def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
-    """Forget runs that ended longer ago than this, with all that is kept about them. Returns how many; call again while n."""
+    """Forget runs that ended longer ago than this, with all that is kept about them. Returns how many; call again while
+    n."""
     old = [row[0] for row in tx.rows("prunable", older_ms=older_ms, n=n)]
     if old:
         for statement in (

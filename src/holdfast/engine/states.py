@@ -1,9 +1,10 @@
 """The table of states: what an event makes of a run.
 
-What is stored is a little finer than what users see: ``held`` and ``ready`` are both *queued*, and differ in whether the run
-has its slot. ``pending_version`` is not a state at all but a fact about a route, derived when read.
+What is stored is a little finer than what users see: ``held`` and ``ready`` are both *queued*, and differ in whether
+the run has its slot. ``pending_version`` is not a state at all but a fact about a route, derived when read.
 
-Every change is one guarded statement whose guard is a row of this table; who comes late finds the guard shut and is told so.
+Every change is one guarded statement whose guard is a row of this table; who comes late finds the guard shut and is
+told so.
 """
 
 from __future__ import annotations

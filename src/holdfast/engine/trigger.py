@@ -1,8 +1,8 @@
 """Make runs.
 
-A trigger only appends. It takes no lock of a lane and changes no shared row, since it may be inside a user's transaction that
-stays open for minutes. Most triggers are one statement in one round trip; what has an idempotency key, a parent, tags or a big
-payload takes a few more, in one transaction.
+A trigger only appends. It takes no lock of a lane and changes no shared row, since it may be inside a user's
+transaction that stays open for minutes. Most triggers are one statement in one round trip; what has an idempotency
+key, a parent, tags or a big payload takes a few more, in one transaction.
 
 The caller makes the ids, so that a trigger whose answer was lost can simply be sent again.
 """
@@ -110,7 +110,8 @@ def row(run: NewRun) -> RunRow:
 
 
 def refuse_lost_parents(tx: Tx, runs: Sequence[NewRun], outcomes: list[Outcome]) -> None:
-    """The fence: what an attempt triggers is only made while it holds its run, and the lock keeps it so until the commit."""
+    """The fence: what an attempt triggers is only made while it holds its run, and the lock keeps it so until the
+    commit."""
     fences = {(run.parent_id, run.parent_claim) for run in runs if run.parent_claim is not None}
     if not fences:
         return

@@ -1,8 +1,9 @@
 """Workers: registration, beats, and who is dead.
 
-A lease belongs to a worker process and covers all that it holds. Its beat is a counter: nobody compares clocks. A worker is
-declared lost by a process that has itself watched the counter stand still for the whole lease, by compare-and-set on what it
-saw; or by the supervisor that saw it exit. Every start of a process is a new worker, so an old name never comes back to life.
+A lease belongs to a worker process and covers all that it holds. Its beat is a counter: nobody compares clocks. A
+worker is declared lost by a process that has itself watched the counter stand still for the whole lease, by
+compare-and-set on what it saw; or by the supervisor that saw it exit. Every start of a process is a new worker, so an
+old name never comes back to life.
 """
 
 from __future__ import annotations

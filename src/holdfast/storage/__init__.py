@@ -2,8 +2,8 @@
 
     open(url)    a Store, ready to use; see ``base`` for what one can do
 
-``sqlite:///relative.db``, ``sqlite:////absolute.db`` and a plain path name a file; ``sqlite://:memory:`` is a database of this
-process alone; ``postgresql://…`` names a server.
+``sqlite:///relative.db``, ``sqlite:////absolute.db`` and a plain path name a file; ``sqlite://:memory:`` is a
+database of this process alone; ``postgresql://…`` names a server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.storage.base import Deferred, Store, Tx, repeatable
 __all__ = ["Deferred", "Store", "Tx", "connect", "open", "repeatable", "sqlite_path"]
 
 
-def open(
+def open(  # noqa: A001 - it is the word
     url: str,
     *,
     clock: Clock | None = None,

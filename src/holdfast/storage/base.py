@@ -1,14 +1,14 @@
 """The whole contract of a database: a transaction, and the doors through which functions of one are run.
 
-Engine and storage code is plain functions ``f(tx, …)``. Nobody below the doors waits for anything but SQL, commits, or
-knows whether the caller is sync or async. The doors are
+Engine and storage code is plain functions ``f(tx, …)``. Nobody below the doors waits for anything but SQL, commits,
+or knows whether the caller is sync or async. The doors are
 
     run_sync(f, …)   await run(f, …)     one write transaction; run again whole when the database says busy or deadlock
     read_sync(f, …)  await read(f, …)    reading only
     gather(f, item)                      f(tx, items) over whatever arrived while the last commit ran: never a timer
 
-One hop to a thread that the store owns, one transaction, one hop back. A door's function may be run more than once, so it
-must not do anything but SQL.
+One hop to a thread that the store owns, one transaction, one hop back. A door's function may be run more than once,
+so it must not do anything but SQL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from holdfast.storage.statements import Statement
 
 P = ParamSpec("P")
 R = TypeVar("R")
-I = TypeVar("I")
+Item = TypeVar("Item")
 Row = tuple[Any, ...]
 Batch = Sequence[Any]
 
@@ -214,7 +214,7 @@ class Store(ABC):
     async def read(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.wrap_future(self.submit(lambda tx: f(tx, *args, **kwargs), write=False, again=True))
 
-    def gather(self, f: Callable[[Tx, list[I]], Results[R]], item: I) -> Future[R]:
+    def gather(self, f: Callable[[Tx, list[Item]], Results[R]], item: Item) -> Future[R]:
         """Run ``f`` over this item and whatever else arrives before its turn; the future has this item's result.
 
         An item shares no fate with the others: when the group fails, each is run alone and only the bad one is told.
@@ -223,7 +223,7 @@ class Store(ABC):
         if group is None:
             with self.lock:
                 group = self.groups.setdefault(f, Group(self, f))
-        return cast("Group[I, R]", group).submit(item)
+        return cast("Group[Item, R]", group).submit(item)
 
     def started(self) -> None:
         """Forget what belonged to the parent, after a fork."""
@@ -233,17 +233,17 @@ class Store(ABC):
         self.forked()
 
 
-class Group(Generic[I, R]):
+class Group(Generic[Item, R]):
     """The items that wait for the next grouped transaction of one function."""
 
-    def __init__(self, store: Store, f: Callable[[Tx, list[I]], Results[R]]) -> None:
+    def __init__(self, store: Store, f: Callable[[Tx, list[Item]], Results[R]]) -> None:
         self.store, self.f = store, f
         self.again = hasattr(f, "repeatable")
         self.lock = threading.Lock()
-        self.waiting: deque[tuple[I, Future[R]]] = deque()
+        self.waiting: deque[tuple[Item, Future[R]]] = deque()
         self.running = False
 
-    def submit(self, item: I) -> Future[R]:
+    def submit(self, item: Item) -> Future[R]:
         future: Future[R] = Future()
         with self.lock:
             self.waiting.append((item, future))
@@ -253,7 +253,7 @@ class Group(Generic[I, R]):
         return future
 
     def start(self) -> None:
-        members: list[tuple[I, Future[R]]] = []
+        members: list[tuple[Item, Future[R]]] = []
 
         def together(tx: Tx) -> Results[R]:
             if not members:  # a transaction that is run again keeps the members it had
@@ -262,11 +262,11 @@ class Group(Generic[I, R]):
 
         self.store.submit(together, again=self.again).add_done_callback(lambda done: self.finish(members, done))
 
-    def take(self) -> list[tuple[I, Future[R]]]:
+    def take(self) -> list[tuple[Item, Future[R]]]:
         with self.lock:
             return [self.waiting.popleft() for _ in range(min(len(self.waiting), GROUP))]
 
-    def finish(self, members: list[tuple[I, Future[R]]], done: Future[Any]) -> None:
+    def finish(self, members: list[tuple[Item, Future[R]]], done: Future[Any]) -> None:
         if not members:  # the door did not open at all
             members.extend(self.take())
         error = done.exception()
@@ -284,7 +284,7 @@ class Group(Generic[I, R]):
         if self.running:
             self.start()
 
-    def alone(self, item: I, future: Future[R]) -> None:
+    def alone(self, item: Item, future: Future[R]) -> None:
         def told(done: Future[Any]) -> None:
             settle(future, done.exception() or done.result()[0])
 

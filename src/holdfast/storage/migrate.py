@@ -1,8 +1,8 @@
 """Migrations: numbered ``.sql`` files, applied in order, each once, under a lock.
 
-A file opens with ``-- compatible: N``: the oldest version of the code's schema that can still work with a database that has
-it. That is what makes a rolling deploy possible: the new code migrates, and the old workers go on. A database that went
-further than that is refused, and so is one whose tables are not ours.
+A file opens with ``-- compatible: N``: the oldest version of the code's schema that can still work with a database
+that has it. That is what makes a rolling deploy possible: the new code migrates, and the old workers go on. A
+database that went further than that is refused, and so is one whose tables are not ours.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ FRAGMENTS = {
         "run_storage": " WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,"
         " autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000)",
         "done_storage": " WITH (autovacuum_vacuum_insert_scale_factor = 0.1)",
-        "churn_storage": " WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,"
-        " autovacuum_vacuum_cost_delay = 0)",
+        "churn_storage": " WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,"
+        " autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0)",
     },
 }
 LEDGER = {
@@ -134,16 +134,16 @@ def refuse(found: State, seen: str) -> None:
     if found.version > latest() and found.compatible > latest():
         raise DatabaseTooNew(
             "the database was migrated by a newer Holdfast",
-            seen=f"its schema is {found.version}, this code knows {latest()}, the oldest that works is {found.compatible}",
+            seen=f"schema {found.version}; this code knows {latest()}; the oldest that works is {found.compatible}",
             do="upgrade this installation: pip install -U holdfast",
         )
 
 
 def ready(store: Store, *, migrate: bool | None) -> list[str]:
-    """Make sure the database can be used. ``migrate``: True applies, False refuses, None applies where nobody can object.
+    """Make sure the database can be used. ``migrate``: True applies, False refuses, None applies where none can object.
 
-    An SQLite file and an empty PostgreSQL database are set up without asking; a PostgreSQL database of an older version is
-    for its operator to migrate. Raises ``MigrationNeeded``, ``DatabaseTooNew``, ``DatabaseNotOurs``.
+    An SQLite file and an empty PostgreSQL database are set up without asking; a PostgreSQL database of an older
+    version is for its operator to migrate. Raises ``MigrationNeeded``, ``DatabaseTooNew``, ``DatabaseNotOurs``.
     """
     found = store.read_sync(state)
     refuse(found, store.url)

@@ -1,16 +1,17 @@
 """PostgreSQL: a few connections with a thread each, statements that travel together, and a listener.
 
-A transaction is sent in pipeline mode: BEGIN goes with the first statement, and a function that returns a ``Deferred`` has its
-COMMIT sent with the last one, so that a worker's whole round is one journey. A batch that is all of its transaction travels
-without BEGIN and COMMIT.
+A transaction is sent in pipeline mode: BEGIN goes with the first statement, and a function that returns a
+``Deferred`` has its COMMIT sent with the last one, so that a worker's whole round is one journey. A batch that is all
+of its transaction travels without BEGIN and COMMIT.
 
-Nothing here needs a session: PgBouncer in transaction mode works. What would need one is a setting of the connection where
-the server takes it (``options``), and is said again in each transaction where it does not. Plans are made without sequential
-scans, for a plan that was cached while a table was empty would read the whole of it for ever.
+Nothing here needs a session: PgBouncer in transaction mode works. What would need one is a setting of the connection
+where the server takes it (``options``), and is said again in each transaction where it does not. Plans are made
+without sequential scans, for a plan that was cached while a table was empty would read the whole of it for ever.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -41,7 +42,10 @@ R = TypeVar("R")
 CONNECTIONS = 4
 TRIES = 6
 LISTEN_SECONDS = 5.0
-SETTINGS = "-c enable_seqscan=off -c jit=off -c statement_timeout=60000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=60000"
+SETTINGS = (
+    "-c enable_seqscan=off -c jit=off -c statement_timeout=60000 -c lock_timeout=2000 "
+    "-c idle_in_transaction_session_timeout=60000"
+)
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 LOCAL = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL lock_timeout = 2000"
 AGAIN = (pg.SerializationFailure, pg.DeadlockDetected)
@@ -172,10 +176,8 @@ class PostgresStore(Store):
         self.local.connection = None
         if connection is not None:
             self.connections.discard(connection)
-            try:
+            with contextlib.suppress(psycopg.Error):
                 connection.close()
-            except psycopg.Error:
-                pass
 
     # doors
 
@@ -195,7 +197,7 @@ class PostgresStore(Store):
     def settle(self, f: Callable[[Tx], R], future: Future[R], again: bool) -> None:
         try:
             result = self.tried(f, again)
-        except BaseException as error:  # noqa: BLE001 - it belongs to the caller
+        except BaseException as error:
             future.set_exception(error)
         else:
             future.set_result(result)

@@ -195,7 +195,8 @@ def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
 
 
 def promote(tx: Tx, lanes: list[dict[str, Any]]) -> int:
-    """Give free slots to held runs: ``lanes`` are queue_id, lane_id and cap, and their locks are ours. Returns how many."""
+    """Give free slots to held runs: ``lanes`` are queue_id, lane_id and cap, and their locks are ours. Returns how
+    many."""
     if tx.kind == "postgres":
         return len(tx.rows("promote", lanes=msgspec.json.encode(lanes).decode()))
     return sum(len(tx.rows("promote", **lane)) for lane in lanes)

@@ -1,15 +1,15 @@
 """SQLite: one file, one writer thread, a few readers, and a commit that is on disk.
 
 The file is opened with apsw, which brings its own SQLite: those from 3.7.0 to 3.51.2 can corrupt a WAL database
-(sqlite.org/wal.html#walresetbug). ``synchronous=FULL`` makes a commit durable, and the writer thread makes it cheap: it
-runs whatever has arrived while the last commit ran in one transaction, each caller inside a savepoint of its own, so that
-they share the disk's time but not each other's fate.
+(sqlite.org/wal.html#walresetbug). ``synchronous=FULL`` makes a commit durable, and the writer thread makes it cheap:
+it runs whatever has arrived while the last commit ran in one transaction, each caller inside a savepoint of its own,
+so that they share the disk's time but not each other's fate.
 
-Several processes may share the file. Whoever writes holds the write lock for one short transaction; the others ask again
-every millisecond instead of sleeping for longer and longer, which is what SQLite's own busy handler does.
+Several processes may share the file. Whoever writes holds the write lock for one short transaction; the others ask
+again every millisecond instead of sleeping for longer and longer, which is what SQLite's own busy handler does.
 
-One process must open the file with one library only: two drop each other's locks (sqlite.org, How To Corrupt, 2.2.1). A
-file that this process already holds open otherwise is therefore refused.
+One process must open the file with one library only: two drop each other's locks (sqlite.org, How To Corrupt, 2.2.1).
+A file that this process already holds open otherwise is therefore refused.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class SQLiteStore(Store):
     def commit(self, jobs: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> None:
         try:
             results = self.transaction([f for f, _ in jobs])
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+        except Exception as error:
             if len(jobs) > 1 and not isinstance(error, apsw.BusyError):
                 for job in jobs:  # each alone: only those that cannot be done are told
                     self.commit([job])
@@ -231,7 +231,7 @@ class SQLiteStore(Store):
             result = f(tx)
         except (apsw.FullError, apsw.IOError):
             raise  # these end the whole transaction
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+        except Exception as error:
             connection.execute("ROLLBACK TO caller")
             result = error
         connection.execute("RELEASE caller")
@@ -245,7 +245,7 @@ class SQLiteStore(Store):
                 result = f(SQLiteTx(connection, self))
             finally:
                 connection.execute("ROLLBACK")
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+        except Exception as error:
             future.set_exception(explained(error, self.path))
         else:
             future.set_result(result.read() if isinstance(result, Deferred) else result)

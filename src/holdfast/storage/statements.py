@@ -1,16 +1,17 @@
 """The named statements in ``sql/*.sql``, made ready for one database.
 
-A statement is written once, with ``:name`` parameters and a few ``{fragments}``. Where the databases must differ, a second
-block says so in its name, ``-- name: claim (postgres)``, and its first comment says why. A fragment is one of
+A statement is written once, with ``:name`` parameters and a few ``{fragments}``. Where the databases must differ, a
+second block says so in its name, ``-- name: claim (postgres)``, and its first comment says why. A fragment is one of
 
     {s}                the prefix of our tables: ``holdfast.`` or ``holdfast_``
     {now}              the one clock, in milliseconds
-    {in:ids}           ``= ANY (…)`` over an array, or ``IN (…)`` over a JSON list: never a plan that depends on the length
+    {in:ids}           ``= ANY (…)`` over an array, or ``IN (…)`` over a JSON list: the text is the same for any length
     {rows(a text, …)}  the rows of a batch: one JSON parameter on PostgreSQL, one execution per row on SQLite
     {any} SELECT … {end}   the rows of a subquery that must run once, whatever the plan
     {for_update} {for_share} {skip_locked}    row locks, where rows can be locked
 
-Everything is parsed when this module is first asked, so that a misspelt fragment fails at start and not at three in the morning.
+Everything is parsed when this module is first asked, so that a misspelt fragment fails at start and not at three in
+the morning.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def prepare(name: str, source: str, dialect: Dialect, *, frozen: bool = False) -
 
 @cache
 def load(dialect_name: str, frozen: bool) -> dict[str, Statement]:
-    """Every statement, by name. Raises ``KeyError`` for an unknown fragment and ``ValueError`` for a name given twice."""
+    """Every statement, by name. Raises ``KeyError`` for an unknown fragment, ``ValueError`` for a name given twice."""
     dialect = SQLITE if dialect_name == "sqlite" else POSTGRES
     chosen: dict[str, str] = {}
     special: dict[str, str] = {}

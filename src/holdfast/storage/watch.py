@@ -1,7 +1,8 @@
 """Hearing at once that another process has committed to a SQLite file.
 
-Every commit in WAL mode writes to the file ``…-wal``. Where the kernel can tell (inotify, on Linux), one thread sleeps until
-it does; elsewhere the thread asks for the file's size and time every 50 ms. Polling by whoever waits stays what is correct.
+Every commit in WAL mode writes to the file ``…-wal``. Where the kernel can tell (inotify, on Linux), one thread
+sleeps until it does; elsewhere the thread asks for the file's size and time every 50 ms. Polling by whoever waits
+stays what is correct.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class FileWatch:
             self.alive = False
 
     def watch_inotify(self) -> None:
-        from inotify_simple import INotify, flags
+        from inotify_simple import INotify, flags  # type: ignore[import-untyped]
 
         with INotify() as inotify:
             inotify.add_watch(self.path.parent, flags.MODIFY | flags.CREATE)

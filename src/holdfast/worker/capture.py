@@ -1,8 +1,9 @@
 """What a run writes is kept with the run: log records, and what it prints.
 
-A handler on the root logger and a thin wrapper around the two standard streams look up whose code is running (a context
-variable, which threads of an attempt inherit) and hand the line to that attempt. What nobody's attempt writes goes where it
-always went. A run may write a great deal by accident, so there is a limit, and the last line says that it was reached.
+A handler on the root logger and a thin wrapper around the two standard streams look up whose code is running (a
+context variable, which threads of an attempt inherit) and hand the line to that attempt. What nobody's attempt writes
+goes where it always went. A run may write a great deal by accident, so there is a limit, and the last line says that
+it was reached.
 """
 
 from __future__ import annotations

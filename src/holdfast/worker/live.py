@@ -2,9 +2,9 @@
 
     decode the payload → make the context → call the function, on the loop or in a thread → encode the output
 
-Everything that can go wrong becomes an outcome of this run; nothing that a task does reaches the worker. An interrupt has a
-reason, which is noted before the exception is raised in the code: whatever the code makes of it, the outcome is decided
-by the reason.
+Everything that can go wrong becomes an outcome of this run; nothing that a task does reaches the worker. An interrupt
+has a reason, which is noted before the exception is raised in the code: whatever the code makes of it, the outcome is
+decided by the reason.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Live:
         self.reason = reason
         if not self.task.signature.is_async:
             log.warning(
-                "run %s of task %s is to stop (%s), but a def task cannot be interrupted: it keeps its slot until it returns",
+                "run %s of task %s is to stop (%s), but a def task cannot be interrupted: "
+                "it keeps its slot until it returns",
                 self.claimed.id,
                 self.claimed.task,
                 reason,

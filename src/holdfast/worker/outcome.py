@@ -1,8 +1,8 @@
 """What the end of an attempt means for its run: decided here, purely, and written elsewhere, once.
 
-An exception uses up an attempt, and the next one comes after a backoff; ``AbortRun``, an exception the task's ``Retry`` does not
-want, or the last attempt make the run final. An interrupt (cancel, the time limit, a drain) is told apart from an
-exception by its reason, which was noted before it was raised.
+An exception uses up an attempt, and the next one comes after a backoff; ``AbortRun``, an exception the task's
+``Retry`` does not want, or the last attempt make the run final. An interrupt (cancel, the time limit, a drain) is
+told apart from an exception by its reason, which was noted before it was raised.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The supervisor: starts worker processes, beats for them, and replaces those that die.
 
-It never imports the app. What users do in a worker, a blocked loop, a C extension that holds the interpreter, cannot stop its
-beats; and it gives none to a child that is stopped or gone, so that a lease says what is true. It saw a child exit, so the
-child's runs go on elsewhere at once, without waiting for a lease. A child that does not get ready is killed and replaced.
+It never imports the app. What users do in a worker, a blocked loop, a C extension that holds the interpreter, cannot
+stop its beats; and it gives none to a child that is stopped or gone, so that a lease says what is true. It saw a
+child exit, so the child's runs go on elsewhere at once, without waiting for a lease. A child that does not get ready
+is killed and replaced.
 
 The first SIGTERM or SIGINT drains the children, a second one kills them.
 """
@@ -83,7 +84,7 @@ class Child:
 
 
 def spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
-    """Start a child that has the channel as its file descriptor 3. Never by fork: what has threads must not be forked."""
+    """Start a child that has the channel as its file descriptor 3. Never by fork: this process has threads."""
     number = channel.fileno()
     start = (
         "import os, sys; "
@@ -177,7 +178,8 @@ class Supervisor:
                 self.children.append(Child(self.orders))
 
     def bury(self, child: Child) -> None:
-        """A child has exited: its runs go on elsewhere now, and another one takes its place, after a pause if it died young."""
+        """A child has exited: its runs go on elsewhere now, and another one takes its place, after a pause if it died
+        young."""
         code = child.exited()
         for name in child.names:
             with contextlib.suppress(HoldfastError):  # the sweep will find them
@@ -220,9 +222,8 @@ def alive(pid: int) -> bool:
 def state_of(pid: int) -> str:
     """The letter of a process's state, as in ``ps``; empty if there is none."""
     if os.path.isdir("/proc/self"):
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-                return stat.read().rpartition(")")[2].split()[0]
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
         return ""
     answer = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return answer.stdout.strip()[:1]

@@ -4,9 +4,10 @@
     │      while it travels, the loop runs what is here, and outcomes gather for the next
     └── promote, make due, read orders; sleep only when there is nothing to say and nothing to take
 
-All of a worker's talking to the database is one after the other, so that what it holds and what it has asked for are never in
-doubt. When an answer is lost, what the database says this worker holds is compared with what it knows, and the rest is
-handed back. When the worker is declared lost, everything it holds is stopped, and it goes on under a new name.
+All of a worker's talking to the database is one after the other, so that what it holds and what it has asked for are
+never in doubt. When an answer is lost, what the database says this worker holds is compared with what it knows, and
+the rest is handed back. When the worker is declared lost, everything it holds is stopped, and it goes on under a new
+name.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ BACKOFF_SECONDS = 2.0
 
 
 class Home(NamedTuple):
-    """What a worker needs of an app: its tasks, its queues, what triggers inside a task go through, and a limit in bytes."""
+    """What a worker needs of an app: its tasks, its queues, what triggers inside a task go through, and a limit in
+    bytes."""
 
     tasks: Mapping[str, Task[Any, Any]]
     queues: list[QueueEntry]
@@ -200,7 +202,7 @@ class Worker:
             return False
         self.ended, self.again = [], []
         try:
-            result = await self.store.run(claim.round, ask, ended, again, lines)
+            result = await self.store.run(claim.exchange, ask, ended, again, lines)
         except DatabaseUnavailable:
             self.ended, self.again = ended + self.ended, again + self.again
             self.lines.extendleft(reversed(lines))
@@ -291,14 +293,14 @@ class Worker:
         ask = Ask(self.me)
         try:
             if isinstance(one, Ended):
-                await self.store.run(claim.round, ask, [one], [], lines)
+                await self.store.run(claim.exchange, ask, [one], [], lines)
             else:
-                await self.store.run(claim.round, ask, [], [one], lines)
+                await self.store.run(claim.exchange, ask, [], [one], lines)
         except DatabaseUnavailable:
             (self.ended if isinstance(one, Ended) else self.again).append(one)  # type: ignore[arg-type]
         except DatabaseError as error:
             log.error("the outcome of run %s cannot be stored: %s", one.id, error)
-            await self.store.run(claim.round, ask, [unstorable(one.id, one.claim, error)], [], [])
+            await self.store.run(claim.exchange, ask, [unstorable(one.id, one.claim, error)], [], [])
 
     def take_lines(self) -> list[LogLine]:
         """The log lines to send now: those of running attempts every half second, all of them with an outcome."""
@@ -327,7 +329,8 @@ class Worker:
             await self.find_routes()
 
     async def obey(self) -> None:
-        """Read what this worker is told, write what its attempts say of themselves, and hand back what it does not know."""
+        """Read what this worker is told, write what its attempts say of themselves, and hand back what it does not
+        know."""
         self.orders_at = time.monotonic()
         orders = await self.store.read(claim.orders, self.me, STRAY_MS)
         if orders.state not in ("live", "draining"):
