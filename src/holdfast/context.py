@@ -1,0 +1,216 @@
+"""What a task's code sees of the run it carries out.
+
+    Attempt        one attempt, as the worker makes it from what it claimed
+    running        the attempt whose code is running here, if any: how a trigger inside a task knows its parent
+    Context        what a ``def`` task is handed
+    AsyncContext   what an ``async def`` task is handed: the same facts, and what can wait is awaited
+    Metadata       the run's metadata, in metadata.py
+
+Making a context costs next to nothing: the facts are read from the claimed record when they are asked for.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple, cast
+
+from holdfast import codec
+from holdfast.errors import NotBound
+from holdfast.metadata import Metadata
+from holdfast.options import NO_PARENT, Parent
+from holdfast.records import Claimed
+
+__all__ = ["AsyncContext", "Attempt", "AttemptFacts", "Context", "RunFacts", "TaskFacts", "parent_of", "running"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Attempt:
+    """One attempt at a run, from its claim to its end.
+
+    ``home`` is what the run's triggers go through: a trigger through anything else (another app, another database) has
+    no parent there. The worker sets `running` to it in the context of the task's code, and takes `changed_metadata` to
+    the database with whatever it writes next.
+    """
+
+    __slots__ = ("_metadata", "claimed", "home")
+
+    def __init__(self, claimed: Claimed, home: object = None) -> None:
+        self.claimed = claimed
+        self.home = home
+        self._metadata: Metadata | None = None
+
+    @property
+    def metadata(self) -> Metadata:
+        if self._metadata is None:
+            self._metadata = Metadata(self.claimed.metadata)
+        return self._metadata
+
+    def changed_metadata(self) -> str | None:
+        """The metadata as JSON text if it differs from what was last taken, else None.
+
+        Raises:
+            NotSerializable, TooLarge: a value inside it was changed in place into something that cannot be kept.
+        """
+        return None if self._metadata is None else self._metadata.snapshot()
+
+    def as_parent(self) -> Parent:
+        """This attempt as the parent of what its code triggers."""
+        claimed = self.claimed
+        return Parent(claimed.id, claimed.claim, claimed.root_id or claimed.id)
+
+
+running: Final[ContextVar[Attempt | None]] = ContextVar("holdfast_running", default=None)
+
+
+def parent_of(home: object) -> Parent:
+    """The attempt that is running here as the parent of what goes through ``home``, if its own triggers do so, too."""
+    attempt = running.get()
+    return attempt.as_parent() if attempt is not None and attempt.home is home else NO_PARENT
+
+
+class RunFacts(NamedTuple):
+    """The run: what does not change while it is carried out."""
+
+    id: str
+    created_at: datetime
+    tags: list[str]
+    idempotency_key: str | None
+    priority: float
+    parent_id: str | None
+    root_id: str | None
+    batch_id: str | None
+    queue: str
+    concurrency_key: str | None
+    version: str | None
+
+
+class AttemptFacts(NamedTuple):
+    """The attempt: its ``number`` counts from 1; a crash or a deploy does not raise it."""
+
+    number: int
+    started_at: datetime
+
+
+class TaskFacts(NamedTuple):
+    """The task."""
+
+    id: str
+
+
+class _Facts:
+    """What both colours know."""
+
+    __slots__ = ("_attempt",)
+
+    def __init__(self, attempt: Attempt | None = None, /) -> None:
+        self._attempt = attempt
+
+    @property
+    def run(self) -> RunFacts:
+        """The run: id, created_at, tags, idempotency_key, priority (seconds), parent_id, root_id, batch_id, queue,
+        concurrency_key, version."""
+        claimed = self._claimed
+        return RunFacts(
+            id=claimed.id,
+            created_at=_at(claimed.created_at),
+            tags=cast("list[str]", codec.decode(claimed.tags)) if claimed.tags else [],
+            idempotency_key=claimed.idempotency_key,
+            priority=claimed.priority_ms / 1000,
+            parent_id=claimed.parent_id,
+            root_id=claimed.root_id,
+            batch_id=claimed.batch_id,
+            queue=claimed.queue,
+            concurrency_key=claimed.concurrency_key,
+            version=claimed.version,
+        )
+
+    @property
+    def attempt(self) -> AttemptFacts:
+        """This attempt: number (from 1) and started_at."""
+        return AttemptFacts(self._claimed.attempt, _at(self._claimed.started_at))
+
+    @property
+    def task(self) -> TaskFacts:
+        """The task: id."""
+        return TaskFacts(self._claimed.task)
+
+    @property
+    def queue(self) -> str:
+        """The name of the queue the run stood in."""
+        return self._claimed.queue
+
+    @property
+    def metadata(self) -> Metadata:
+        """The run's metadata: a mapping of JSON values that anybody who looks at the run sees. Buffered: a change is
+        written within about a second, and in any case with the attempt's end."""
+        return self._bound.metadata
+
+    @property
+    def _bound(self) -> Attempt:
+        if self._attempt is None:
+            raise NotBound("This context belongs to no run", do="Take the one that the task is handed.")
+        return self._attempt
+
+    @property
+    def _claimed(self) -> Claimed:
+        return self._bound.claimed
+
+    def __repr__(self) -> str:
+        of = f"run {self._attempt.claimed.id}" if self._attempt else "no run"
+        return f"<{type(self).__name__} of {of}>"
+
+
+class Context(_Facts):
+    """What a ``def`` task is handed when it asks for it.
+
+    >>> @app.task
+    ... def resize(path: str, ctx: Context) -> None:
+    ...     print(ctx.run.id, ctx.attempt.number)
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def current(cls) -> Context:
+        """The context of the task that is running here, for code deep in the stack.
+
+        Raises:
+            NotBound: no task is running here.
+        """
+        return cls(_current(cls.__name__))
+
+
+class AsyncContext(_Facts):
+    """What an ``async def`` task is handed when it asks for it.
+
+    >>> @app.task
+    ... async def resize(path: str, ctx: AsyncContext) -> None:
+    ...     print(ctx.run.id, ctx.attempt.number)
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def current(cls) -> AsyncContext:
+        """The context of the task that is running here, for code deep in the stack.
+
+        Raises:
+            NotBound: no task is running here.
+        """
+        return cls(_current(cls.__name__))
+
+
+def _current(name: str) -> Attempt:
+    attempt = running.get()
+    if attempt is None:
+        raise NotBound(
+            f"No task is running here, so there is no {name}.current()",
+            do="Call it from a task's code; a thread that it started sees it through contextvars.copy_context().",
+        )
+    return attempt
+
+
+def _at(ms: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=ms)

@@ -1,0 +1,186 @@
+"""Handles: what a trigger gives back, and all that can be done with a run from its id.
+
+A handle holds an id and the verbs it goes through; it knows nothing of stores or threads. ``x`` is for sync code,
+``ax`` for async code, and both do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from holdfast.codec import Codec
+from holdfast.duration import Duration
+from holdfast.errors import HoldfastError
+from holdfast.model import Results, Run
+
+__all__ = ["BatchHandle", "BatchIncomplete", "RunHandle", "RunVerbs"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class RunVerbs(Protocol):
+    """What handles ask of a client. ``output`` is the codec that reads what the run returns."""
+
+    def cancel(self, run_id: str) -> None: ...
+    async def acancel(self, run_id: str) -> None: ...
+    def replay(self, run_id: str) -> str: ...
+    async def areplay(self, run_id: str) -> str: ...
+    def retrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]: ...
+    async def aretrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]: ...
+    def finished(self, ids: Sequence[str], outputs: Sequence[Codec[Any]], timeout: Duration | None) -> Results[Any]: ...
+    async def afinished(
+        self, ids: Sequence[str], outputs: Sequence[Codec[Any]], timeout: Duration | None
+    ) -> Results[Any]: ...
+    def updates(self, run_id: str, output: Codec[Any]) -> Iterator[Run[Any]]: ...
+    def aupdates(self, run_id: str, output: Codec[Any]) -> AsyncIterator[Run[Any]]: ...
+
+
+class RunHandle(Generic[R_co]):
+    """A run, by its id.
+
+    ``created`` is False if the trigger's idempotency key was known: then this is the earlier run. It says nothing on a
+    handle that was made from an id.
+
+    >>> handle = greet.trigger("Ada")
+    >>> handle.result(timeout="1m")
+    'Hello, Ada!'
+    """
+
+    __slots__ = ("_output", "_verbs", "created", "id")
+
+    def __init__(self, id: str, created: bool, verbs: RunVerbs, output: Codec[Any]) -> None:
+        self.id = id
+        self.created = created
+        self._verbs = verbs
+        self._output = output
+
+    def result(self, timeout: Duration | None = None) -> R_co:
+        """Wait for the end of the run and return what its task returned.
+
+        Raises:
+            RunFailed: it ended without an output; RunCanceled, RunExpired, RunTimedOut, RunCrashed say how.
+            ResultTimeout: it did not end within ``timeout``. It goes on.
+            RunNotFound: there is no such run, or no longer.
+        """
+        output: R_co = self._verbs.finished([self.id], [self._output], timeout)[0].output
+        return output
+
+    async def aresult(self, timeout: Duration | None = None) -> R_co:
+        """`result` for async code."""
+        output: R_co = (await self._verbs.afinished([self.id], [self._output], timeout))[0].output
+        return output
+
+    def retrieve(self) -> Run[R_co]:
+        """A snapshot of the run as it is now.
+
+        Raises:
+            RunNotFound: there is no such run, or no longer.
+        """
+        return self._verbs.retrieve(self.id, self._output)
+
+    async def aretrieve(self) -> Run[R_co]:
+        """`retrieve` for async code. The snapshot's log is read with it, so that looking at it does not block."""
+        return await self._verbs.aretrieve(self.id, self._output)
+
+    def updates(self) -> Iterator[Run[R_co]]:
+        """Snapshots of the run: as it is now, and then whenever it has changed, until it is final.
+
+        Raises:
+            RunNotFound: there is no such run, or no longer.
+        """
+        return self._verbs.updates(self.id, self._output)
+
+    def aupdates(self) -> AsyncIterator[Run[R_co]]:
+        """`updates` for async code."""
+        return self._verbs.aupdates(self.id, self._output)
+
+    def cancel(self) -> None:
+        """Ask for the end of the run. One that waits in line ends at once; one that executes is asked to stop, and is
+        canceled when it has. Nothing happens to a run that has ended.
+
+        Raises:
+            RunNotFound: there is no such run, or no longer.
+        """
+        self._verbs.cancel(self.id)
+
+    async def acancel(self) -> None:
+        """`cancel` for async code."""
+        await self._verbs.acancel(self.id)
+
+    def replay(self) -> RunHandle[R_co]:
+        """Trigger the same task again with the same payload and options, as a new run.
+
+        Raises:
+            RunNotFound: there is no such run, or no longer.
+        """
+        return RunHandle(self._verbs.replay(self.id), True, self._verbs, self._output)
+
+    async def areplay(self) -> RunHandle[R_co]:
+        """`replay` for async code."""
+        return RunHandle(await self._verbs.areplay(self.id), True, self._verbs, self._output)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunHandle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<RunHandle {self.id}>"
+
+
+class BatchHandle(Generic[R_co]):
+    """The runs of one batch, in its order.
+
+    >>> batch = greet.batch_trigger(["Ada", "Grace"])
+    >>> batch.results(timeout="1m").outputs()
+    ['Hello, Ada!', 'Hello, Grace!']
+    """
+
+    __slots__ = ("_outputs", "_verbs", "id", "runs")
+
+    def __init__(
+        self, id: str, runs: Sequence[RunHandle[R_co]], verbs: RunVerbs, outputs: Sequence[Codec[Any]]
+    ) -> None:
+        self.id = id
+        self.runs = runs
+        self._verbs = verbs
+        self._outputs = outputs
+
+    def results(self, timeout: Duration | None = None) -> Results[R_co]:
+        """Wait for the end of all runs and return them, however they ended.
+
+        Raises:
+            ResultTimeout: not all ended within ``timeout``. They go on.
+            RunNotFound: one of them no longer exists.
+        """
+        return self._verbs.finished([run.id for run in self.runs], self._outputs, timeout)
+
+    async def aresults(self, timeout: Duration | None = None) -> Results[R_co]:
+        """`results` for async code."""
+        return await self._verbs.afinished([run.id for run in self.runs], self._outputs, timeout)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __repr__(self) -> str:
+        return f"<BatchHandle {self.id} of {len(self.runs)} runs>"
+
+
+class BatchIncomplete(HoldfastError):
+    """Some items of the batch could not be triggered.
+
+    All others were: ``batch`` is their handle. ``errors`` has the error of each missing item under its place in the
+    batch, counted from 0.
+    """
+
+    def __init__(self, batch: BatchHandle[Any], errors: dict[int, Exception]) -> None:
+        place, error = next(iter(errors.items()))
+        super().__init__(
+            f"{len(errors)} of {len(errors) + len(batch)} items of the batch could not be triggered",
+            seen=f"item {place}: {type(error).__name__}: {error}",
+            do="The others were triggered, see .batch; the errors are in .errors by place.",
+        )
+        self.batch = batch
+        self.errors = errors

@@ -1,0 +1,359 @@
+"""Options: what may be written at a task and at a trigger, and the one run that follows from them.
+
+    TaskOptions     @app.task(retry=…, queue=…)          what a task says of itself
+    TriggerOptions  greet.trigger("Ada", delay="5m")     what one call says
+    Rules           the options of a task, read; the app's defaults stand under them
+    Target          what a trigger must know of a task: from the task itself, or from the catalogue
+    new_run         target, payload and call in; the record of the run out
+
+Everything is checked where it is written, once. An option that is ``None`` was not given. What routes a run (queue,
+key, priority, ttl) is settled here, at the trigger; what governs an attempt (max_attempts, max_duration) travels with
+the run and is settled when it is claimed, over the options of the code that then runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, TypedDict
+
+from holdfast import codec
+from holdfast.duration import Duration, to_ms
+from holdfast.errors import InvalidOption, shown
+from holdfast.ids import new_id
+from holdfast.names import checked_key, checked_name
+from holdfast.queue import Queue, queue_of
+from holdfast.records import NewRun
+from holdfast.retry import Retry
+from holdfast.sizes import KIB, check_size, size_of
+
+__all__ = [
+    "METADATA_LIMIT",
+    "NO_PARENT",
+    "Parent",
+    "Rules",
+    "Target",
+    "TaskOptions",
+    "TriggerOptions",
+    "encode_rules",
+    "new_run",
+    "read_rules",
+    "read_trigger_options",
+]
+
+IDEMPOTENCY_TTL: Final = "30d"
+METADATA_LIMIT: Final = 256 * KIB
+TAG_COUNT: Final = 20
+TAG_LENGTH: Final = 128
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_PRIORITY_S: Final = 10 * 365 * 86_400
+
+
+class TriggerOptions(TypedDict, total=False):
+    """What one trigger may say. All of it is optional.
+
+    - ``delay``: how long until it may start; ``scheduled_for``: the aware datetime from which on it may. Not both.
+    - ``ttl``: it expires if it has not started this long after it could have.
+    - ``queue``: another queue than the task's; ``concurrency_key``: whose limit per key it counts under.
+    - ``priority``: seconds of head start over what else waits.
+    - ``idempotency_key``: the same task and key give the earlier run for as long as ``idempotency_ttl`` (30 days).
+    - ``tags``: to find it by; ``metadata``: a small JSON object that the run can read and change.
+    - ``max_attempts`` and ``max_duration``: stronger than the task's.
+    """
+
+    delay: Duration
+    scheduled_for: datetime
+    ttl: Duration
+    queue: Queue | str
+    concurrency_key: str
+    priority: float
+    idempotency_key: str
+    idempotency_ttl: Duration
+    tags: Sequence[str]
+    metadata: Mapping[str, Any]
+    max_attempts: int
+    max_duration: Duration
+
+
+class TaskOptions(TypedDict, total=False):
+    """What a task may say of itself. All of it is optional.
+
+    - ``id``: its name; default is the function's.
+    - ``retry``: how often it is tried, and how long it backs off. Default ``Retry()``: three attempts.
+    - ``queue``: where its runs stand in line; default is a queue of its own.
+    - ``max_duration``: an attempt that takes longer ends the run as ``timed_out``.
+    - ``ttl`` and ``priority``: as at a trigger, for all its runs.
+    - ``machine``: the size of machine it asks for, as the workers name theirs.
+    - ``max_crashes``: a run whose process died this often, with nobody else to blame, ends as ``crashed``. Default 3.
+    """
+
+    id: str
+    retry: Retry
+    queue: Queue | str
+    machine: str
+    max_duration: Duration
+    ttl: Duration
+    priority: float
+    max_crashes: int
+
+
+# -- what a task says -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """A task's options, read. ``None`` is what was not said."""
+
+    retry: Retry | None = None
+    max_duration_ms: int | None = None
+    ttl_ms: int | None = None
+    priority_ms: int | None = None
+    max_crashes: int | None = None
+    machine: str | None = None
+
+    def over(self, defaults: Rules) -> Rules:
+        """These rules, and where they say nothing, the defaults."""
+        return Rules(
+            **{
+                f.name: mine if (mine := getattr(self, f.name)) is not None else getattr(defaults, f.name)
+                for f in fields(self)
+            }
+        )
+
+
+def read_rules(options: Mapping[str, Any]) -> Rules:
+    """The rules in a task's options, or in the app's defaults.
+
+    Raises:
+        InvalidOption: an option is unknown or has a value that cannot be used.
+    """
+    return Rules(**_read(options, _TASK_READERS, "a task"))
+
+
+def encode_rules(rules: Rules) -> str:
+    """The rules as workers announce them: JSON text with every value settled, durations in milliseconds."""
+    retry = rules.retry or Retry()
+    settled = {
+        "max_attempts": retry.max_attempts,
+        "max_duration_ms": rules.max_duration_ms,
+        "ttl_ms": rules.ttl_ms,
+        "priority_ms": rules.priority_ms,
+        "max_crashes": rules.max_crashes,
+        "machine": rules.machine,
+    }
+    return codec.encode({name: value for name, value in settled.items() if value is not None})
+
+
+# -- what a trigger says ----------------------------------------------------------------------------------------------
+
+
+class Target(NamedTuple):
+    """What a trigger must know of the task."""
+
+    task: str
+    queue: str
+    ttl_ms: int | None = None
+    priority_ms: int = 0
+
+
+class Parent(NamedTuple):
+    """The attempt whose code triggers: its run, the claim that fences it, and the run at the top of the family."""
+
+    id: str | None
+    claim: int | None
+    root_id: str | None
+
+
+NO_PARENT: Final = Parent(None, None, None)
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+def read_trigger_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a NewRun that these options decide.
+
+    Raises:
+        InvalidOption: an option is unknown, has a value that cannot be used, or contradicts another.
+        TooLarge: the metadata is larger than 256 KiB.
+    """
+    if not options:
+        return _NOTHING
+    found = _read(options, _TRIGGER_READERS, "a trigger")
+    if "delay_ms" in found and "due_at" in found:
+        raise InvalidOption(
+            "delay and scheduled_for are both given",
+            seen=f"delay={shown(options['delay'])}, scheduled_for={shown(options['scheduled_for'])}",
+            do="Keep one of them.",
+        )
+    if "idempotency_key" in found:
+        found.setdefault("idempotency_ttl_ms", to_ms(IDEMPOTENCY_TTL, name="idempotency_ttl"))
+    elif "idempotency_ttl_ms" in found:
+        raise InvalidOption("idempotency_ttl is given without idempotency_key", do="Add the key, or leave out the ttl.")
+    governing = {name: found.pop(name) for name in ("max_attempts", "max_duration_ms") if name in found}
+    if governing:
+        found["options"] = codec.encode(governing)
+    return found
+
+
+def new_run(
+    target: Target,
+    payload: str,
+    said: Mapping[str, Any] = _NOTHING,
+    *,
+    parent: Parent = NO_PARENT,
+    batch_id: str | None = None,
+) -> NewRun:
+    """The run to make: its task, its payload as JSON text, and what `read_trigger_options` found in the call.
+
+    What the call says beats what the target says.
+    """
+    run = NewRun(
+        id=new_id(),
+        task=target.task,
+        queue=target.queue,
+        payload=payload,
+        ttl_ms=target.ttl_ms,
+        priority_ms=target.priority_ms,
+        batch_id=batch_id,
+        parent_id=parent.id,
+        parent_claim=parent.claim,
+        root_id=parent.root_id,
+    )
+    for name, value in said.items():
+        setattr(run, name, value)
+    return run
+
+
+# -- reading single options -------------------------------------------------------------------------------------------
+
+
+def _read(options: Mapping[str, Any], readers: Mapping[str, _Reader], of: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for option, value in options.items():
+        reader = readers.get(option)
+        if reader is None:
+            raise _unknown(option, readers, of)
+        if value is not None:
+            field, read = reader
+            found[field] = read(value, option)
+    return found
+
+
+def _unknown(option: str, known: Iterable[str], of: str) -> InvalidOption:
+    close = difflib.get_close_matches(option, known, n=1)
+    do = f"Did you mean {close[0]}?" if close else f"There are {', '.join(sorted(known))}."
+    return InvalidOption(f"{option} is not an option of {of}", do=do)
+
+
+def _duration(value: Any, option: str) -> int:
+    return to_ms(value, name=option)
+
+
+def _lasting(value: Any, option: str) -> int:
+    lasting = to_ms(value, name=option)
+    if lasting == 0:
+        raise InvalidOption(f"{option} is no time at all", seen=shown(value), do="Leave it out for no limit.")
+    return lasting
+
+
+def _moment(value: Any, option: str) -> int:
+    if not isinstance(value, datetime):
+        raise InvalidOption(
+            f"{option} is not a datetime",
+            seen=shown(value),
+            do="Write an aware datetime; for a duration there is delay.",
+        )
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidOption(
+            f"{option} has no time zone",
+            seen=shown(value),
+            do="Write an aware datetime, such as datetime(2027, 1, 1, tzinfo=UTC).",
+        )
+    return (value - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _queue_name(value: Any, option: str) -> str:
+    return value.name if isinstance(value, Queue) else checked_name(value, option=option)
+
+
+def _key(value: Any, option: str) -> str:
+    return checked_key(value, option=option)
+
+
+def _head_start_ms(value: Any, option: str) -> int:
+    seconds = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not seconds or abs(value) > _LONGEST_PRIORITY_S:
+        raise InvalidOption(
+            f"{option} is not a number of seconds", seen=shown(value), do="Write the head start in seconds, such as 10."
+        )
+    milliseconds: int = round(value * 1000)
+    return milliseconds
+
+
+def _count(value: Any, option: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+        raise InvalidOption(f"{option} is not a whole number of at least 1", seen=shown(value), do="Write 1 or more.")
+    return value
+
+
+def _retry(value: Any, option: str) -> Retry:
+    if not isinstance(value, Retry):
+        raise InvalidOption(f"{option} is not a Retry", seen=shown(value), do="Write Retry(max_attempts=5).")
+    return value
+
+
+def _machine(value: Any, option: str) -> str:
+    return checked_name(value, option=option)
+
+
+def _tags(value: Any, option: str) -> str:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidOption(f"{option} is not a list of strings", seen=shown(value), do='Write tags=["signup"].')
+    tags = list(dict.fromkeys(checked_name(tag, option="A tag", length=TAG_LENGTH) for tag in value))
+    if len(tags) > TAG_COUNT:
+        raise InvalidOption(
+            f"{option} has more than {TAG_COUNT} entries", seen=len(tags), do="Put what is data into metadata."
+        )
+    return codec.encode(tags)
+
+
+def _metadata(value: Any, option: str) -> str:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InvalidOption(f"{option} is not a JSON object", seen=shown(value), do='Write metadata={"step": 1}.')
+    text = codec.encode(dict(value))
+    check_size(size_of(text), METADATA_LIMIT, what="The metadata of the run", limit="the limit for metadata")
+    return text
+
+
+def _queue(value: Any, option: str) -> Queue:
+    return queue_of(value)
+
+
+_Reader = tuple[str, Callable[[Any, str], Any]]
+
+# Option, the field it becomes, and how it is read.
+_TRIGGER_READERS: Final[Mapping[str, _Reader]] = {
+    "delay": ("delay_ms", _duration),
+    "scheduled_for": ("due_at", _moment),
+    "ttl": ("ttl_ms", _lasting),
+    "queue": ("queue", _queue_name),
+    "concurrency_key": ("concurrency_key", _key),
+    "priority": ("priority_ms", _head_start_ms),
+    "idempotency_key": ("idempotency_key", _key),
+    "idempotency_ttl": ("idempotency_ttl_ms", _lasting),
+    "tags": ("tags", _tags),
+    "metadata": ("metadata", _metadata),
+    "max_attempts": ("max_attempts", _count),
+    "max_duration": ("max_duration_ms", _lasting),
+}
+
+_TASK_READERS: Final[Mapping[str, _Reader]] = {
+    "retry": ("retry", _retry),
+    "max_duration": ("max_duration_ms", _lasting),
+    "ttl": ("ttl_ms", _lasting),
+    "priority": ("priority_ms", _head_start_ms),
+    "max_crashes": ("max_crashes", _count),
+    "machine": ("machine", _machine),
+}
