@@ -84,6 +84,7 @@ class Claimed(NamedTuple):
     idempotency_key: str | None
     suspect: bool
     lived_ms: int
+    sort_at: int
 
 
 class Ended(msgspec.Struct, gc=False):

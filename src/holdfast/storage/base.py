@@ -14,6 +14,7 @@ so it must not do anything but SQL.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import weakref
@@ -33,6 +34,8 @@ R = TypeVar("R")
 Item = TypeVar("Item")
 Row = tuple[Any, ...]
 Batch = Sequence[Any]
+
+log = logging.getLogger("holdfast")
 
 GROUP = 500  # items in one grouped transaction: past that, a commit costs less than the wait for it
 
@@ -92,6 +95,10 @@ def repeatable(f: Callable[P, R]) -> Callable[P, R]:
     return f
 
 
+class RowBusy(DatabaseUnavailable):
+    """Another transaction that is still open holds a row that is needed here."""
+
+
 Results = Sequence[R | Exception] | Deferred[list[R | Exception]]
 
 
@@ -104,32 +111,39 @@ class Threads:
         self.lock = threading.Lock()
         self.started: list[threading.Thread] = []
         self.idle = 0
+        self.stopped = False
 
-    def submit(self, job: Callable[[], None]) -> None:
+    def submit(self, job: Callable[[], None]) -> bool:
+        """Have a job done. False when these threads were told to stop: nobody would ever do it."""
         with self.lock:
+            if self.stopped:
+                return False
             if self.idle > 0:
                 self.idle -= 1
             elif len(self.started) < self.count:
-                thread = threading.Thread(
-                    target=self.work,
-                    name=f"{self.name}-{len(self.started)}",
-                    daemon=True,
-                )
-                self.started.append(thread)
-                thread.start()
-        self.jobs.put(job)
+                self.start_another()
+            self.jobs.put(job)
+        return True
+
+    def start_another(self) -> None:
+        thread = threading.Thread(target=self.work, name=f"{self.name}-{len(self.started)}", daemon=True)
+        thread.start()
+        self.started.append(thread)
 
     def work(self) -> None:
         while (job := self.jobs.get()) is not None:
             job()
             del job
-            if self.jobs.empty():
-                with self.lock:
+            with self.lock:
+                if self.jobs.empty():
                     self.idle += 1
 
     def stop(self, timeout: float = 10) -> None:
-        for _ in self.started:
-            self.jobs.put(None)
+        """Do what was submitted, and end."""
+        with self.lock:
+            self.stopped = True
+            for _ in self.started:
+                self.jobs.put(None)
         for thread in self.started:
             if thread is not threading.current_thread():
                 thread.join(timeout)
@@ -155,7 +169,10 @@ class Wakeups:
 
     def wake(self) -> None:
         for callback in self.subscribers:
-            callback()
+            try:
+                callback()
+            except Exception:  # whoever sleeps too long polls; the transaction that woke them has committed and is done
+                log.exception("a wake-up was not taken")
 
 
 class Store(ABC):
@@ -258,31 +275,36 @@ class Group(Generic[Item, R]):
         def together(tx: Tx) -> Results[R]:
             if not members:  # a transaction that is run again keeps the members it had
                 members.extend(self.take())
-            return self.f(tx, [item for item, _ in members])
+            return self.f(tx, [item for item, _ in members]) if members else []
 
         self.store.submit(together, again=self.again).add_done_callback(lambda done: self.finish(members, done))
 
     def take(self) -> list[tuple[Item, Future[R]]]:
+        """The next members; those whose caller has gone away are left out."""
         with self.lock:
-            return [self.waiting.popleft() for _ in range(min(len(self.waiting), GROUP))]
+            next_ones = [self.waiting.popleft() for _ in range(min(len(self.waiting), GROUP))]
+        return [(item, future) for item, future in next_ones if future.set_running_or_notify_cancel()]
 
     def finish(self, members: list[tuple[Item, Future[R]]], done: Future[Any]) -> None:
-        if not members:  # the door did not open at all
-            members.extend(self.take())
         error = done.exception()
         if error is None:
             for (_, future), result in zip(members, done.result(), strict=True):
                 settle(future, result)
-        elif len(members) == 1 or isinstance(error, DatabaseUnavailable):
+        else:
+            self.divide(members or self.take(), error)  # without members the door did not open at all
+        with self.lock:
+            more = self.running = bool(self.waiting)
+        if more:
+            self.start()
+
+    def divide(self, members: list[tuple[Item, Future[R]]], error: BaseException) -> None:
+        """The group failed: each member is run alone, unless that could not help."""
+        if len(members) == 1 or (isinstance(error, DatabaseUnavailable) and not isinstance(error, RowBusy)):
             for _, future in members:
                 settle(future, error)
         else:
             for item, future in members:
                 self.alone(item, future)
-        with self.lock:
-            self.running = bool(self.waiting)
-        if self.running:
-            self.start()
 
     def alone(self, item: Item, future: Future[R]) -> None:
         def told(done: Future[Any]) -> None:

@@ -183,18 +183,18 @@ class PostgresStore(Store):
 
     def submit(self, f: Callable[[Tx], R], *, write: bool = True, again: bool = False) -> Future[R]:
         future: Future[R] = Future()
-        if self.closed:
+        if not self.threads.submit(lambda: self.settle(f, future, again)):
             error = DatabaseUnavailable(
                 "the database was closed",
                 seen=self.url,
                 do="do not use the app after close()",
             )
             future.set_exception(error)
-        else:
-            self.threads.submit(lambda: self.settle(f, future, again))
         return future
 
     def settle(self, f: Callable[[Tx], R], future: Future[R], again: bool) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             result = self.tried(f, again)
         except BaseException as error:

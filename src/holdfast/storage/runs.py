@@ -6,6 +6,7 @@ data-modifying CTE, and no need for one: its statements cost no round trip, so t
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
 from typing import Any
@@ -101,13 +102,26 @@ def claim(tx: Tx, me: str, routes: Sequence[int], *, n: int, each: int, suspect:
         return list
     if tx.kind == "postgres":
         return tx.send("claim", me=me, routes=list(routes), n=n, each=each, suspect=int(suspect)).rows
-    heads: list[Row] = []
-    for (route,) in tx.rows("open_routes", routes=list(routes)):
-        heads += tx.rows("claim_heads", route=route, suspect=int(suspect), n=each)
+    heads: dict[int, list[Row]] = {}
+    for route, queue in tx.rows("open_routes", routes=list(routes)):
+        if found := tx.rows("claim_heads", route=route, suspect=int(suspect), n=each):
+            heads.setdefault(queue, []).extend(found)
     if not heads:
         return list
-    chosen = [row[0] for row in (nsmallest(n, heads, key=lambda row: (row[1], row[0])) if len(heads) > n else heads)]
+    chosen = take_turns(heads, n)
     return tx.send("claim", me=me, ids=chosen).rows
+
+
+def take_turns(heads: dict[int, list[Row]], n: int) -> list[str]:
+    """The ids of ``n`` of these (id, sort_at) rows: queues take turns, and within a queue the oldest comes first."""
+    if sum(map(len, heads.values())) <= n:
+        return [row[0] for rows in heads.values() for row in rows]
+    places = [
+        (place, random.random(), row[0])
+        for rows in heads.values()
+        for place, row in enumerate(sorted(rows, key=lambda row: (row[1], row[0])))
+    ]
+    return [run_id for _, _, run_id in nsmallest(n, places)]
 
 
 def claimed(row: Row) -> Claimed:

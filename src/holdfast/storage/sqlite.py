@@ -38,7 +38,7 @@ from holdfast.errors import (
     DatabaseUnavailable,
 )
 from holdfast.storage import statements
-from holdfast.storage.base import Batch, Deferred, Row, Store, Threads, Tx
+from holdfast.storage.base import Batch, Deferred, Row, Store, Threads, Tx, settle
 from holdfast.storage.watch import FileWatch
 
 R = TypeVar("R")
@@ -137,7 +137,7 @@ class SQLiteStore(Store):
         self.connections: list[apsw.Connection] = []
         self.shared: apsw.Connection | None = None
         self.writers = Threads(1, "holdfast-write")
-        self.readers = Threads(READERS if self.path else 1, "holdfast-read") if self.path else self.writers
+        self.readers = self.writers if self.path is None else Threads(READERS, "holdfast-read")
         self.queue_lock = threading.Lock()
 
     def clock_now(self) -> int:
@@ -173,17 +173,18 @@ class SQLiteStore(Store):
 
     def submit(self, f: Callable[[Tx], R], *, write: bool = True, again: bool = False) -> Future[R]:
         future: Future[R] = Future()
-        if self.closed:
+        if not (self.schedule(f, future) if write else self.readers.submit(lambda: self.read_one(f, future))):
             future.set_exception(closed(self.url))
-        elif write:
-            with self.queue_lock:
-                self.writing.append((f, future))
-                idle, self.scheduled = not self.scheduled, True
-            if idle:
-                self.writers.submit(self.write)
-        else:
-            self.readers.submit(lambda: self.read_one(f, future))
         return future
+
+    def schedule(self, f: Callable[[Tx], R], future: Future[R]) -> bool:
+        with self.queue_lock:
+            if self.closed:
+                return False
+            self.writing.append((f, future))
+            if not self.scheduled:
+                self.scheduled = self.writers.submit(self.write)
+        return True
 
     def write(self) -> None:
         """Carry out everything that waits, a commit for as many as have come."""
@@ -193,29 +194,28 @@ class SQLiteStore(Store):
                 self.scheduled = bool(jobs)
             if not jobs:
                 return
-            self.commit(jobs)
+            if wanted := [job for job in jobs if job[1].set_running_or_notify_cancel()]:
+                self.commit(wanted)
 
     def commit(self, jobs: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> None:
         try:
             results = self.transaction([f for f, _ in jobs])
-        except Exception as error:
+        except BaseException as error:
             if len(jobs) > 1 and not isinstance(error, apsw.BusyError):
                 for job in jobs:  # each alone: only those that cannot be done are told
                     self.commit([job])
                 return
             results = [error] * len(jobs)
         for (_, future), result in zip(jobs, results, strict=True):
-            if isinstance(result, Exception):
-                future.set_exception(explained(result, self.path))
-            else:
-                future.set_result(result)
+            settle(future, explained(result, self.path) if isinstance(result, BaseException) else result)
 
     def transaction(self, work: list[Callable[[Tx], Any]]) -> list[Any]:
         connection = self.write_connection()
         tx = SQLiteTx(connection, self)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [work[0](tx)] if len(work) == 1 else [self.inside_savepoint(connection, tx, f) for f in work]
+            inside = self.carry_out if len(work) == 1 else self.inside_savepoint
+            results = [inside(connection, tx, f) for f in work]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -223,12 +223,16 @@ class SQLiteStore(Store):
             raise
         if self.watch is None or not self.watch.alive:
             self.wakeups.wake()
-        return [result.read() if isinstance(result, Deferred) else result for result in results]
+        return results
+
+    def carry_out(self, _connection: apsw.Connection, tx: SQLiteTx, f: Callable[[Tx], Any]) -> Any:
+        result = f(tx)
+        return result.read() if isinstance(result, Deferred) else result  # before the commit: its error may undo it
 
     def inside_savepoint(self, connection: apsw.Connection, tx: SQLiteTx, f: Callable[[Tx], Any]) -> Any:
         connection.execute("SAVEPOINT caller")
         try:
-            result = f(tx)
+            result = self.carry_out(connection, tx, f)
         except (apsw.FullError, apsw.IOError):
             raise  # these end the whole transaction
         except Exception as error:
@@ -238,17 +242,20 @@ class SQLiteStore(Store):
         return result
 
     def read_one(self, f: Callable[[Tx], R], future: Future[R]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             connection = self.read_connection()
             connection.execute("BEGIN")
             try:
-                result = f(SQLiteTx(connection, self))
+                result = self.carry_out(connection, SQLiteTx(connection, self), f)
             finally:
-                connection.execute("ROLLBACK")
-        except Exception as error:
-            future.set_exception(explained(error, self.path))
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        except BaseException as error:
+            settle(future, explained(error, self.path))
         else:
-            future.set_result(result.read() if isinstance(result, Deferred) else result)
+            settle(future, result)
 
     # hearing of others
 
@@ -263,9 +270,10 @@ class SQLiteStore(Store):
     # the end
 
     def close(self) -> None:
-        if self.closed:
-            return
-        self.closed = True
+        with self.queue_lock:
+            if self.closed:
+                return
+            self.closed = True
         if self.watch is not None:
             self.watch.close()
         self.writers.stop()
@@ -332,7 +340,7 @@ def closed(url: str) -> DatabaseError:
     )
 
 
-def explained(error: Exception, path: Path | None) -> Exception:
+def explained(error: BaseException, path: Path | None) -> BaseException:
     """What SQLite said, in our words; what is not SQLite's is left as it is."""
     seen = f"{path}: {error}"
     if isinstance(error, apsw.FullError):

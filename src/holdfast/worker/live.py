@@ -77,6 +77,7 @@ class Live:
     def start(self) -> None:
         """Begin; the time limit counts from here."""
         loop = self.host.loop
+        self.started = time.monotonic()
         self.work = loop.create_task(self.carry(), name=self.claimed.task)
         if self.governing.max_duration_ms is not None:
             self.timer = loop.call_later(self.governing.max_duration_ms / 1000, self.interrupt, "timed_out")
@@ -100,7 +101,11 @@ class Live:
 
     def outlived(self) -> bool:
         """Whether it has run for longer than in its last life."""
-        return (time.monotonic() - self.started) * 1000 > self.claimed.lived_ms
+        return self.age() * 1000 > self.claimed.lived_ms
+
+    def age(self) -> float:
+        """Seconds since it was claimed; since it was started, if it was."""
+        return time.monotonic() - self.started
 
     def abandon(self) -> None:
         """Its grace is over: report it as it was meant to end; what its code still does changes nothing."""

@@ -212,7 +212,7 @@ class Worker:
             await self.one_by_one(ended, again, lines, error)
             return True
         self.take_in(ask, result)
-        return bool(result.claimed) or self.idle is not self.wants_idle
+        return bool(result.claimed) or ask.idle is not None or self.must_tell()
 
     def ask(self) -> Ask:
         """What this worker can take now."""
@@ -220,8 +220,15 @@ class Worker:
         n = max(0, free)
         suspect = bool(n and self.suspects_wait and not self.suspects)
         each = max(1, -(-n // max(1, self.busy)))
-        idle = self.wants_idle if self.store.tells_sleepers and self.wants_idle is not self.idle else None
-        return Ask(self.me, self.routes, n, each, suspect, idle)
+        return Ask(self.me, self.routes, n, each, suspect, self.wants_idle if self.must_tell() else None)
+
+    def must_tell(self) -> bool:
+        """Whether the database should be told that this worker is about to sleep, or no longer is.
+
+        A trigger notifies only those that said so. After saying so comes another claim before the sleep: a run that was
+        made meanwhile was made by somebody who had not heard of it.
+        """
+        return self.store.tells_sleepers and self.wants_idle is not self.idle
 
     def take_in(self, ask: Ask, result: Round) -> None:
         """Learn from a round, and start what it brought."""
@@ -244,7 +251,7 @@ class Worker:
             self.lost()
 
     def admit(self, claimed: list[Claimed]) -> None:
-        for row in claimed:
+        for row in sorted(claimed, key=lambda run: (run.sort_at, run.id)):
             run = row._replace(queue=self.queue_names.get(row.queue, ""))  # type: ignore[call-overload]
             if run.suspect:
                 self.suspects.add(run.id)
@@ -339,6 +346,7 @@ class Worker:
         for run_id, number in orders.cancel:
             self.interrupt(run_id, number, "canceled")
         self.hand_back(orders.held)
+        self.share()
         await self.trust_survivors()
         metadata = [change for live in self.held.values() if (change := metadata_of(live))]
         if metadata:
@@ -363,6 +371,11 @@ class Worker:
             if (live is None or live.claimed.claim != number) and run_id not in reported:
                 log.warning("run %s was claimed by an answer that never arrived: it goes back in line", run_id)
                 self.again.append(again_row(back(run_id, number), self.me, 0, 0))
+
+    def share(self) -> None:
+        """Hand back what was claimed ahead and has waited too long after all: somebody else may be free."""
+        for live in [live for live in self.waiting if live.age() > ORDERS_SECONDS]:
+            self.drop(live, "returned")
 
     async def trust_survivors(self) -> None:
         """A suspect that has outlived its last life is one no more."""

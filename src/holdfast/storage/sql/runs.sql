@@ -47,22 +47,24 @@ WHERE EXISTS (SELECT 1 FROM made)
 SELECT id, claim FROM {s}run WHERE id {in:ids} AND state = 'executing' {for_share}
 
 -- name: claim
--- One range probe per route, each with its share, so that a big backlog on one route does not starve the others; then the
--- oldest of all of them. Rows that another worker looks at are skipped, and so are the routes of paused queues.
+-- One range probe per route; then queues take turns, and within a queue the oldest of all its routes comes first: a backlog on
+-- one queue starves no other. Rows that another worker looks at are skipped, and so are the routes of paused queues.
 WITH heads AS MATERIALIZED (
-  SELECT h.id, h.sort_at FROM unnest(:routes::bigint[]) w(route_id)
+  SELECT h.id, h.sort_at, o.queue_id FROM unnest(:routes::bigint[]) w(route_id)
   JOIN {s}route o ON o.id = w.route_id JOIN {s}queue q ON q.id = o.queue_id AND q.paused_at IS NULL
   CROSS JOIN LATERAL (
     SELECT r.id, r.sort_at FROM {s}run r
     WHERE r.state = 'ready' AND r.route_id = w.route_id AND r.suspect = :suspect
       AND (r.expire_at IS NULL OR r.expire_at > {now} OR r.started_at IS NOT NULL) AND r.cancel_at IS NULL
     ORDER BY r.sort_at, r.id LIMIT :each FOR UPDATE OF r SKIP LOCKED) h),
-chosen AS MATERIALIZED (SELECT id FROM heads ORDER BY sort_at, id LIMIT :n)
+chosen AS MATERIALIZED (
+  SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY queue_id ORDER BY sort_at, id) AS place FROM heads) turns
+  ORDER BY place, random() LIMIT :n)
 UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now},
   started_at = COALESCE(started_at, {now})
 WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
-  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at
 
 -- name: claim (sqlite)
 -- SQLite has no LATERAL: the probes are made one by one (claim_heads), and this takes what they chose.
@@ -70,10 +72,10 @@ UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claim
   started_at = COALESCE(started_at, {now})
 WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
-  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at
 
 -- name: open_routes
-SELECT o.id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.id {in:routes} AND q.paused_at IS NULL
+SELECT o.id, o.queue_id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.id {in:routes} AND q.paused_at IS NULL
 
 -- name: claim_heads
 -- SQLite: the probe of one route.
