@@ -114,6 +114,26 @@ def columns_of(rows: Batch, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...
     return map(attrgetter(*columns), rows)
 
 
+def finished(tx: SQLiteTx, f: Callable[[Tx], Any]) -> Any:
+    """Carry a caller's function out to the end: the rows are here already, and an error in reading them undoes it."""
+    result = f(tx)
+    return result.read() if isinstance(result, Deferred) else result
+
+
+def in_savepoint(tx: SQLiteTx, f: Callable[[Tx], Any]) -> Any:
+    """The same for one of several callers; answers the error that is its own."""
+    tx.connection.execute("SAVEPOINT caller")
+    try:
+        result = finished(tx, f)
+    except (apsw.FullError, apsw.IOError):
+        raise  # these end the whole transaction
+    except Exception as error:
+        tx.connection.execute("ROLLBACK TO caller")
+        result = error
+    tx.connection.execute("RELEASE caller")
+    return result
+
+
 class SQLiteStore(Store):
     """An open SQLite file, or a database in memory that is this store's alone (``sqlite://:memory:``)."""
 
@@ -214,8 +234,8 @@ class SQLiteStore(Store):
         tx = SQLiteTx(connection, self)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            inside = self.carry_out if len(work) == 1 else self.inside_savepoint
-            results = [inside(connection, tx, f) for f in work]
+            carry_out = finished if len(work) == 1 else in_savepoint
+            results = [carry_out(tx, f) for f in work]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -225,22 +245,6 @@ class SQLiteStore(Store):
             self.wakeups.wake()
         return results
 
-    def carry_out(self, _connection: apsw.Connection, tx: SQLiteTx, f: Callable[[Tx], Any]) -> Any:
-        result = f(tx)
-        return result.read() if isinstance(result, Deferred) else result  # before the commit: its error may undo it
-
-    def inside_savepoint(self, connection: apsw.Connection, tx: SQLiteTx, f: Callable[[Tx], Any]) -> Any:
-        connection.execute("SAVEPOINT caller")
-        try:
-            result = self.carry_out(connection, tx, f)
-        except (apsw.FullError, apsw.IOError):
-            raise  # these end the whole transaction
-        except Exception as error:
-            connection.execute("ROLLBACK TO caller")
-            result = error
-        connection.execute("RELEASE caller")
-        return result
-
     def read_one(self, f: Callable[[Tx], R], future: Future[R]) -> None:
         if not future.set_running_or_notify_cancel():
             return
@@ -248,7 +252,7 @@ class SQLiteStore(Store):
             connection = self.read_connection()
             connection.execute("BEGIN")
             try:
-                result = self.carry_out(connection, SQLiteTx(connection, self), f)
+                result = finished(SQLiteTx(connection, self), f)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

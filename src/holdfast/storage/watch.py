@@ -22,7 +22,7 @@ class FileWatch:
     def __init__(self, path: Path, changed: Callable[[], None]) -> None:
         self.path, self.changed = path, changed
         self.stopping = threading.Event()
-        self.alive = True
+        self.alive = False  # until it hears: a commit that nobody hears wakes nobody
         self.thread = threading.Thread(target=self.work, name="holdfast-watch", daemon=True)
         self.thread.start()
 
@@ -41,12 +41,18 @@ class FileWatch:
         with INotify() as inotify:
             inotify.add_watch(self.path.parent, flags.MODIFY | flags.CREATE)
             name = self.path.name
+            self.begin()
             while not self.stopping.is_set():
                 if any(event.name == name for event in inotify.read(timeout=1000)) and not self.stopping.is_set():
                     self.changed()
 
+    def begin(self) -> None:
+        self.alive = True
+        self.changed()  # whatever was written meanwhile was not heard
+
     def watch_polling(self) -> None:
         seen = self.stamp()
+        self.begin()
         while not self.stopping.wait(POLL_SECONDS):
             now = self.stamp()
             if now != seen:
