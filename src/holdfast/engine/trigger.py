@@ -14,14 +14,16 @@ from functools import lru_cache
 
 import msgspec
 
-from holdfast.errors import AttemptLost
+from holdfast.errors import AttemptLost, IdempotencyBusy
 from holdfast.ids import hash63
 from holdfast.records import NewRun, Triggered
 from holdfast.storage import runs as store_runs
-from holdfast.storage.base import Deferred, Tx, repeatable
+from holdfast.storage.base import Deferred, Row, Tx, repeatable
 from holdfast.storage.runs import BLOB_BYTES, RunRow
 
 Outcome = Triggered | Exception
+Key = tuple[str, str]  # a task and an idempotency key
+TRIES = 5
 
 
 class Tag(msgspec.Struct):
@@ -134,24 +136,37 @@ def keep_known_keys(tx: Tx, runs: Sequence[NewRun], outcomes: list[Outcome]) -> 
     ]
     if not keyed:
         return
-    first = {(run.task, run.idempotency_key): run for _, run in reversed(keyed)}
-    tx.batch(
-        "take_keys",
-        sorted(first.values(), key=lambda run: (run.task, run.idempotency_key or "")),
-    )
-    owners = {(task, key): run_id for task, key, run_id in read_keys(tx, list(first.values()))}
+    owners = take_keys(tx, {(run.task, run.idempotency_key or ""): run for _, run in reversed(keyed)})
     for index, run in keyed:
         owner = owners[run.task, run.idempotency_key or ""]
         outcomes[index] = Triggered(owner, created=owner == run.id)
 
 
-def read_keys(tx: Tx, runs: list[NewRun]) -> list[tuple[str, str, str]]:
+def take_keys(tx: Tx, wanted: dict[Key, NewRun]) -> dict[Key, str]:
+    """The run that has each of these keys, which is the one that wants it where nobody has it."""
+    owners: dict[Key, str] = {}
+    for _ in range(TRIES):
+        for look in (read_keys, insert_keys, renew_keys):
+            missing = [run for key, run in sorted(wanted.items()) if key not in owners]
+            if not missing:
+                return owners
+            owners |= {(task, key): run_id for task, key, run_id in look(tx, missing)}
+    raise IdempotencyBusy(  # it was there when we inserted, and gone when we read, every time
+        "this idempotency key is taken and freed all the time",
+        seen=str(sorted(wanted.keys() - owners.keys())),
+        do="try again, or use keys that fewer runs share",
+    )
+
+
+def insert_keys(tx: Tx, runs: list[NewRun]) -> list[Row]:
+    return tx.batch("take_keys", runs).rows()
+
+
+def renew_keys(tx: Tx, runs: list[NewRun]) -> list[Row]:
+    return tx.batch("renew_keys", runs).rows()
+
+
+def read_keys(tx: Tx, runs: list[NewRun]) -> list[Row]:
     if tx.kind == "postgres":
-        rows = tx.rows(
-            "keys",
-            tasks=[run.task for run in runs],
-            names=[run.idempotency_key for run in runs],
-        )
-    else:
-        rows = tx.rows("keys", keys=[[run.task, run.idempotency_key] for run in runs])
-    return [(task, key, run_id) for task, key, run_id in rows]
+        return tx.rows("keys", tasks=[run.task for run in runs], names=[run.idempotency_key for run in runs])
+    return tx.rows("keys", keys=[[run.task, run.idempotency_key] for run in runs])

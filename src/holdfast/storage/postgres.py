@@ -35,7 +35,7 @@ from holdfast.errors import (
     IdempotencyBusy,
 )
 from holdfast.storage import statements
-from holdfast.storage.base import Batch, Deferred, Row, Store, Threads, Tx
+from holdfast.storage.base import Batch, Deferred, Row, RowBusy, Store, Threads, Tx
 
 R = TypeVar("R")
 
@@ -183,7 +183,7 @@ class PostgresStore(Store):
 
     def submit(self, f: Callable[[Tx], R], *, write: bool = True, again: bool = False) -> Future[R]:
         future: Future[R] = Future()
-        if not self.threads.submit(lambda: self.settle(f, future, again)):
+        if self.closed or not self.threads.submit(lambda: self.settle(f, future, again)):
             error = DatabaseUnavailable(
                 "the database was closed",
                 seen=self.url,
@@ -351,11 +351,17 @@ def is_lost(error: psycopg.Error) -> bool:
 def explained(error: psycopg.Error, url: str) -> Exception:
     """What PostgreSQL said, in our words."""
     seen = f"{url}: {str(error).strip()}"
-    if isinstance(error, pg.LockNotAvailable):
+    if isinstance(error, pg.LockNotAvailable) and "idempotency" in (error.diag.context or ""):
         return IdempotencyBusy(
-            "another transaction that is still open holds a row this needs",
+            "this idempotency key is held by another transaction that is still open",
             seen=seen,
             do="try again when it has ended",
+        )
+    if isinstance(error, pg.LockNotAvailable):
+        return RowBusy(
+            "another transaction that is still open holds a row this needs",
+            seen=seen,
+            do="find what keeps a transaction open (pg_stat_activity)",
         )
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return DatabaseReadOnly(

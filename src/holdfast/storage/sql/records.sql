@@ -24,29 +24,39 @@ JOIN {s}run r ON r.id = x.run_id AND r.claim = x.claim AND r.state = 'executing'
 WHERE true ON CONFLICT (run_id, claim, seq) DO NOTHING
 
 -- name: take_keys
--- Whoever inserts has the key; one whose time is over is free again. The losers are read in the next statement.
+-- Whoever inserts has the key. One that is there is not touched, or whoever ends its run would wait for this transaction.
 INSERT INTO {s}idempotency (task, key, run_id, expires_at)
 SELECT x.task, x.idempotency_key, x.id, {now} + x.idempotency_ttl_ms
 FROM {rows(id text, task text, idempotency_key text, idempotency_ttl_ms bigint)} WHERE true
-ON CONFLICT (task, key) DO UPDATE SET run_id = excluded.run_id, expires_at = excluded.expires_at
-WHERE {s}idempotency.expires_at <= {now}
+ON CONFLICT (task, key) DO NOTHING RETURNING task, key, run_id
+
+-- name: renew_keys
+-- A key whose time is over is free again.
+UPDATE {s}idempotency SET run_id = x.id, expires_at = {now} + x.idempotency_ttl_ms
+FROM {rows(id text, task text, idempotency_key text, idempotency_ttl_ms bigint)}
+WHERE {s}idempotency.task = x.task AND {s}idempotency.key = x.idempotency_key AND {s}idempotency.expires_at <= {now}
+RETURNING {s}idempotency.task, key, run_id
 
 -- name: keys
 SELECT i.task, i.key, i.run_id FROM {s}idempotency i
 JOIN (SELECT json_extract(value, '$[0]') AS task, json_extract(value, '$[1]') AS key FROM json_each(:keys)) x
   ON x.task = i.task AND x.key = i.key
+WHERE i.expires_at IS NULL OR i.expires_at > {now}
 
 -- name: keys (postgres)
 -- Two arrays become rows.
 SELECT i.task, i.key, i.run_id FROM {s}idempotency i
 JOIN unnest(:tasks::text[], :names::text[]) x(task, key) ON x.task = i.task AND x.key = i.key
+WHERE i.expires_at IS NULL OR i.expires_at > {now}
 
 -- name: free_keys
 DELETE FROM {s}idempotency WHERE run_id = (SELECT x.run_id FROM {rows(run_id text, task text, key text)}) AND task = ?2 AND key = ?3
 
 -- name: free_keys (postgres)
--- A batch is one statement here.
-DELETE FROM {s}idempotency i USING {rows(run_id text, task text, key text)} WHERE i.task = x.task AND i.key = x.key AND i.run_id = x.run_id
+-- A batch is one statement here. A key that is locked is just being renewed: its time is over, and it is not ours.
+DELETE FROM {s}idempotency WHERE ctid = ANY (ARRAY(
+  SELECT i.ctid FROM {s}idempotency i JOIN {rows(run_id text, task text, key text)}
+    ON i.task = x.task AND i.key = x.key AND i.run_id = x.run_id FOR UPDATE OF i SKIP LOCKED))
 
 -- name: runs
 -- A run is in exactly one of the two tables; both are asked at once, or one that is just moving would be missed.
@@ -119,4 +129,5 @@ DELETE FROM {s}idempotency WHERE (task, key) IN (SELECT task, idempotency_key FR
   AND run_id {in:ids}
 
 -- name: prune_expired_keys
-DELETE FROM {s}idempotency WHERE expires_at IS NOT NULL AND expires_at <= {now}
+DELETE FROM {s}idempotency WHERE (task, key) IN (
+  SELECT task, key FROM {s}idempotency WHERE expires_at IS NOT NULL AND expires_at <= {now} {skip_locked})

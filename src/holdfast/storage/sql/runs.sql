@@ -1,7 +1,7 @@
 -- Runs that are not final. The words of `state` stand here as literals, so that partial indexes match in generic plans.
 
 -- name: insert_runs
--- SQLite has no data-modifying CTE: the notes for lanes are left by the caller, from what RETURNING says.
+-- One that is sent again does nothing, also when it has ended meanwhile. SQLite has no data-modifying CTE: the notes for lanes are left by the caller, from what RETURNING says.
 INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
   created_at, payload, options, metadata, tags, version, idempotency_key, parent_id, root_id, batch_id)
 SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
@@ -9,13 +9,13 @@ SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN
   CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
   y.version, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
 FROM (SELECT x.*, {now} AS now, COALESCE(x.due_at, {now} + x.delay_ms) AS due,
-        CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key) IS NOT NULL THEN x.key_lane
-             WHEN COALESCE(q.cap_override, q.cap) IS NOT NULL THEN x.queue_id END AS lane
+        CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
+             WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
       FROM {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint, concurrency_key text,
         priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text, metadata text,
         tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text)}
       LEFT JOIN {s}queue q ON q.id = x.queue_id) y
-WHERE true
+WHERE (SELECT 1 FROM {s}done d WHERE d.id = y.id) IS NULL
 ON CONFLICT (id) DO NOTHING
 RETURNING queue_id, lane_id, state
 
@@ -29,12 +29,13 @@ WITH made AS (
     CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
     y.version, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
   FROM (SELECT x.*, t.now, COALESCE(x.due_at, t.now + x.delay_ms) AS due,
-          CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key) IS NOT NULL THEN x.key_lane
-               WHEN COALESCE(q.cap_override, q.cap) IS NOT NULL THEN x.queue_id END AS lane
+          CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
+               WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
         FROM (SELECT {now} AS now) t CROSS JOIN {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint,
           concurrency_key text, priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text,
           metadata text, tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text)}
         LEFT JOIN {s}queue q ON q.id = x.queue_id) y
+  WHERE (SELECT 1 FROM {s}done d WHERE d.id = y.id) IS NULL
   ON CONFLICT (id) DO NOTHING
   RETURNING queue_id, lane_id, state),
 noted AS (
@@ -56,6 +57,7 @@ WITH heads AS MATERIALIZED (
     SELECT r.id, r.sort_at FROM {s}run r
     WHERE r.state = 'ready' AND r.route_id = w.route_id AND r.suspect = :suspect
       AND (r.expire_at IS NULL OR r.expire_at > {now} OR r.started_at IS NOT NULL) AND r.cancel_at IS NULL
+      AND (r.start_by IS NULL OR r.start_by > {now})
     ORDER BY r.sort_at, r.id LIMIT :each FOR UPDATE OF r SKIP LOCKED) h),
 chosen AS MATERIALIZED (
   SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY queue_id ORDER BY sort_at, id) AS place FROM heads) turns
@@ -64,7 +66,7 @@ UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claim
   started_at = COALESCE(started_at, {now})
 WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
-  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL
 
 -- name: claim (sqlite)
 -- SQLite has no LATERAL: the probes are made one by one (claim_heads), and this takes what they chose.
@@ -72,7 +74,7 @@ UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claim
   started_at = COALESCE(started_at, {now})
 WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
-  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL
 
 -- name: open_routes
 SELECT o.id, o.queue_id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.id {in:routes} AND q.paused_at IS NULL
@@ -81,13 +83,15 @@ SELECT o.id, o.queue_id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHE
 -- SQLite: the probe of one route.
 SELECT id, sort_at FROM {s}run WHERE state = 'ready' AND route_id = :route AND suspect = :suspect
   AND (expire_at IS NULL OR expire_at > {now} OR started_at IS NOT NULL) AND cancel_at IS NULL
+  AND (start_by IS NULL OR start_by > {now})
 ORDER BY sort_at, id LIMIT :n
 
 -- name: outlook
 -- What a worker should know before it sleeps, in one round trip.
-SELECT EXISTS (SELECT 1 FROM {s}lane_due) AS notes,
+SELECT EXISTS (SELECT 1 FROM {s}lane_due WHERE due_at <= {now}) AS notes,
   EXISTS (SELECT 1 FROM {s}run WHERE suspect = 1 AND state = 'ready') AS suspects,
   (SELECT min(due_at) FROM {s}run WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting')) - {now} AS due_in,
+  (SELECT min(due_at) FROM {s}lane_due WHERE due_at > {now}) - {now} AS note_in,
   (SELECT state FROM {s}worker WHERE id = :me) AS me
 
 -- name: complete
@@ -123,16 +127,16 @@ kept AS (
     idempotency_key, parent_id, root_id, batch_id, output, error
   FROM gone),
 freed_keys AS (
-  DELETE FROM {s}idempotency i USING gone g
-  WHERE g.idempotency_key IS NOT NULL AND g.status NOT IN ('completed', 'canceled')
-    AND i.task = g.task AND i.key = g.idempotency_key AND i.run_id = g.id)
+  DELETE FROM {s}idempotency WHERE ctid = ANY (ARRAY(
+    SELECT i.ctid FROM gone g JOIN {s}idempotency i ON i.task = g.task AND i.key = g.idempotency_key AND i.run_id = g.id
+    WHERE g.idempotency_key IS NOT NULL AND g.status NOT IN ('completed', 'canceled') FOR UPDATE OF i SKIP LOCKED)))
 SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
 
 -- name: put_back
 -- A retry frees its slot and waits its turn; a run that is handed back keeps its place, its slot and its attempt.
 UPDATE {s}run SET
-  state = CASE WHEN x.counts = 0 THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
-  attempt = {s}run.attempt + x.counts, worker_id = NULL, claimed_at = NULL,
+  state = CASE WHEN x.counts = 0 AND start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
+  attempt = {s}run.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
   due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
   sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - priority_ms ELSE sort_at END,
   metadata = COALESCE(x.metadata, {s}run.metadata)
@@ -146,8 +150,8 @@ WITH x AS MATERIALIZED (SELECT * FROM {rows(id text, claim int, delay_ms bigint,
   worker_id text, started_at bigint, outcome text, error text)}),
 put AS (
   UPDATE {s}run r SET
-    state = CASE WHEN x.counts = 0 THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
-    attempt = r.attempt + x.counts, worker_id = NULL, claimed_at = NULL,
+    state = CASE WHEN x.counts = 0 AND r.start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
+    attempt = r.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
     due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
     sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - r.priority_ms ELSE r.sort_at END,
     metadata = COALESCE(x.metadata, r.metadata)
@@ -221,8 +225,9 @@ FROM {s}run r WHERE worker_id IS NOT NULL
 ORDER BY id LIMIT :n {skip_locked_r}
 
 -- name: recover
--- Back to the front of the line, and under suspicion: it keeps its slot.
-UPDATE {s}run SET state = 'ready', worker_id = NULL, claimed_at = NULL, suspect = 1, crashes = x.crashes, lived_ms = x.lived_ms
+-- Back to the front of the line, and under suspicion: it keeps its slot, but under a rate limit it needs a new grant.
+UPDATE {s}run SET state = CASE WHEN start_by IS NULL THEN 'ready' ELSE 'held' END, start_by = NULL,
+  worker_id = NULL, claimed_at = NULL, suspect = 1, crashes = x.crashes, lived_ms = x.lived_ms
 FROM {rows(id text, claim int, crashes int, lived_ms bigint)}
 WHERE {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
 
@@ -239,7 +244,7 @@ ON CONFLICT (run_id, name) DO UPDATE SET body = excluded.body
 -- A big output, kept only if the completion before it in this transaction was ours.
 INSERT INTO {s}blob (run_id, name, body)
 SELECT x.id, 'output', x.output FROM {rows(id text, claim int, output text)}
-JOIN {s}done d ON d.id = x.id AND d.claim = x.claim WHERE true
+JOIN {s}done d ON d.id = x.id AND d.claim = x.claim AND d.status = 'completed' WHERE true
 ON CONFLICT (run_id, name) DO UPDATE SET body = excluded.body
 
 -- name: insert_tags
