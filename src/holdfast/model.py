@@ -188,9 +188,7 @@ class Run(Generic[R_co]):
     def logs(self) -> list[LogLine]:
         """The lines it wrote, in order. Read when first asked for; `RunHandle.aretrieve` has read them already."""
         if self._logs is None:
-            self._logs = [
-                LogLine(at(line.at), line.level, line.attempt, line.logger, line.message) for line in self._read_logs()
-            ]
+            self._logs = [_line(line) for line in self._read_logs()]
         return self._logs
 
     @property
@@ -329,6 +327,11 @@ def failure(record: records.RunRecord) -> RunFailed:
 def at(ms: int) -> datetime:
     """Milliseconds since the epoch as an aware datetime, exactly."""
     return _EPOCH + timedelta(milliseconds=ms)
+
+
+def _line(line: records.LogLine) -> LogLine:
+    # Messages are stored as JSON, so that what no text column takes comes back, too.
+    return LogLine(at(line.at), line.level, line.attempt, line.logger, str(codec.decode(line.message)))
 
 
 def _maybe_at(ms: int | None) -> datetime | None:

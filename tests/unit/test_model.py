@@ -120,11 +120,13 @@ def test_logs_are_read_once_and_only_when_asked_for() -> None:
 
     def read() -> list[records.LogLine]:
         reads.append(1)
-        return [records.LogLine("r1", 1, 1, 1000, "INFO", 1, "shop", "sent")]
+        return [records.LogLine("r1", 1, 1, 1000, "INFO", 1, "shop", r'"sent \u0000"')]
 
     run = run_of(logs=read)
     assert not reads
-    assert [(line.message, line.level, line.attempt, line.logger) for line in run.logs] == [("sent", "INFO", 1, "shop")]
+    assert [(line.message, line.level, line.attempt, line.logger) for line in run.logs] == [
+        ("sent \0", "INFO", 1, "shop")
+    ]
     assert run.logs[0].at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
     assert len(reads) == 1
 
