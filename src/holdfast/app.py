@@ -1,0 +1,206 @@
+"""The app: tasks, and the database their runs are in.
+
+`Holdfast` is a registry and a front door. It holds no connection until one is needed, so a module that defines an app
+can be imported anywhere, and forked. The verbs themselves are the client's.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar, Unpack
+
+from holdfast import codec
+from holdfast.batch import Item, batch_of
+from holdfast.client import Client
+from holdfast.codec import AnyCodec
+from holdfast.context import parent_of
+from holdfast.duration import Duration
+from holdfast.errors import DuplicateTask, InvalidOption, shown
+from holdfast.handle import BatchHandle, RunHandle
+from holdfast.names import ID_LENGTH, checked_name
+from holdfast.options import Rules, Target, TriggerOptions, new_run, read_rules, read_trigger_options
+from holdfast.queue import Queue
+from holdfast.records import NewRun
+from holdfast.retry import Retry
+from holdfast.settings import Settings, calling_file, project_of
+from holdfast.task import Task, TaskFactory
+
+__all__ = ["Holdfast"]
+
+R = TypeVar("R")
+
+
+class Holdfast:
+    """An app.
+
+    ``database`` is a URL or the path of an SQLite file, which starts at the project if it is relative; default is
+    ``HOLDFAST_DATABASE_URL``, else ``holdfast.db`` at the project. ``retry``, ``max_duration`` and ``ttl`` are for
+    tasks that do not say otherwise. ``imports`` are modules with further tasks, which workers import.
+    ``payload_limit`` and ``output_limit`` are in bytes, by default 10 MiB.
+
+    Raises:
+        InvalidOption: an option cannot be used.
+
+    >>> app = Holdfast()
+    >>> @app.task
+    ... def greet(name: str) -> str:
+    ...     return f"Hello, {name}!"
+    """
+
+    def __init__(
+        self,
+        database: str | None = None,
+        *,
+        retry: Retry | None = None,
+        max_duration: Duration | None = None,
+        ttl: Duration | None = None,
+        imports: Sequence[str] = (),
+        payload_limit: int | None = None,
+        output_limit: int | None = None,
+    ) -> None:
+        said = {
+            "database": database,
+            "max_duration": max_duration,
+            "ttl": ttl,
+            "payload_limit": payload_limit,
+            "output_limit": output_limit,
+        }
+        self.settings = Settings(said, project_of(calling_file()))
+        self.imports = _module_names(imports)
+        self._defaults = self._read_defaults(retry)
+        self._tasks: dict[str, Task[Any, Any]] = {}
+        self._queues: dict[str, Queue] = {}
+        # The URL is settled when it is needed: a command's flag comes after the app was imported.
+        self.client = Client(
+            lambda: str(self.settings.get("database").value),
+            queues=self._queues,
+            payload_limit=self.settings.get("payload_limit").value,
+        )
+        self._factory = TaskFactory(self._register)
+
+    # -- tasks --
+
+    @property
+    def task(self) -> TaskFactory:
+        """Makes a function a task: ``@app.task``, or with options ``@app.task(retry=Retry(max_attempts=5))``."""
+        return self._factory
+
+    @property
+    def tasks(self) -> Mapping[str, Task[Any, Any]]:
+        """The tasks defined so far, by id."""
+        return MappingProxyType(self._tasks)
+
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        """The queues declared so far, by name: those of the tasks, and those given at a trigger."""
+        return MappingProxyType(self._queues)
+
+    def load(self) -> None:
+        """Import the modules named in ``imports=``, so that their tasks are defined. What is imported already stays."""
+        for module in self.imports:
+            importlib.import_module(module)
+
+    # -- runs --
+
+    def handle(self, run_id: str, /) -> RunHandle[Any]:
+        """The handle of any run. Nothing is read; an unknown id shows when the handle is used."""
+        return RunHandle(run_id, False, self.client, AnyCodec())
+
+    def trigger(self, task: str, payload: Any = None, /, **options: Unpack[TriggerOptions]) -> RunHandle[Any]:
+        """Make a run of a task by its id, which may be one whose code is not here.
+
+        Such a task's defaults are those that its workers announced last. A task that nobody has announced yet gets its
+        run, too; it stays ``pending_version`` until a worker knows it.
+
+        Raises:
+            What `Task.trigger` raises.
+
+        >>> app.trigger("greet", "Ada").result()
+        'Hello, Ada!'
+        """
+        local = self._local(task)
+        if local is not None:
+            return local.trigger(payload, **options)
+        return self.client.trigger(self._run(self.client.target(task), payload, options), AnyCodec())
+
+    async def atrigger(self, task: str, payload: Any = None, /, **options: Unpack[TriggerOptions]) -> RunHandle[Any]:
+        """`trigger` for async code."""
+        local = self._local(task)
+        if local is not None:
+            return await local.atrigger(payload, **options)
+        target = await self.client.atarget(task)
+        return await self.client.atrigger(self._run(target, payload, options), AnyCodec())
+
+    def batch_trigger(self, items: Iterable[Item[R]], /) -> BatchHandle[R]:
+        """Make a run for each item; the items may be of different tasks. See `Task.batch_trigger`.
+
+        >>> app.batch_trigger([onboard.item(ada), greet.item("Ada", queue="slow")])
+        """
+        return self.client.batch_trigger(batch_of(items, self.client))
+
+    async def abatch_trigger(self, items: Iterable[Item[R]], /) -> BatchHandle[R]:
+        """`batch_trigger` for async code."""
+        return await self.client.abatch_trigger(batch_of(items, self.client))
+
+    def close(self) -> None:
+        """Let go of the database. Who still waits for a result is told so. The next verb opens it again."""
+        self.client.close()
+
+    async def aclose(self) -> None:
+        """`close` for async code."""
+        await self.client.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Holdfast with {len(self._tasks)} tasks>"
+
+    def _read_defaults(self, retry: Retry | None) -> Rules:
+        settled = {name: self.settings.get(name).value for name in ("max_duration", "ttl")}
+        return Rules(
+            retry=read_rules({"retry": retry}).retry,
+            max_duration_ms=settled["max_duration"],
+            ttl_ms=settled["ttl"],
+        )
+
+    def _register(self, task: Task[Any, Any]) -> None:
+        earlier = self._tasks.get(task.id)
+        if earlier is not None and not _same_again(earlier, task):
+            raise DuplicateTask(
+                f"Two tasks have the id {task.id}",
+                seen=f"{earlier.place} and {task.place}",
+                do='Give one of them another: @app.task(id="…").',
+            )
+        self.client.declare(task.queue)
+        task.bind(self.client, self._defaults)
+        self._tasks[task.id] = task
+
+    def _local(self, task: str) -> Task[Any, Any] | None:
+        if not isinstance(task, str):
+            raise InvalidOption(
+                "A trigger by name needs a task's id", seen=shown(task), do="Write task.trigger(payload)."
+            )
+        return self._tasks.get(task) or self._tasks.get(checked_name(task, option="The id of a task", length=ID_LENGTH))
+
+    def _run(self, target: Target, payload: Any, options: TriggerOptions) -> NewRun:
+        if isinstance(queue := options.get("queue"), Queue):
+            self.client.declare(queue)
+        return new_run(target, codec.encode(payload), read_trigger_options(options), parent=parent_of(self.client))
+
+
+def _module_names(imports: object) -> tuple[str, ...]:
+    if (
+        isinstance(imports, Sequence)
+        and not isinstance(imports, str)
+        and all(isinstance(name, str) for name in imports)
+    ):
+        return tuple(imports)
+    raise InvalidOption(
+        "imports is not a list of module names", seen=shown(imports), do='Write imports=["shop.orders"].'
+    )
+
+
+def _same_again(earlier: Task[Any, Any], task: Task[Any, Any]) -> bool:
+    """Whether this is the same definition made again: its module was reloaded, or a notebook's cell was run again."""
+    same_name = (earlier.fn.__module__, earlier.fn.__qualname__) == (task.fn.__module__, task.fn.__qualname__)
+    return same_name and (earlier.place == task.place or task.place.startswith("<") or "ipykernel" in task.place)

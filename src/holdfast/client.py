@@ -1,0 +1,406 @@
+"""The verbs: what an app does with runs, over one store.
+
+Each verb is a pair, ``x`` for sync and ``ax`` for async code, over the same function of a transaction; the store has a
+door for each colour. A single trigger joins the group of whatever else is triggered just now, a batch goes in chunks of
+a thousand. New names (a queue, a task in it) are made before, in a transaction of their own, and remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final, NoReturn, cast
+
+from holdfast import codec, storage
+from holdfast.batch import Batch
+from holdfast.clock import Clock
+from holdfast.codec import Codec
+from holdfast.duration import Duration, to_ms
+from holdfast.engine import cancel as canceling
+from holdfast.engine import catalogue, read
+from holdfast.engine.trigger import trigger as make
+from holdfast.errors import (
+    DatabaseFull,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+    HoldfastError,
+    InvalidOption,
+    ResultTimeout,
+    RunNotFound,
+)
+from holdfast.handle import BatchHandle, BatchIncomplete, RunHandle
+from holdfast.model import Results, Run
+from holdfast.options import Target
+from holdfast.queue import Queue, own_queue
+from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
+from holdfast.sizes import MIB, check_size, size_of
+from holdfast.storage import Store, Tx
+from holdfast.waiting import Waiting
+
+__all__ = ["Client"]
+
+Outcome = Triggered | Exception
+Names = tuple[list[QueueEntry], list[tuple[str, str]]]
+
+_CHUNK: Final = 1000
+_CATALOGUE_SECONDS: Final = 10.0
+_LOOK_FIRST: Final = 0.02
+_LOOK_AT_MOST: Final = 0.5
+_OUTAGES: Final = (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly)
+
+
+class Client:
+    """The verbs over the database whose URL ``url()`` tells when it is first needed.
+
+    ``queues`` are the queues that code has declared, by name; the client enters them with their limits when it triggers
+    into one of them for the first time. Threads and event loops may share a client; a forked child may go on with it.
+    """
+
+    def __init__(
+        self,
+        url: Callable[[], str],
+        *,
+        clock: Clock | None = None,
+        queues: dict[str, Queue] | None = None,
+        payload_limit: int = 10 * MIB,
+    ) -> None:
+        self._url = url
+        self.queues = {} if queues is None else queues
+        self.payload_limit = payload_limit
+        self._clock = clock
+        self._named: set[tuple[str, str]] = set()
+        self._targets: dict[str, tuple[float, Target]] = {}
+        self._opening = threading.Lock()
+        self._store: Store | None = None
+        self._waiting: Waiting | None = None
+
+    # -- the store --
+
+    @property
+    def store(self) -> Store:
+        """The open store.
+
+        Raises:
+            DatabaseError: it cannot be opened, and why.
+        """
+        return self._store if self._store is not None else self._open()
+
+    async def _astore(self) -> Store:
+        """`store`, without blocking the event loop while it is opened."""
+        return self._store if self._store is not None else await asyncio.to_thread(self._open)
+
+    def close(self) -> None:
+        """Let go of the database. Who still waits for a result is told so. The next verb opens it again."""
+        with self._opening:
+            store, waiting = self._store, self._waiting
+            self._store = self._waiting = None
+        if waiting is not None:
+            waiting.close()
+        if store is not None:
+            store.close()
+
+    async def aclose(self) -> None:
+        """`close` for async code."""
+        await asyncio.to_thread(self.close)
+
+    def _open(self) -> Store:
+        with self._opening:
+            if self._store is None:
+                store = storage.open(self._url(), clock=self._clock)
+                self._waiting = Waiting(
+                    lambda ids: store.read_sync(read.finished, ids), lambda ids: store.read_sync(read.runs, ids)
+                )
+                self._store = store
+            return self._store
+
+    # -- triggering --
+
+    def trigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]:
+        """Make a run. See `Task.trigger`."""
+        store = self.store
+        if names := self._new_names(run):
+            store.run_sync(catalogue.ensure_names, *names)
+            self._remember(run)
+        return self._handle(_gather(store, run).result(), output)
+
+    async def atrigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]:
+        store = await self._astore()
+        if names := self._new_names(run):
+            await store.run(catalogue.ensure_names, *names)
+            self._remember(run)
+        # Shielded: who gives up waiting for the answer must not withdraw a run that others' commit carries.
+        return self._handle(await asyncio.shield(asyncio.wrap_future(_gather(store, run))), output)
+
+    def batch_trigger(self, batch: Batch) -> BatchHandle[Any]:
+        """Make the runs of a batch. See `Task.batch_trigger`."""
+        store = self.store
+        if names := self._new_names(*batch.runs):
+            store.run_sync(catalogue.ensure_names, *names)
+            self._remember(*batch.runs)
+        outcomes: list[Outcome] = []
+        for chunk in _chunks(batch.runs):
+            try:
+                outcomes += cast("Sequence[Outcome]", store.run_sync(make, chunk))
+            except _OUTAGES as error:
+                return self._batch_handle(batch, outcomes, error)
+            except Exception:  # one item spoils the chunk: each gets its own answer now
+                outcomes += [_outcome(future) for future in [_gather(store, run) for run in chunk]]
+        return self._batch_handle(batch, outcomes)
+
+    async def abatch_trigger(self, batch: Batch) -> BatchHandle[Any]:
+        store = await self._astore()
+        if names := self._new_names(*batch.runs):
+            await store.run(catalogue.ensure_names, *names)
+            self._remember(*batch.runs)
+        outcomes: list[Outcome] = []
+        for chunk in _chunks(batch.runs):
+            try:
+                outcomes += cast("Sequence[Outcome]", await store.run(make, chunk))
+            except _OUTAGES as error:
+                return self._batch_handle(batch, outcomes, error)
+            except Exception:  # one item spoils the chunk: each gets its own answer now
+                outcomes += await _outcomes([_gather(store, run) for run in chunk])
+        return self._batch_handle(batch, outcomes)
+
+    def target(self, task: str) -> Target:
+        """What a trigger by name must know of a task whose code is not here: as workers announced it last.
+
+        A task that nobody has announced has a queue of its own and no defaults; its runs wait for who knows it.
+        """
+        return self._known_target(task) or self._learn(task, self.store.read_sync(catalogue.task, task))
+
+    async def atarget(self, task: str) -> Target:
+        known = self._known_target(task)
+        if known is not None:
+            return known
+        store = await self._astore()
+        return self._learn(task, await store.read(catalogue.task, task))
+
+    def declare(self, queue: Queue) -> None:
+        """Make a queue with its limits known. Raises InvalidOption if it was declared with other limits."""
+        known = self.queues.setdefault(queue.name, queue)
+        if known != queue and queue != Queue(queue.name):
+            if known != Queue(queue.name):
+                raise InvalidOption(
+                    f"The queue {queue.name} is declared twice, with different limits",
+                    seen=f"{known} and {queue}",
+                    do="Declare it once, and give the same Queue to all its tasks.",
+                )
+            self.queues[queue.name] = queue
+
+    def _new_names(self, *runs: NewRun) -> Names | None:
+        new = {(run.queue, run.task) for run in runs}.difference(self._named)
+        for run in runs:
+            check_size(size_of(run.payload), self.payload_limit, what="The payload", limit="payload_limit")
+        if not new:
+            return None
+        queues = [self.queues[name].entry() if name in self.queues else QueueEntry(name=name) for name, _ in new]
+        return list({queue.name: queue for queue in queues}.values()), sorted(new)
+
+    def _remember(self, *runs: NewRun) -> None:
+        self._named.update((run.queue, run.task) for run in runs)
+
+    def _handle(self, made: Outcome, output: Codec[Any]) -> RunHandle[Any]:
+        if isinstance(made, Exception):
+            raise made
+        return RunHandle(made.id, made.created, self, output)
+
+    def _batch_handle(self, batch: Batch, outcomes: list[Outcome], outage: Exception | None = None) -> BatchHandle[Any]:
+        errors = {place: made for place, made in enumerate(outcomes) if isinstance(made, Exception)}
+        if outage is not None:
+            errors.update((place, outage) for place in range(len(outcomes), len(batch.runs)))
+        done: list[tuple[RunHandle[Any], Codec[Any]]] = [
+            (RunHandle(made.id, made.created, self, output), output)
+            for made, output in zip(outcomes, batch.outputs, strict=False)
+            if not isinstance(made, Exception)
+        ]
+        handle: BatchHandle[Any] = BatchHandle(batch.id, [run for run, _ in done], self, [output for _, output in done])
+        if errors and not done:
+            raise next(iter(errors.values()))
+        if errors:
+            raise BatchIncomplete(handle, errors) from next(iter(errors.values()))
+        return handle
+
+    def _known_target(self, task: str) -> Target | None:
+        learned = self._targets.get(task)
+        return learned[1] if learned is not None and time.monotonic() - learned[0] < _CATALOGUE_SECONDS else None
+
+    def _learn(self, task: str, entry: TaskEntry | None) -> Target:
+        if entry is None:
+            return Target(task, own_queue(task))
+        options: Mapping[str, Any] = codec.decode(entry.options)
+        target = Target(task, entry.queue, options.get("ttl_ms"), options.get("priority_ms", 0))
+        self._targets[task] = time.monotonic(), target
+        return target
+
+    # -- single runs --
+
+    def cancel(self, run_id: str) -> None:
+        _found(self.store.run_sync(canceling.cancel, [run_id]), run_id)
+
+    async def acancel(self, run_id: str) -> None:
+        store = await self._astore()
+        _found(await store.run(canceling.cancel, [run_id]), run_id)
+
+    def replay(self, run_id: str) -> str:
+        copies = self.store.read_sync(canceling.copies, [run_id])
+        return self.trigger(_one(copies, run_id), codec.AnyCodec()).id
+
+    async def areplay(self, run_id: str) -> str:
+        store = await self._astore()
+        copies = await store.read(canceling.copies, [run_id])
+        return (await self.atrigger(_one(copies, run_id), codec.AnyCodec())).id
+
+    def retrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:
+        return self._run(_one(self.store.read_sync(read.runs, [run_id]), run_id), output)
+
+    async def aretrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:
+        store = await self._astore()
+        records, logs = await store.read(_with_logs, run_id)
+        return Run(_one(records, run_id), output, lambda: logs)
+
+    def _run(self, record: RunRecord, output: Codec[Any]) -> Run[Any]:
+        return Run(record, output, partial(self._logs, record.id))
+
+    def _logs(self, run_id: str) -> Sequence[LogLine]:
+        return self.store.read_sync(read.logs, run_id)
+
+    # -- waiting --
+
+    def finished(self, ids: Sequence[str], outputs: Sequence[Codec[Any]], timeout: Duration | None) -> Results[Any]:
+        """Wait for all of these runs to end. Raises ResultTimeout, RunNotFound."""
+        seconds = _seconds(timeout)
+        future = self._watch(self.store, ids)
+        try:
+            records = future.result(seconds)
+        except TimeoutError:
+            future.cancel()
+            _in_vain(self.store.read_sync(read.runs, ids[:_CHUNK]), len(ids), timeout)
+        return self._results(records, ids, outputs)
+
+    async def afinished(
+        self, ids: Sequence[str], outputs: Sequence[Codec[Any]], timeout: Duration | None
+    ) -> Results[Any]:
+        seconds = _seconds(timeout)
+        store = await self._astore()
+        try:
+            records = await asyncio.wait_for(asyncio.wrap_future(self._watch(store, ids)), seconds)
+        except TimeoutError:
+            _in_vain(await store.read(read.runs, ids[:_CHUNK]), len(ids), timeout)
+        return self._results(records, ids, outputs)
+
+    def updates(self, run_id: str, output: Codec[Any]) -> Iterator[Run[Any]]:
+        look = _Look()
+        while True:
+            record: RunRecord = _one(self.store.read_sync(read.runs, [run_id]), run_id)
+            run = self._run(record, output)
+            if look.changed(record):
+                yield run
+            if run.finished:
+                return
+            time.sleep(look.pause)
+
+    async def aupdates(self, run_id: str, output: Codec[Any]) -> AsyncIterator[Run[Any]]:
+        store = await self._astore()
+        look = _Look()
+        while True:
+            record: RunRecord = _one(await store.read(read.runs, [run_id]), run_id)
+            run = self._run(record, output)
+            if look.changed(record):
+                yield run
+            if run.finished:
+                return
+            await asyncio.sleep(look.pause)
+
+    def _watch(self, store: Store, ids: Sequence[str]) -> Future[dict[str, RunRecord]]:
+        waiting = self._waiting
+        if waiting is None:
+            raise HoldfastError("The app was closed")
+        return waiting.watch(ids)
+
+    def _results(
+        self, records: Mapping[str, RunRecord], ids: Sequence[str], outputs: Sequence[Codec[Any]]
+    ) -> Results[Any]:
+        return Results(self._run(records[run_id], output) for run_id, output in zip(ids, outputs, strict=True))
+
+
+class _Look:
+    """Looks at one run again and again: often while it changes, less often while it does not."""
+
+    def __init__(self) -> None:
+        self.pause = _LOOK_FIRST
+        self._last: RunRecord | None = None
+
+    def changed(self, record: RunRecord) -> bool:
+        new, self._last = record != self._last, record
+        self.pause = _LOOK_FIRST if new else min(_LOOK_AT_MOST, self.pause * 1.5)
+        return new
+
+
+def _gather(store: Store, run: NewRun) -> Future[Outcome]:
+    return cast("Future[Outcome]", store.gather(make, run))
+
+
+def _outcome(future: Future[Outcome]) -> Outcome:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, Exception):
+        return error
+    raise error
+
+
+async def _outcomes(futures: list[Future[Outcome]]) -> list[Outcome]:
+    await asyncio.wait([asyncio.shield(asyncio.wrap_future(future)) for future in futures])
+    return [_outcome(future) for future in futures]
+
+
+def _chunks(runs: list[NewRun]) -> Iterator[list[NewRun]]:
+    for start in range(0, len(runs), _CHUNK):
+        yield runs[start : start + _CHUNK]
+
+
+def _with_logs(tx: Tx, run_id: str) -> tuple[list[RunRecord], list[LogLine]]:
+    return read.runs(tx, [run_id]), read.logs(tx, run_id)
+
+
+def _one(found: Sequence[Any], run_id: str) -> Any:
+    if not found:
+        raise _unknown(run_id)
+    return found[0]
+
+
+def _found(outcomes: Mapping[str, str], run_id: str) -> None:
+    if outcomes.get(run_id) == "unknown":
+        raise _unknown(run_id)
+
+
+def _unknown(run_id: str) -> RunNotFound:
+    return RunNotFound("There is no run with this id, or no longer", seen=run_id, do="See holdfast runs list.")
+
+
+def _seconds(timeout: Duration | None) -> float | None:
+    return None if timeout is None else to_ms(timeout, name="timeout") / 1000
+
+
+def _in_vain(records: Sequence[RunRecord], count: int, timeout: Duration | None) -> NoReturn:
+    """Say what it was that the wait was for, and how that stands."""
+    open_runs = [record for record in records if record.finished_at is None]
+    statuses = ", ".join(sorted({record.status for record in open_runs})) or "final by now"
+    pending = any(record.status == "pending_version" for record in open_runs)
+    what = (
+        f"Run {records[0].id} did not finish"
+        if count == 1 and records
+        else f"{len(open_runs)} of {count} runs did not finish"
+    )
+    raise ResultTimeout(
+        f"{what} within {timeout if isinstance(timeout, str) else f'{_seconds(timeout)}s'}",
+        seen=statuses,
+        do="No live worker knows its task: start one with holdfast worker."
+        if pending
+        else "It goes on; only the waiting has ended.",
+    ) from None

@@ -1,0 +1,155 @@
+"""Settings, and where each came from.
+
+A flag of a command beats the constructor's argument, which beats the environment (``HOLDFAST_<NAME>``), which beats the
+default. An empty variable says nothing. ``holdfast doctor`` shows what `Settings.all` returns.
+
+A relative SQLite path starts at the *project*: the folder of the nearest pyproject.toml above the app's file, else that
+file's own folder. Never at the working directory, or two processes started in two folders had two databases.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NamedTuple
+
+from holdfast.duration import to_ms
+from holdfast.errors import DatabaseUrlInvalid, InvalidOption, shown
+from holdfast.sizes import MIB
+
+__all__ = ["Setting", "Settings", "absolute_url", "calling_file", "project_of"]
+
+_PACKAGE: Final = __name__.partition(".")[0]
+
+
+class Setting(NamedTuple):
+    """A setting's value and where it was said: a flag, the constructor, a variable, or nowhere (``default``)."""
+
+    name: str
+    value: Any
+    source: str
+
+
+class _Declared(NamedTuple):
+    variable: str
+    read: Callable[[Any, str], Any]
+    default: Any
+
+
+def _text(value: Any, name: str) -> str:
+    if isinstance(value, str | os.PathLike) and str(value):
+        return str(value)
+    raise InvalidOption(f"{name} is not text", seen=shown(value), do="Write it as a string.")
+
+
+def _milliseconds(value: Any, name: str) -> int:
+    return to_ms(float(value) if _is_number(value) else value, name=name)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().replace(".", "", 1).isdecimal()
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidOption(f"{name} is not a whole number of at least 1", seen=shown(value), do="Write 1 or more.")
+    return value
+
+
+_DECLARED: Final[Mapping[str, _Declared]] = {
+    "database": _Declared("HOLDFAST_DATABASE_URL", _text, "holdfast.db"),
+    "max_duration": _Declared("HOLDFAST_MAX_DURATION", _milliseconds, None),
+    "ttl": _Declared("HOLDFAST_TTL", _milliseconds, None),
+    "payload_limit": _Declared("HOLDFAST_PAYLOAD_LIMIT", _whole, 10 * MIB),
+    "output_limit": _Declared("HOLDFAST_OUTPUT_LIMIT", _whole, 10 * MIB),
+    "retention": _Declared("HOLDFAST_RETENTION", _milliseconds, 30 * 86_400_000),
+    "lease": _Declared("HOLDFAST_LEASE", _milliseconds, 30_000),
+}
+
+
+class Settings:
+    """The settings of one app: what its constructor said, and where its project is.
+
+    Durations are milliseconds, sizes bytes.
+
+    >>> Settings({"database": "jobs.db"}, Path("/srv/shop")).get("database")
+    Setting(name='database', value='sqlite:////srv/shop/jobs.db', source='Holdfast(database=…)')
+    """
+
+    def __init__(self, constructor: Mapping[str, Any], project: Path, environ: Mapping[str, str] | None = None) -> None:
+        self.project = project
+        self._constructor = {name: value for name, value in constructor.items() if value is not None}
+        self._environ = os.environ if environ is None else environ
+        self._flags: dict[str, Any] = {}
+
+    def use_flags(self, **flags: Any) -> None:
+        """Take what a command was told; a flag that is None was not given."""
+        self._flags.update({name: value for name, value in flags.items() if value is not None})
+
+    def get(self, name: str) -> Setting:
+        """One setting, read and checked.
+
+        Raises:
+            InvalidOption: its value cannot be used; the message names where it was said.
+        """
+        declared = _DECLARED[name]
+        value, source = self._said(name, declared)
+        if source != "default" or name == "database":
+            value = declared.read(value, source if source != "default" else name)
+        if name == "database":
+            value = absolute_url(value, self.project)
+        return Setting(name, value, source)
+
+    def all(self) -> list[Setting]:
+        """All settings, for people to read."""
+        return [self.get(name) for name in _DECLARED]
+
+    def _said(self, name: str, declared: _Declared) -> tuple[Any, str]:
+        if name in self._flags:
+            return self._flags[name], f"--{name.replace('_', '-')}"
+        if name in self._constructor:
+            return self._constructor[name], f"Holdfast({name}=…)"
+        if value := self._environ.get(declared.variable, "").strip():
+            return value, declared.variable
+        return declared.default, "default"
+
+
+def absolute_url(database: str, project: Path) -> str:
+    """A database URL that means the same wherever it is used. A plain path is an SQLite file.
+
+    Raises:
+        DatabaseUrlInvalid: it names no file.
+    """
+    if "://" in database and not database.startswith("sqlite:"):
+        return database
+    path = database.removeprefix("sqlite:").removeprefix("//")
+    if path.strip("/") == ":memory:":
+        return "sqlite://:memory:"
+    if database.startswith("sqlite:///"):
+        path = path.removeprefix("/")
+    if not Path(path).name:
+        raise DatabaseUrlInvalid("The database URL names no file", seen=database, do="Write sqlite:///path/to/file.db.")
+    return f"sqlite:///{(project / Path(path).expanduser()).resolve()}"
+
+
+def project_of(file: Path | None) -> Path:
+    """The project an app's file belongs to: the nearest folder above it with a pyproject.toml, else its own folder.
+
+    Code without a file (a notebook, ``python -c``) belongs to where it was started; there is nothing else to go by.
+    """
+    folder = Path.cwd() if file is None else file.resolve().parent
+    return next((each for each in (folder, *folder.parents) if (each / "pyproject.toml").is_file()), folder)
+
+
+def calling_file() -> Path | None:
+    """The file of the code that called into Holdfast; None if it has none."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        frame = frame.f_back
+    file = frame.f_globals.get("__file__") if frame is not None else None
+    return Path(file) if file else None
