@@ -27,7 +27,8 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     ``payload``, ``options``, ``metadata`` and ``tags`` are JSON text. ``options`` holds the overrides given at the
     trigger that govern an attempt (``max_attempts``, ``max_duration_ms``). ``due_at`` and ``delay_ms`` exclude each
     other. ``parent_claim`` is the fence of the attempt that triggers: the run is only made while it
-    holds its run.
+    holds its run. With a ``debounce_key`` the run is delayed by ``debounce_ms``, and pushed back by the next trigger
+    with this key.
     """
 
     id: str
@@ -49,6 +50,10 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     parent_id: str | None = None
     parent_claim: int | None = None
     root_id: str | None = None
+    debounce_key: str | None = None
+    debounce_ms: int = 0
+    debounce_max_ms: int | None = None
+    debounce_leading: bool = False
 
 
 class Triggered(NamedTuple):
@@ -85,6 +90,7 @@ class Claimed(NamedTuple):
     suspect: bool
     lived_ms: int
     sort_at: int
+    granted: bool
 
 
 class Ended(msgspec.Struct, gc=False):
@@ -134,11 +140,15 @@ class TaskEntry(msgspec.Struct, kw_only=True):
 
 
 class QueueEntry(msgspec.Struct, kw_only=True):
-    """A queue as code declares it. ``None`` means no limit."""
+    """A queue as code declares it. ``None`` means no limit; ``rate`` is starts in any window of ``rate_ms``."""
 
     name: str
     concurrency_limit: int | None = None
     concurrency_limit_per_key: int | None = None
+    rate: int | None = None
+    rate_ms: int | None = None
+    rate_per_key: int | None = None
+    rate_per_key_ms: int | None = None
 
 
 class RunRecord(NamedTuple):

@@ -4,7 +4,8 @@
     limits     lanes: who may have a slot      cancel     cancel, and replay
     reap       what time does: lost workers, TTL, retention
     catalogue  tasks, queues, routes           workers    registration, beats
-    read       what readers ask                states     the table of states
+    debounce   many triggers, one run          read       what readers ask
+    states     the table of states
 
 Everything here is ``f(tx, …)``: it does nothing but SQL and may be run again from the top. It knows names and plain
 option values, never task objects. ``storage`` is the only thing it stands on.

@@ -23,6 +23,10 @@ class QueueRow(msgspec.Struct):
     name: str
     cap: int | None
     cap_per_key: int | None
+    rate: int | None
+    rate_ms: int | None
+    rate_per_key: int | None
+    rate_per_key_ms: int | None
 
 
 class RouteRow(msgspec.Struct):
@@ -40,6 +44,10 @@ def queue_row(queue: QueueEntry) -> QueueRow:
         queue.name,
         queue.concurrency_limit,
         queue.concurrency_limit_per_key,
+        queue.rate,
+        queue.rate_ms,
+        queue.rate_per_key,
+        queue.rate_per_key_ms,
     )
 
 

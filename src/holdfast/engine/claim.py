@@ -56,7 +56,8 @@ def exchange(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: 
     outlook = tx.send("outlook", me=ask.me)
 
     def read() -> Round:
-        (notes, waiting, due_in, me) = outlook.rows()[0]
+        (notes, waiting, *later, me) = outlook.rows()[0]
+        due_in = min((ms for ms in later if ms is not None), default=None)
         rows = [store_runs.claimed(row) for row in (*suspects(), *plain())]
         lost = [fence for wait in waits for fence in wait()]
         return Round(rows, lost, bool(notes), bool(waiting), due_in, me)

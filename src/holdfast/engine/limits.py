@@ -5,6 +5,10 @@ A lane is a queue, or a queue and a concurrency key. In a lane with a limit a ru
 to leak. Whoever frees a slot or adds to a lane leaves a note in the same transaction; promotion takes notes, locks
 their lanes, and only in the next statement looks, for what a statement sees is older than the lock it waited for.
 
+Under a rate limit a promotion is also a grant to start, counted in ``start`` and good for a moment only: who does not
+start in time gives it back unused. A window is counted longer by as much as a start can be later than its grant, so
+that no window of real starts ever holds more than the limit, whichever worker dies in between.
+
 A promoted run gets a fresh place in line, so that lanes take turns and one busy customer does not starve the rest.
 """
 
@@ -20,18 +24,47 @@ import msgspec
 from holdfast.engine.trigger import key_lane
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx
+from holdfast.storage.runs import Lane
 
 NOTES = 400  # lanes in one promotion: bounds how long their locks are held
 UNLIMITED = 1000  # promoted at once from a lane that has lost its limit
 HIGHEST = 2**63 - 1
+GRANT_MS = 150  # a grant to start is good for so long
+START_MS = 50  # and a worker starts what it claimed within so long, or hands it back
+SLACK_MS = GRANT_MS + 2 * START_MS  # so starts are at most this much later than they were counted: windows are longer
 
 
 class Limit(NamedTuple):
-    """The two limits of a queue, as they are in force."""
+    """The limits of a queue, as they are in force: slots, and starts in any window, for itself and for each key."""
 
     queue_id: int
-    cap: int | None
-    cap_per_key: int | None
+    cap: int | None = None
+    cap_per_key: int | None = None
+    rate: int | None = None
+    rate_ms: int | None = None
+    rate_per_key: int | None = None
+    rate_per_key_ms: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the queue itself has a limit."""
+        return self.cap is not None or self.rate is not None
+
+    @property
+    def keyed(self) -> bool:
+        """Whether each key has a limit."""
+        return self.cap_per_key is not None or self.rate_per_key is not None
+
+    @property
+    def rated(self) -> bool:
+        """Whether starts are counted, and not only slots."""
+        return self.rate is not None or self.rate_per_key is not None
+
+    def of(self, lane: int) -> tuple[int | None, int | None, int | None]:
+        """The cap, the rate and its window that hold for a lane."""
+        if lane == self.queue_id:
+            return self.cap, self.rate, self.rate_ms
+        return self.cap_per_key, self.rate_per_key, self.rate_per_key_ms
 
 
 class Relaned(msgspec.Struct):
@@ -41,52 +74,76 @@ class Relaned(msgspec.Struct):
     lane_id: int | None
 
 
+class Start(msgspec.Struct):
+    """A grant to start, counted in a lane."""
+
+    lane_id: int
+    run_id: str
+
+
+class LateNote(msgspec.Struct):
+    """Look at this lane again after so long."""
+
+    queue_id: int
+    lane_id: int
+    wait_ms: int
+
+
 def promote(tx: Tx) -> int:
     """Take notes and give free slots to the held runs of their lanes. Returns how many were promoted."""
+    store_runs.leave_notes(tx, ((queue, lane) for queue, lane in tx.rows("ungrant", n=NOTES)))
     notes: dict[int, set[int]] = defaultdict(set)
     for queue, lane in tx.rows("take_notes", n=NOTES):
         notes[queue].add(lane)
     if not notes:
         return 0
-    limits = {row[0]: Limit(*row) for row in tx.rows("queue_limits", ids=sorted(notes))}
-    tx.rows(
-        "lock_lanes",
-        lanes=sorted(lane for queue, lanes in notes.items() for lane in locks(limits.get(queue), queue, lanes)),
-    )
+    limits = {queue: Limit(queue) for queue in notes}
+    limits |= {row[0]: Limit(*row) for row in tx.rows("queue_limits", ids=sorted(notes))}
+    wanted = {lane for queue, lanes in notes.items() for lane in locks(limits[queue], lanes)}
+    tx.rows("lock_lanes", lanes=sorted(wanted))
     promoted, plain = 0, []
     for queue, lanes in notes.items():
-        limit = limits.get(queue) or Limit(queue, None, None)
-        if limit.cap is not None and limit.cap_per_key is not None:
+        limit = limits[queue]
+        if limit.whole and limit.keyed:
             promoted += walk(tx, limit)
+        elif limit.rated:
+            promoted += sum(promote_rated(tx, limit, lane) for lane in lanes)
         else:
-            plain += [{"queue_id": queue, "lane_id": lane, "cap": lane_cap(limit, lane)} for lane in lanes]
-    promoted += store_runs.promote(tx, plain) if plain else 0
+            plain += [Lane(queue, lane, UNLIMITED if (cap := limit.of(lane)[0]) is None else cap) for lane in lanes]
+    return promoted + (len(store_runs.promote(tx, plain)) if plain else 0)
+
+
+def locks(limit: Limit, lanes: set[int]) -> set[int]:
+    """A queue that limits itself and its keys is promoted as a whole, under one lock; else each lane has its own."""
+    return {limit.queue_id} if limit.whole and limit.keyed else lanes
+
+
+def promote_rated(tx: Tx, limit: Limit, lane: int) -> int:
+    """Promote as many of a lane as its slots and its rate allow, and look again when the rate allows more."""
+    free = allowance(tx, limit, lane)
+    promoted = len(grant(tx, limit, lane, free)) if free > 0 else 0
+    if tx.row("lane_waits", queue_id=limit.queue_id, lane_id=lane):
+        look_again(tx, limit, lane)
     return promoted
 
 
-def locks(limit: Limit | None, queue: int, lanes: set[int]) -> set[int]:
-    """A queue with both limits is promoted as a whole, under its own lock; otherwise each lane has its own."""
-    both = limit is not None and limit.cap is not None and limit.cap_per_key is not None
-    return {queue} if both else lanes
-
-
-def lane_cap(limit: Limit, lane: int) -> int:
-    """How many slots a lane has."""
-    cap = limit.cap if lane == limit.queue_id else limit.cap_per_key
-    return UNLIMITED if cap is None else cap
-
-
 def walk(tx: Tx, limit: Limit) -> int:
-    """Fill a queue that limits both itself and its keys: round after round over its lanes, a slot each."""
-    free = (limit.cap or 0) - tx.rows("queue_used", queue_id=limit.queue_id)[0][0]
+    """Fill a queue that limits both itself and its keys: round after round over its lanes, one of each."""
+    free = allowance(tx, limit, limit.queue_id)
     promoted, progress = 0, True
+    full = {limit.queue_id} if free <= 0 else set[int]()
     while promoted < free and progress:
         progress = False
         for lane in circle(tx, limit.queue_id):
-            if promote_one(tx, limit, lane):
+            if lane != limit.queue_id and allowance(tx, limit, lane) <= 0:
+                full.add(lane)
+            elif grant(tx, limit, lane, 1):
                 promoted, progress = promoted + 1, True
             if promoted >= free:
+                full.add(limit.queue_id)
                 break
+    for lane in full:
+        look_again(tx, limit, lane)
     return promoted
 
 
@@ -100,11 +157,40 @@ def circle(tx: Tx, queue: int) -> Iterator[int]:
             yield after
 
 
-def promote_one(tx: Tx, limit: Limit, lane: int) -> bool:
-    """Promote the head of a lane if its key has a free slot; the lock of the queue is ours."""
-    cap = HIGHEST if lane == limit.queue_id else limit.cap_per_key or 0
-    used = tx.rows("lane_used", queue_id=limit.queue_id, lane_id=lane)[0][0]
-    return used < cap and store_runs.promote(tx, [{"queue_id": limit.queue_id, "lane_id": lane, "cap": used + 1}]) > 0
+def allowance(tx: Tx, limit: Limit, lane: int) -> int:
+    """How many of a lane may be promoted now."""
+    cap, rate, window = limit.of(lane)
+    free = UNLIMITED if cap is None else cap - used(tx, limit, lane)
+    if rate is None or window is None:
+        return free
+    tx.rows("forget_starts", lane_id=lane, window_ms=window + SLACK_MS)
+    return min(free, rate - int(tx.rows("starts", lane_id=lane, window_ms=window + SLACK_MS)[0][0]))
+
+
+def look_again(tx: Tx, limit: Limit, lane: int) -> None:
+    """Leave a note for when the rate of this lane allows the next start, if a rate is what it waits for."""
+    window = limit.of(lane)[2]
+    if window is not None:
+        count, wait = tx.rows("starts", lane_id=lane, window_ms=window + SLACK_MS)[0]
+        if count:
+            tx.batch("leave_late_notes", [LateNote(limit.queue_id, lane, max(1, wait))])
+
+
+def used(tx: Tx, limit: Limit, lane: int) -> int:
+    """The slots in use: of a whole queue, or of one of its lanes."""
+    if lane == limit.queue_id and limit.keyed:
+        return int(tx.rows("queue_used", queue_id=lane)[0][0])
+    return int(tx.rows("lane_used", queue_id=limit.queue_id, lane_id=lane)[0][0])
+
+
+def grant(tx: Tx, limit: Limit, lane: int, n: int) -> list[str]:
+    """Promote ``n`` runs of a lane, and count their starts where starts are limited."""
+    there = int(tx.rows("lane_used", queue_id=limit.queue_id, lane_id=lane)[0][0])
+    runs = store_runs.promote(tx, [Lane(limit.queue_id, lane, there + n, GRANT_MS if limit.rated else None)])
+    counted = [one for one in {lane, limit.queue_id} if limit.of(one)[1] is not None]
+    if counted and runs:
+        tx.batch("insert_starts", [Start(one, run) for one in counted for run in runs])
+    return runs
 
 
 def note_held(tx: Tx) -> None:
@@ -118,7 +204,7 @@ def relane(tx: Tx, queue: str, queue_id: int, after: str = "", n: int = 1000) ->
     Needed when a queue is given its first limit, or loses one. Runs that execute keep on, and count from now on.
     """
     limits = [Limit(*row) for row in tx.rows("queue_limits", ids=[queue_id])]
-    limit = limits[0] if limits else Limit(queue_id, None, None)
+    limit = limits[0] if limits else Limit(queue_id)
     rows = tx.rows("unlaned", queue_id=queue_id, after=after, n=n)
     moved = [Relaned(run_id, lane) for run_id, key, old in rows if (lane := lane_of(limit, queue, key)) != old]
     if moved:
@@ -130,9 +216,9 @@ def relane(tx: Tx, queue: str, queue_id: int, after: str = "", n: int = 1000) ->
 
 def lane_of(limit: Limit, queue: str, key: str | None) -> int | None:
     """The lane of a run under these limits; the same rule as in ``insert_runs``."""
-    if key is not None and limit.cap_per_key is not None:
+    if key is not None and limit.keyed:
         return key_lane(queue, key)
-    return limit.queue_id if limit.cap is not None else None
+    return limit.queue_id if limit.whole else None
 
 
 def return_unserved(tx: Tx, served: set[str]) -> int:

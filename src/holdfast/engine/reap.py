@@ -169,5 +169,6 @@ def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
 def tidy(tx: Tx, older_ms: int) -> None:
     """Forget keys whose time is over, and workers that ended long ago."""
     tx.rows("prune_expired_keys")
+    tx.rows("forget_debounce")
     tx.rows("forget_worker_tasks")
     tx.rows("forget_workers", older_ms=older_ms)

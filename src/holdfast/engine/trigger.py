@@ -14,12 +14,13 @@ from functools import lru_cache
 
 import msgspec
 
+from holdfast.engine.debounce import debounce
 from holdfast.errors import AttemptLost, IdempotencyBusy
 from holdfast.ids import hash63
 from holdfast.records import NewRun, Triggered
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Row, Tx, repeatable
-from holdfast.storage.runs import BLOB_BYTES, RunRow
+from holdfast.storage.runs import BLOB_BYTES, Blob, RunRow
 
 Outcome = Triggered | Exception
 Key = tuple[str, str]  # a task and an idempotency key
@@ -31,14 +32,6 @@ class Tag(msgspec.Struct):
 
     tag: str
     run_id: str
-
-
-class Blob(msgspec.Struct):
-    """A payload too big for a hot row."""
-
-    run_id: str
-    name: str
-    body: str
 
 
 @lru_cache(maxsize=10_000)
@@ -66,10 +59,11 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     Raises nothing for a single item. A run whose parent attempt has lost its run is not made: ``AttemptLost``.
     """
     outcomes: list[Outcome] = [Triggered(run.id, created=True) for run in runs]
-    plain = not any(run.idempotency_key or run.parent_claim is not None or run.tags for run in runs)
+    plain = not any(run.idempotency_key or run.parent_claim is not None or run.tags or run.debounce_key for run in runs)
     if not plain:
         refuse_lost_parents(tx, runs, outcomes)
         keep_known_keys(tx, runs, outcomes)
+        debounce(tx, runs, outcomes)
     made = [
         run for run, outcome in zip(runs, outcomes, strict=True) if isinstance(outcome, Triggered) and outcome.created
     ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from heapq import nsmallest
-from typing import Any
 
 import msgspec
 
@@ -68,6 +67,14 @@ class AgainRow(msgspec.Struct, gc=False):
     @property
     def run_id(self) -> str:
         return self.id
+
+
+class Blob(msgspec.Struct):
+    """A payload too big for a hot row."""
+
+    run_id: str
+    name: str
+    body: str
 
 
 class KeyRow(msgspec.Struct):
@@ -208,9 +215,17 @@ def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
     )
 
 
-def promote(tx: Tx, lanes: list[dict[str, Any]]) -> int:
-    """Give free slots to held runs: ``lanes`` are queue_id, lane_id and cap, and their locks are ours. Returns how
-    many."""
+class Lane(msgspec.Struct):
+    """A lane to promote in, and how many slots it has; under a rate limit, for how long a grant to start is good."""
+
+    queue_id: int
+    lane_id: int
+    cap: int
+    grant_ms: int | None = None
+
+
+def promote(tx: Tx, lanes: list[Lane]) -> list[str]:
+    """Give the free slots of these lanes to runs they hold; the lanes' locks are ours. Answers the promoted runs."""
     if tx.kind == "postgres":
-        return len(tx.rows("promote", lanes=msgspec.json.encode(lanes).decode()))
-    return sum(len(tx.rows("promote", **lane)) for lane in lanes)
+        return [row[0] for row in tx.rows("promote", lanes=msgspec.json.encode(lanes).decode())]
+    return [row[0] for lane in lanes for row in tx.rows("promote", **msgspec.structs.asdict(lane))]

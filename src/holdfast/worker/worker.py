@@ -95,11 +95,11 @@ class Worker:
         self.busy = 0  # routes that gave something last time
         self.idle = True  # what the database was told
         self.wants_idle = True
-        self.draining = self.stopped = self.woken = False
+        self.draining = self.stopped = self.woken = self.starting = False
         self.doubtful = False  # an answer was lost
         self.repeated: set[str] = set()  # runs whose outcome was in a lost answer
         self.outcast = False  # declared lost, and not registered anew yet
-        self.orders_at = self.routes_at = self.lines_at = 0.0
+        self.orders_at = self.routes_at = self.lines_at = self.asked_at = 0.0
         self.fruitless = 0
         self.notes = False
         self.suspects_wait = False
@@ -201,6 +201,7 @@ class Worker:
         if not (ask.n or ask.suspect or ended or again or lines or ask.idle is not None):
             return False
         self.ended, self.again = [], []
+        self.asked_at = time.monotonic()
         try:
             result = await self.store.run(claim.exchange, ask, ended, again, lines)
         except DatabaseUnavailable:
@@ -261,8 +262,21 @@ class Worker:
         self.start_waiting()
 
     def start_waiting(self) -> None:
+        """Start what waits, as far as there are slots. What ends at once calls this again: once is enough."""
+        if self.starting:
+            return
+        self.starting = True
+        try:
+            self.start_next()
+        finally:
+            self.starting = False
+
+    def start_next(self) -> None:
         while self.waiting and self.running < self.settings.concurrency and not self.draining:
             live = self.waiting.popleft()
+            if live.claimed.granted and time.monotonic() - self.asked_at > limits.START_MS / 1000:
+                self.drop(live, "returned")  # too late: its rate limit has counted on an earlier start
+                continue
             self.running += 1
             live.start()
 
@@ -322,13 +336,13 @@ class Worker:
     async def look_around(self) -> None:
         """What is not a run's own: lanes to promote, runs that are due, orders, new routes."""
         now = time.monotonic()
+        if now >= self.due_at and not self.draining:
+            self.due_at, self.notes = float("inf"), True
+            if await self.store.run(claim.due):
+                self.changed.set()
         if self.notes and not self.draining:
             self.notes = False
             if await self.store.run(limits.promote):
-                self.changed.set()
-        if now >= self.due_at and not self.draining:
-            self.due_at = float("inf")
-            if await self.store.run(claim.due):
                 self.changed.set()
         if now - self.orders_at >= ORDERS_SECONDS:
             await self.obey()

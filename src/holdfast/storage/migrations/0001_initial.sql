@@ -19,6 +19,7 @@ CREATE TABLE {s}run (
   claim INTEGER NOT NULL DEFAULT 0,                -- (id, claim) is the fence
   claimed_at BIGINT,
   attempt INTEGER NOT NULL DEFAULT 1,
+  start_by BIGINT,                                 -- only under a rate limit: the grant to start is good until then
   suspect INTEGER NOT NULL DEFAULT 0,              -- 1: the process that held it died
   crashes INTEGER NOT NULL DEFAULT 0,
   lived_ms BIGINT NOT NULL DEFAULT 0,              -- how long it ran before that process died
@@ -42,6 +43,7 @@ CREATE INDEX {p}run_due ON {s}run (due_at) WHERE due_at IS NOT NULL AND state IN
 CREATE INDEX {p}run_mine ON {s}run (worker_id) WHERE worker_id IS NOT NULL;
 CREATE INDEX {p}run_ttl ON {s}run (expire_at) WHERE expire_at IS NOT NULL;
 CREATE INDEX {p}run_suspect ON {s}run (id) WHERE suspect = 1;
+CREATE INDEX {p}run_grant ON {s}run (start_by) WHERE start_by IS NOT NULL AND state = 'ready';
 CREATE INDEX {p}run_cancel ON {s}run (id) WHERE cancel_at IS NOT NULL;
 CREATE INDEX {p}run_batch ON {s}run (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE INDEX {p}run_parent ON {s}run (parent_id, id) WHERE parent_id IS NOT NULL;
@@ -88,6 +90,10 @@ CREATE TABLE {s}queue (
   cap_per_key INTEGER,
   cap_override INTEGER,                            -- set by an operator, and stronger
   cap_per_key_override INTEGER,
+  rate INTEGER,                                    -- at most so many starts in any rate_ms
+  rate_ms BIGINT,
+  rate_per_key INTEGER,
+  rate_per_key_ms BIGINT,
   paused_at BIGINT
 );
 
@@ -102,8 +108,26 @@ CREATE TABLE {s}route (
 CREATE TABLE {s}lane_due (                         -- notes: "a slot may be free here", left by whoever frees or fills a lane
   seq {serial} PRIMARY KEY,
   queue_id BIGINT NOT NULL,
-  lane_id BIGINT NOT NULL
+  lane_id BIGINT NOT NULL,
+  due_at BIGINT NOT NULL DEFAULT 0                 -- not before then: when a rate limit allows the next start
 ){churn_storage};
+CREATE INDEX {p}lane_due_at ON {s}lane_due (due_at, seq);
+CREATE INDEX {p}lane_due_lane ON {s}lane_due (lane_id, due_at);
+
+CREATE TABLE {s}start (                            -- grants to start under a rate limit, for as long as they count
+  lane_id BIGINT NOT NULL,
+  at BIGINT NOT NULL,
+  run_id {text} NOT NULL
+){churn_storage};
+CREATE INDEX {p}start_lane ON {s}start (lane_id, at);
+
+CREATE TABLE {s}debounce (                         -- the run that the next trigger with this key pushes back
+  task TEXT NOT NULL,
+  key TEXT NOT NULL,
+  run_id {text} NOT NULL,
+  limit_at BIGINT,
+  PRIMARY KEY (task, key)
+);
 
 CREATE TABLE {s}worker (
   id {text} PRIMARY KEY,

@@ -2,23 +2,32 @@
 
 -- name: insert_queues
 -- Made by a trigger before it uses the name: what a worker or an operator has said is not touched.
-INSERT INTO {s}queue (id, name, cap, cap_per_key)
-SELECT x.id, x.name, x.cap, x.cap_per_key FROM {rows(id bigint, name text, cap int, cap_per_key int)} WHERE true
+INSERT INTO {s}queue (id, name, cap, cap_per_key, rate, rate_ms, rate_per_key, rate_per_key_ms)
+SELECT x.id, x.name, x.cap, x.cap_per_key, x.rate, x.rate_ms, x.rate_per_key, x.rate_per_key_ms
+FROM {rows(id bigint, name text, cap int, cap_per_key int, rate int, rate_ms bigint, rate_per_key int, rate_per_key_ms bigint)}
+WHERE true
 ON CONFLICT (id) DO NOTHING
 
 -- name: declare_queues
 -- Announced by a worker: what the code says now. Answers the queues whose limits this changes.
-INSERT INTO {s}queue (id, name, cap, cap_per_key)
-SELECT x.id, x.name, x.cap, x.cap_per_key FROM {rows(id bigint, name text, cap int, cap_per_key int)} WHERE true
-ON CONFLICT (id) DO UPDATE SET cap = excluded.cap, cap_per_key = excluded.cap_per_key
+INSERT INTO {s}queue (id, name, cap, cap_per_key, rate, rate_ms, rate_per_key, rate_per_key_ms)
+SELECT x.id, x.name, x.cap, x.cap_per_key, x.rate, x.rate_ms, x.rate_per_key, x.rate_per_key_ms
+FROM {rows(id bigint, name text, cap int, cap_per_key int, rate int, rate_ms bigint, rate_per_key int, rate_per_key_ms bigint)}
+WHERE true
+ON CONFLICT (id) DO UPDATE SET cap = excluded.cap, cap_per_key = excluded.cap_per_key, rate = excluded.rate,
+  rate_ms = excluded.rate_ms, rate_per_key = excluded.rate_per_key, rate_per_key_ms = excluded.rate_per_key_ms
 WHERE {s}queue.cap IS DISTINCT FROM excluded.cap OR {s}queue.cap_per_key IS DISTINCT FROM excluded.cap_per_key
+  OR {s}queue.rate IS DISTINCT FROM excluded.rate OR {s}queue.rate_ms IS DISTINCT FROM excluded.rate_ms
+  OR {s}queue.rate_per_key IS DISTINCT FROM excluded.rate_per_key OR {s}queue.rate_per_key_ms IS DISTINCT FROM excluded.rate_per_key_ms
 RETURNING id
 
 -- name: queues
 SELECT q.id, q.name, q.cap, q.cap_per_key, q.cap_override, q.cap_per_key_override, q.paused_at FROM {s}queue q ORDER BY q.name
 
 -- name: queue_limits
-SELECT id, COALESCE(cap_override, cap) AS cap, COALESCE(cap_per_key_override, cap_per_key) AS cap_per_key FROM {s}queue WHERE id {in:ids}
+SELECT id, COALESCE(cap_override, cap) AS cap, COALESCE(cap_per_key_override, cap_per_key) AS cap_per_key,
+  rate, rate_ms, rate_per_key, rate_per_key_ms
+FROM {s}queue WHERE id {in:ids}
 
 -- name: queue_by_name
 SELECT id, name, cap, cap_per_key, cap_override, cap_per_key_override, paused_at FROM {s}queue WHERE name = :name
@@ -34,10 +43,36 @@ UPDATE {s}queue SET cap_override = CAST(:cap AS INTEGER), cap_per_key_override =
 WHERE name = :name RETURNING id
 
 -- name: take_notes
-DELETE FROM {s}lane_due WHERE seq {any} SELECT seq FROM {s}lane_due ORDER BY seq LIMIT :n {skip_locked} {end} RETURNING queue_id, lane_id
+DELETE FROM {s}lane_due WHERE seq {any} SELECT seq FROM {s}lane_due WHERE due_at <= {now} ORDER BY due_at, seq LIMIT :n {skip_locked} {end} RETURNING queue_id, lane_id
 
 -- name: leave_notes
 INSERT INTO {s}lane_due (queue_id, lane_id) SELECT x.queue_id, x.lane_id FROM {rows(queue_id bigint, lane_id bigint)} WHERE true
+
+-- name: leave_late_notes
+-- A lane has one note for later: the earliest, which was there before.
+INSERT INTO {s}lane_due (queue_id, lane_id, due_at) SELECT x.queue_id, x.lane_id, {now} + x.wait_ms
+FROM {rows(queue_id bigint, lane_id bigint, wait_ms bigint)}
+WHERE NOT EXISTS (SELECT 1 FROM {s}lane_due d WHERE d.lane_id = x.lane_id AND d.due_at > {now})
+
+-- name: starts
+-- The grants of a lane that still count, and how long until the oldest of them does not.
+SELECT count(*), min(at) + :window_ms - {now} FROM {s}start WHERE lane_id = :lane_id AND at > {now} - :window_ms
+
+-- name: insert_starts
+INSERT INTO {s}start (lane_id, at, run_id) SELECT x.lane_id, {now}, x.run_id FROM {rows(lane_id bigint, run_id text)} WHERE true
+
+-- name: forget_starts
+DELETE FROM {s}start WHERE lane_id = :lane_id AND at <= {now} - :window_ms
+
+-- name: ungrant
+-- Nobody started these in time: a grant that is used late would be one start too many.
+UPDATE {s}run SET state = 'held', start_by = NULL
+WHERE id {any} SELECT id FROM {s}run WHERE state = 'ready' AND start_by IS NOT NULL AND start_by <= {now}
+                ORDER BY start_by LIMIT :n {skip_locked} {end}
+RETURNING queue_id, lane_id
+
+-- name: lane_waits
+SELECT 1 FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id AND state = 'held' LIMIT 1
 
 -- name: lock_lanes
 -- Locks of the transaction on the lanes' numbers, in order; what they guard is looked at in the next statement.
@@ -54,22 +89,23 @@ SELECT count(*) FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL A
 -- As many of each lane as have a free slot, in a new place in line, so that lanes take turns.
 WITH free AS MATERIALIZED (
   SELECT l.lane_id, l.cap - (SELECT count(*) FROM {s}run u WHERE u.queue_id = l.queue_id AND u.lane_id = l.lane_id
-                             AND u.lane_id IS NOT NULL AND u.state IN ('ready', 'executing')) AS n, l.queue_id
-  FROM json_to_recordset(:lanes::json) AS l(queue_id bigint, lane_id bigint, cap int)),
+                             AND u.lane_id IS NOT NULL AND u.state IN ('ready', 'executing')) AS n, l.queue_id, l.grant_ms
+  FROM json_to_recordset(:lanes::json) AS l(queue_id bigint, lane_id bigint, cap int, grant_ms bigint)),
 heads AS MATERIALIZED (
-  SELECT h.id FROM free f CROSS JOIN LATERAL (
+  SELECT h.id, f.grant_ms FROM free f CROSS JOIN LATERAL (
     SELECT r.id FROM {s}run r WHERE r.queue_id = f.queue_id AND r.lane_id = f.lane_id AND r.state = 'held'
     ORDER BY r.sort_at, r.id LIMIT GREATEST(f.n, 0) FOR UPDATE OF r SKIP LOCKED) h)
-UPDATE {s}run SET state = 'ready', sort_at = {now} - priority_ms WHERE id = ANY (ARRAY(SELECT id FROM heads))
-RETURNING queue_id, lane_id
+UPDATE {s}run r SET state = 'ready', sort_at = {now} - r.priority_ms, start_by = {now} + h.grant_ms
+FROM heads h WHERE r.id = h.id
+RETURNING r.id, r.queue_id, r.lane_id
 
 -- name: promote (sqlite)
 -- SQLite has no LATERAL: called once per lane.
-UPDATE {s}run SET state = 'ready', sort_at = {now} - priority_ms
+UPDATE {s}run SET state = 'ready', sort_at = {now} - priority_ms, start_by = {now} + :grant_ms
 WHERE id IN (SELECT id FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id AND state = 'held' ORDER BY sort_at, id
   LIMIT max(0, :cap - (SELECT count(*) FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id
                        AND lane_id IS NOT NULL AND state IN ('ready', 'executing'))))
-RETURNING queue_id, lane_id
+RETURNING id, queue_id, lane_id
 
 -- name: next_lane
 -- The lane after this one that holds runs: one step of a walk that takes lanes in turn.
