@@ -311,7 +311,7 @@ class TaskFactory(TaskDecorator):
         decorate = TaskDecorator(self._register, options)
         if not functions:
             return decorate
-        if len(functions) > 1 or options:
+        if len(functions) != 1 or options:
             raise InvalidTask("@app.task takes a function or options", do='Write @app.task(id="…") above the function.')
         return decorate(functions[0])
 

@@ -86,7 +86,8 @@ def factory(verbs: FakeVerbs, defaults: Rules | None = None) -> TaskFactory:
     return TaskFactory(register)
 
 
-CLAIMED = Claimed(
+_NOTHING: dict[str, Any] = dict.fromkeys(Claimed._fields)
+CLAIMED = Claimed(**_NOTHING)._replace(
     id="r1",
     claim=2,
     task="greet",
@@ -95,17 +96,7 @@ CLAIMED = Claimed(
     attempt=1,
     created_at=1_767_225_600_000,
     started_at=1_767_225_601_000,
-    concurrency_key=None,
     priority_ms=0,
-    options=None,
-    metadata=None,
-    tags=None,
-    version=None,
-    parent_id=None,
-    root_id=None,
-    batch_id=None,
-    idempotency_key=None,
     suspect=False,
     lived_ms=0,
-    sort_at=0,
 )
