@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -213,14 +214,12 @@ class PostgresStore(Store):
                 if attempt == TRIES - 1:
                     raise explained(error, self.url) from error
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                lost = isinstance(error, psycopg.InterfaceError) or is_lost(error)
+            except psycopg.Error as error:
+                lost = is_lost(error)
                 if lost:
                     self.drop()
                 if not lost or attempt > 0 or (tx is not None and tx.committing and not again):
                     raise explained(error, self.url) from error
-            except psycopg.Error as error:
-                raise explained(error, self.url) from error
         raise AssertionError("unreachable")
 
     def transaction(self, f: Callable[[Tx], R], tx: PostgresTx) -> R:
@@ -337,6 +336,7 @@ def open_connection(info: str, options: str | None) -> psycopg.Connection[Row]:
 
 def hide_password(url: str) -> str:
     """The URL as it may be shown."""
+    url = re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", url)
     head, at, tail = url.rpartition("@")
     scheme, separator, user = head.partition("://")
     return f"{scheme}{separator}{user.partition(':')[0]}@{tail}" if at else url
@@ -344,8 +344,9 @@ def hide_password(url: str) -> str:
 
 def is_lost(error: psycopg.Error) -> bool:
     """Whether the connection is gone, or the server is: starting, stopping, or no longer the primary."""
-    state = error.sqlstate or ""
-    return not state or state.startswith(("08", "57P")) or state in ("25006", "53300")
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(("08", "57P")) or error.sqlstate in ("25006", "53300")
 
 
 def explained(error: psycopg.Error, url: str) -> Exception:
@@ -356,6 +357,12 @@ def explained(error: psycopg.Error, url: str) -> Exception:
             "this idempotency key is held by another transaction that is still open",
             seen=seen,
             do="try again when it has ended",
+        )
+    if isinstance(error, AGAIN):
+        return RowBusy(
+            "transactions kept getting in each other's way",
+            seen=seen,
+            do="try again; find who locks many rows at once (pg_stat_activity)",
         )
     if isinstance(error, pg.LockNotAvailable):
         return RowBusy(
