@@ -13,6 +13,7 @@ import asyncio
 import threading
 from concurrent.futures import Future
 from types import TracebackType
+from typing import Any, Self
 
 from holdfast.engine import workers
 from holdfast.loops import Loop
@@ -59,7 +60,7 @@ class Embedded:
 
     # in a thread
 
-    def __enter__(self) -> Embedded:
+    def __enter__(self) -> Self:
         self.start_duties()
         self.thread = threading.Thread(target=self.work, name="holdfast-worker", daemon=True)
         self.thread.start()
@@ -87,12 +88,13 @@ class Embedded:
 
     # on the caller's loop
 
-    async def __aenter__(self) -> Embedded:
+    async def __aenter__(self) -> Self:
         self.start_duties()
         self.task = asyncio.create_task(self.worker.run(), name="holdfast-worker")
         ready = asyncio.wrap_future(self.ready)
         try:
-            await asyncio.wait({self.task, ready}, return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [self.task, ready]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not ready.done():
                 await self.task  # raises what kept it from starting
         except BaseException:
