@@ -29,53 +29,13 @@ from holdfast.discovery import find_app
 from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
 from holdfast.worker import capture
+from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
 from holdfast.worker.worker import Home, Settings, Worker
 
 log = logging.getLogger("holdfast")
 
-CHANNEL = 3
-CANNOT_START = 78  # EX_CONFIG: starting it again would not help
 SWITCH_SECONDS = 0.0005  # how long a thread may keep the interpreter from others: bounds a hop beside a busy loop
 BLOCKED_SECONDS = 3.0
-
-
-class Orders(msgspec.Struct, kw_only=True):
-    """What a supervisor tells a child. ``None`` leaves a setting to the app, the environment and the default."""
-
-    app: str | None
-    database: str | None
-    concurrency: int
-    queues: list[str] | None
-    lease_ms: int | None
-    drain_seconds: float
-
-
-class News(msgspec.Struct, kw_only=True):
-    """What a child tells its supervisor: the worker it is now, or why it cannot start."""
-
-    worker: str | None = None
-    error: str | None = None
-    tasks: list[str] = []
-    database: str | None = None
-
-
-class Channel:
-    """Lines of JSON between a child and its supervisor."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.end = end
-        self.lines = end.makefile("rb")
-        self.lock = threading.Lock()
-
-    def tell(self, message: msgspec.Struct) -> None:
-        with self.lock, contextlib.suppress(OSError):
-            self.end.sendall(msgspec.json.encode(message) + b"\n")
-
-    def hear(self) -> bytes:
-        """The next line; empty when the other side is gone."""
-        with contextlib.suppress(OSError):
-            return self.lines.readline()
-        return b""
 
 
 def main() -> None:

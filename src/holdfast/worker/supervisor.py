@@ -30,7 +30,7 @@ from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
-from holdfast.worker.child import CANNOT_START, CHANNEL, Channel, News, Orders
+from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
 
 log = logging.getLogger("holdfast")
 

@@ -1,0 +1,54 @@
+"""What a supervisor and its worker process say to each other: lines of JSON over a socket pair.
+
+This module imports next to nothing, for the supervisor does not load what a worker needs: it is small, and stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+import msgspec
+
+CHANNEL = 3  # the child's end, as a file descriptor
+CANNOT_START = 78  # EX_CONFIG, the exit code of a child that it would not help to start again
+
+
+class Orders(msgspec.Struct, kw_only=True):
+    """What a supervisor tells a child. ``None`` leaves a setting to the app, the environment and the default."""
+
+    app: str | None
+    database: str | None
+    concurrency: int
+    queues: list[str] | None
+    lease_ms: int | None
+    drain_seconds: float
+
+
+class News(msgspec.Struct, kw_only=True):
+    """What a child tells its supervisor: the worker it is now, or why it cannot start."""
+
+    worker: str | None = None
+    error: str | None = None
+    tasks: list[str] = []
+    database: str | None = None
+
+
+class Channel:
+    """Lines of JSON between a child and its supervisor."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        self.lines = end.makefile("rb")
+        self.lock = threading.Lock()
+
+    def tell(self, message: msgspec.Struct) -> None:
+        with self.lock, contextlib.suppress(OSError):
+            self.end.sendall(msgspec.json.encode(message) + b"\n")
+
+    def hear(self) -> bytes:
+        """The next line; empty when the other side is gone."""
+        with contextlib.suppress(OSError):
+            return self.lines.readline()
+        return b""
