@@ -8,17 +8,20 @@ a thousand. New names (a queue, a task in it) are made before, in a transaction 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 
 from holdfast import codec, storage
 from holdfast.batch import Batch
 from holdfast.clock import Clock
 from holdfast.codec import Codec
+from holdfast.context import running
 from holdfast.duration import Duration, to_ms
 from holdfast.engine import cancel as canceling
 from holdfast.engine import catalogue, read
@@ -77,6 +80,7 @@ class Client:
         self._opening = threading.Lock()
         self._store: Store | None = None
         self._waiting: Waiting | None = None
+        _all.add(self)
 
     # -- the store --
 
@@ -273,13 +277,14 @@ class Client:
 
     def finished(self, ids: Sequence[str], outputs: Sequence[Codec[Any]], timeout: Duration | None) -> Results[Any]:
         """Wait for all of these runs to end. Raises ResultTimeout, RunNotFound."""
+        _refuse_to_block_a_worker()
         seconds = _seconds(timeout)
         future = self._watch(self.store, ids)
         try:
             records = future.result(seconds)
         except TimeoutError:
             future.cancel()
-            _in_vain(self.store.read_sync(read.runs, ids[:_CHUNK]), len(ids), timeout)
+            records = _in_vain(self.store.read_sync(read.runs, ids[:_CHUNK]), ids, timeout)
         return self._results(records, ids, outputs)
 
     async def afinished(
@@ -290,7 +295,7 @@ class Client:
         try:
             records = await asyncio.wait_for(asyncio.wrap_future(self._watch(store, ids)), seconds)
         except TimeoutError:
-            _in_vain(await store.read(read.runs, ids[:_CHUNK]), len(ids), timeout)
+            records = _in_vain(await store.read(read.runs, ids[:_CHUNK]), ids, timeout)
         return self._results(records, ids, outputs)
 
     def updates(self, run_id: str, output: Codec[Any]) -> Iterator[Run[Any]]:
@@ -383,24 +388,51 @@ def _unknown(run_id: str) -> RunNotFound:
     return RunNotFound("There is no run with this id, or no longer", seen=run_id, do="See holdfast runs list.")
 
 
+def _refuse_to_block_a_worker() -> None:
+    # The run that is waited for may be in this very process: then it would never start, and nothing would say why.
+    if running.get() is not None and asyncio._get_running_loop() is not None:
+        raise HoldfastError(
+            "Waiting here would block the worker's event loop, and all its tasks",
+            do="In an async def task await aresult() or aresults().",
+        )
+
+
 def _seconds(timeout: Duration | None) -> float | None:
     return None if timeout is None else to_ms(timeout, name="timeout") / 1000
 
 
-def _in_vain(records: Sequence[RunRecord], count: int, timeout: Duration | None) -> NoReturn:
-    """Say what it was that the wait was for, and how that stands."""
-    open_runs = [record for record in records if record.finished_at is None]
-    statuses = ", ".join(sorted({record.status for record in open_runs})) or "final by now"
-    pending = any(record.status == "pending_version" for record in open_runs)
-    what = (
-        f"Run {records[0].id} did not finish"
-        if count == 1 and records
-        else f"{len(open_runs)} of {count} runs did not finish"
-    )
-    raise ResultTimeout(
-        f"{what} within {timeout if isinstance(timeout, str) else f'{_seconds(timeout)}s'}",
-        seen=statuses,
-        do="No live worker knows its task: start one with holdfast worker."
-        if pending
-        else "It goes on; only the waiting has ended.",
-    ) from None
+def _in_vain(found: Sequence[RunRecord], ids: Sequence[str], timeout: Duration | None) -> dict[str, RunRecord]:
+    """The timeout is over: say what it was that the wait was for, and how that stands, as far as ``found`` tells.
+
+    What is all there by now is given after all: with a timeout of 0, nobody had asked before.
+    """
+    records = {record.id: record for record in found}
+    for run_id in ids[:_CHUNK]:
+        if run_id not in records:
+            raise _unknown(run_id) from None
+    left = [record for record in records.values() if record.finished_at is None]
+    if not left and len(ids) <= _CHUNK:
+        return records
+    what = f"Run {ids[0]}" if len(ids) == 1 else f"{_at_least(len(left), len(ids))} of {len(ids)} runs"
+    within = timeout if isinstance(timeout, str) else f"{_seconds(timeout)}s"
+    do = "It goes on; only the waiting has ended."
+    if any(record.status == "pending_version" for record in left):
+        do = "No live worker knows the task: start one with holdfast worker."
+    statuses = ", ".join(sorted({record.status for record in left}))
+    raise ResultTimeout(f"{what} did not finish within {within}", seen=statuses, do=do) from None
+
+
+def _at_least(left: int, count: int) -> str:
+    return f"At least {left}" if count > _CHUNK else str(left)
+
+
+_all: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_all):
+        client._opening = threading.Lock()  # a thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

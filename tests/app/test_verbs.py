@@ -17,6 +17,7 @@ from holdfast import (
     AttemptLost,
     BatchIncomplete,
     Holdfast,
+    HoldfastError,
     InvalidOption,
     Queue,
     ResultTimeout,
@@ -137,6 +138,11 @@ async def test_waiting_in_vain_says_what_for(greet: Any, hand: Hand) -> None:
         await handle.aresult(timeout=0.02)
     with pytest.raises(ResultTimeout):
         handle.result(timeout=0)
+    finish(hand, '"Hello"')
+    assert handle.result(timeout=0) == "Hello"
+    assert await handle.aresult(timeout=0) == "Hello"
+    with pytest.raises(RunNotFound):
+        greet.handle("nothing").result(timeout=0)
 
 
 def test_a_canceled_run_has_no_result(greet: Any) -> None:
@@ -376,6 +382,16 @@ def test_a_trigger_inside_a_task_is_fenced(app: Holdfast, greet: Any, hand: Hand
     for call in (lambda: greet.trigger("late"), lambda: greet.batch_trigger(["late"])):
         with pytest.raises(AttemptLost):
             inside(app, claimed, call)
+
+
+async def test_an_async_task_does_not_block_its_worker(app: Holdfast, greet: Any, hand: Hand) -> None:
+    handle = await greet.atrigger("Ada")
+    claimed = hand.claim_one()
+    for wait in (handle.result, greet.batch_trigger(["Ada"]).results):
+        with pytest.raises(HoldfastError, match=r"block the worker's event loop.*await aresult"):
+            inside(app, claimed, wait)
+    with pytest.raises(ResultTimeout):  # a def task has a thread of its own
+        await asyncio.to_thread(inside, app, claimed, lambda: handle.result(timeout=0.01))
 
 
 # -- closing, forking -------------------------------------------------------------------------------------------------
