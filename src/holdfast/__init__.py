@@ -1,59 +1,67 @@
 """Holdfast: background jobs that hold.
 
-from holdfast import Holdfast
+    from holdfast import Holdfast
 
-app = Holdfast()
+    app = Holdfast()
 
-@app.task
-def greet(name: str) -> str:
-    return f"Hello, {name}!"
+    @app.task
+    def greet(name: str) -> str:
+        return f"Hello, {name}!"
 
-greet.trigger("Ada", delay="5s").result()
+    greet.trigger("Ada", delay="5s").result()
+
+What is named here is imported when it is first used, so that a command that needs little starts at once.
 """
 
-from holdfast.app import Holdfast
-from holdfast.batch import Item
-from holdfast.context import AsyncContext, Context
-from holdfast.duration import Duration
-from holdfast.errors import (
-    AbortRun,
-    AppNotFound,
-    AttemptLost,
-    DatabaseError,
-    DatabaseForeign,
-    DatabaseFull,
-    DatabaseNotOurs,
-    DatabaseReadOnly,
-    DatabaseTooNew,
-    DatabaseUnavailable,
-    DatabaseUrlInvalid,
-    DuplicateTask,
-    HoldfastError,
-    IdempotencyBusy,
-    InvalidOption,
-    InvalidTask,
-    MigrationNeeded,
-    NotBound,
-    NotSerializable,
-    PayloadInvalid,
-    ResultTimeout,
-    RetryAfter,
-    RunCanceled,
-    RunCrashed,
-    RunExpired,
-    RunFailed,
-    RunNotFound,
-    RunTimedOut,
-    TooLarge,
-    UnknownTask,
-)
-from holdfast.handle import BatchHandle, BatchIncomplete, RunHandle
-from holdfast.metadata import Metadata
-from holdfast.model import LogLine, Results, Run, RunError, RunStatus, RunUnfinished
-from holdfast.options import TaskOptions, TriggerOptions
-from holdfast.queue import Queue
-from holdfast.retry import Retry
-from holdfast.task import AsyncTask, SyncTask, Task
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.app import Holdfast
+    from holdfast.batch import Item
+    from holdfast.context import AsyncContext, Context
+    from holdfast.duration import Duration
+    from holdfast.errors import (
+        AbortRun,
+        AppNotFound,
+        AttemptLost,
+        DatabaseError,
+        DatabaseForeign,
+        DatabaseFull,
+        DatabaseNotOurs,
+        DatabaseReadOnly,
+        DatabaseTooNew,
+        DatabaseUnavailable,
+        DatabaseUrlInvalid,
+        DuplicateTask,
+        HoldfastError,
+        IdempotencyBusy,
+        InvalidOption,
+        InvalidTask,
+        MigrationNeeded,
+        NotBound,
+        NotSerializable,
+        PayloadInvalid,
+        ResultTimeout,
+        RetryAfter,
+        RunCanceled,
+        RunCrashed,
+        RunExpired,
+        RunFailed,
+        RunNotFound,
+        RunTimedOut,
+        TooLarge,
+        UnknownTask,
+    )
+    from holdfast.handle import BatchHandle, BatchIncomplete, RunHandle
+    from holdfast.metadata import Metadata
+    from holdfast.model import LogLine, Results, Run, RunError, RunStatus, RunUnfinished
+    from holdfast.options import TaskOptions, TriggerOptions
+    from holdfast.queue import Queue
+    from holdfast.retry import Retry
+    from holdfast.task import AsyncTask, SyncTask, Task
 
 __all__ = [
     "AbortRun",
@@ -109,3 +117,35 @@ __all__ = [
     "TriggerOptions",
     "UnknownTask",
 ]
+
+# The lightest first: what needs little imports little.
+_MODULES = (
+    "errors",
+    "duration",
+    "retry",
+    "queue",
+    "model",
+    "options",
+    "metadata",
+    "context",
+    "batch",
+    "handle",
+    "task",
+    "app",
+)
+
+
+if not TYPE_CHECKING:  # a checker that saw this would take any misspelt name for one of ours
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            for each in _MODULES:
+                module = import_module(f"holdfast.{each}")
+                if name in module.__all__:
+                    globals()[name] = value = getattr(module, name)
+                    return value
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

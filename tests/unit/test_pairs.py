@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import collections.abc
+import ast
+import importlib
 import inspect
+import subprocess
+import sys
 import typing
 from typing import Any
 
@@ -14,8 +17,8 @@ from holdfast.client import Client
 from holdfast.handle import RunVerbs
 from holdfast.task import Verbs
 
-CLASSES = [each for each in vars(holdfast).values() if inspect.isclass(each)] + [Client, RunVerbs, Verbs]
-TURNED = {collections.abc.Iterator: collections.abc.AsyncIterator}
+PUBLIC = {name: getattr(holdfast, name) for name in holdfast.__all__}
+CLASSES = [each for each in PUBLIC.values() if inspect.isclass(each)] + [Client, RunVerbs, Verbs]
 
 
 def pairs() -> list[Any]:
@@ -71,15 +74,31 @@ def test_no_verb_waits_for_the_database_in_one_colour_only(owner: type) -> None:
     assert lonely == []
 
 
-def test_all_is_complete_and_sorted() -> None:
-    public = {
-        name for name, value in vars(holdfast).items() if not name.startswith("_") and not inspect.ismodule(value)
+def test_all_is_what_checkers_see_and_sorted() -> None:
+    block = next(node for node in ast.parse(inspect.getsource(holdfast)).body if isinstance(node, ast.If))
+    told = {
+        alias.name: f"{node.module}" for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert set(holdfast.__all__) == public
-    assert holdfast.__all__ == sorted(holdfast.__all__)
+    assert holdfast.__all__ == sorted(told)
+    for name, module in told.items():
+        assert PUBLIC[name] is getattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("owner", [each for each in vars(holdfast).values() if inspect.isclass(each)])
+def test_nothing_else_is_there() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Celery'"):
+        _ = holdfast.Celery  # type: ignore[attr-defined]
+    assert set(holdfast.__all__) <= set(dir(holdfast))
+
+
+def test_a_command_that_needs_little_imports_little() -> None:
+    program = (
+        "import sys, holdfast; holdfast.InvalidOption; print(*[m for m in sys.modules if m in {'pydantic', 'asyncio'}])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("owner", [each for each in PUBLIC.values() if inspect.isclass(each)])
 def test_every_public_class_and_method_says_what_it_does(owner: type) -> None:
     assert inspect.getdoc(owner)
     for name, member in vars(owner).items():
