@@ -37,6 +37,7 @@ Batch = Sequence[Any]
 
 log = logging.getLogger("holdfast")
 
+FORK_SECONDS = 2.0  # how long a fork waits for transactions to end
 GROUP = 500  # items in one grouped transaction: past that, a commit costs less than the wait for it
 
 
@@ -149,6 +150,39 @@ class Threads:
                 thread.join(timeout)
 
 
+class Quiet:
+    """Lets a fork wait for a moment in which no thread is inside: what one had locked would be locked in the child for
+    ever."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.inside: set[int] = set()
+        self.forking = 0
+
+    def __enter__(self) -> None:
+        with self.changed:
+            while self.forking:
+                self.changed.wait(FORK_SECONDS)
+            self.inside.add(threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self.changed:
+            self.inside.discard(threading.get_ident())
+            if self.forking:
+                self.changed.notify_all()
+
+    def begin(self) -> None:
+        """Let nobody in, and wait until nobody is inside; not for long, or a fork would wait for another's lock."""
+        with self.changed:
+            self.forking += 1
+            self.changed.wait_for(lambda: not self.inside - {threading.get_ident()}, FORK_SECONDS)
+
+    def end(self) -> None:
+        with self.changed:
+            self.forking = max(0, self.forking - 1)
+            self.changed.notify_all()
+
+
 class Wakeups:
     """Who wants to know that there may be work. A wake-up is only a way to be early; polling is what is correct."""
 
@@ -188,6 +222,7 @@ class Store(ABC):
         self.wakeups = Wakeups()
         self.groups: dict[Any, Group[Any, Any]] = {}
         self.lock = threading.Lock()
+        self.quiet = Quiet()
         _open_stores.add(self)
 
     @abstractmethod
@@ -246,6 +281,7 @@ class Store(ABC):
         """Forget what belonged to the parent, after a fork."""
         self.groups = {}
         self.lock = threading.Lock()
+        self.quiet = Quiet()
         self.wakeups = Wakeups()
         self.forked()
 
@@ -324,10 +360,20 @@ def settle(future: Future[R], result: R | BaseException) -> None:
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
+def _before_fork() -> None:
+    for store in list(_open_stores):
+        store.quiet.begin()
+
+
 def _after_fork() -> None:
+    for store in list(_open_stores):
+        store.quiet.end()
+
+
+def _in_child() -> None:
     for store in list(_open_stores):
         store.started()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import apsw
 
@@ -219,7 +219,8 @@ class SQLiteStore(Store):
 
     def commit(self, jobs: list[tuple[Callable[[Tx], Any], Future[Any]]]) -> None:
         try:
-            results = self.transaction([f for f, _ in jobs])
+            with self.quiet:  # SQLite has locks of the whole process
+                results = self.transaction([f for f, _ in jobs])
         except BaseException as error:
             if len(jobs) > 1 and not isinstance(error, apsw.BusyError):
                 for job in jobs:  # each alone: only those that cannot be done are told
@@ -249,17 +250,21 @@ class SQLiteStore(Store):
         if not future.set_running_or_notify_cancel():
             return
         try:
-            connection = self.read_connection()
-            connection.execute("BEGIN")
-            try:
-                result = finished(SQLiteTx(connection, self), f)
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+            with self.quiet:
+                result = self.reading(f)
         except BaseException as error:
             settle(future, explained(error, self.path))
         else:
             settle(future, result)
+
+    def reading(self, f: Callable[[Tx], R]) -> R:
+        connection = self.read_connection()
+        connection.execute("BEGIN")
+        try:
+            return cast("R", finished(SQLiteTx(connection, self), f))
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     # hearing of others
 
