@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -304,7 +305,15 @@ class Listener:
                 connection.execute("SELECT 1")
 
     def close(self) -> None:
+        """End at once: the thread waits for the server's next word, so that wire is cut."""
         self.stopping.set()
+        if self.connection is not None:
+            with (
+                contextlib.suppress(OSError, psycopg.Error),
+                socket.fromfd(self.connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as wire,
+            ):
+                wire.shutdown(socket.SHUT_RDWR)
+        self.thread.join(1)
 
 
 def conninfo(url: str) -> str:

@@ -7,6 +7,7 @@ stays what is correct.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ class FileWatch:
     def __init__(self, path: Path, changed: Callable[[], None]) -> None:
         self.path, self.changed = path, changed
         self.stopping = threading.Event()
+        self.interrupt: Callable[[], None] = lambda: None
         self.alive = False  # until it hears: a commit that nobody hears wakes nobody
         self.thread = threading.Thread(target=self.work, name="holdfast-watch", daemon=True)
         self.thread.start()
@@ -39,7 +41,8 @@ class FileWatch:
         from inotify_simple import INotify, flags  # type: ignore[import-untyped]
 
         with INotify() as inotify:
-            inotify.add_watch(self.path.parent, flags.MODIFY | flags.CREATE)
+            watch = inotify.add_watch(self.path.parent, flags.MODIFY | flags.CREATE)
+            self.interrupt = lambda: inotify.rm_watch(watch)  # which is an event, too
             name = self.path.name
             self.begin()
             while not self.stopping.is_set():
@@ -68,3 +71,6 @@ class FileWatch:
 
     def close(self) -> None:
         self.stopping.set()
+        with contextlib.suppress(OSError, ValueError):  # it has ended by itself
+            self.interrupt()
+        self.thread.join(1)
