@@ -1,6 +1,6 @@
 """What every test may ask for: a store on either database, a clock that stands still, and patience without sleeping.
 
-    store           an open Store, once on SQLite and once on PostgreSQL; on the ``clock``, if the test asks for that too
+    store           an open Store, once on SQLite and once on PostgreSQL; on the test's ``clock`` if there is one
     database_url    the URL of a fresh database, once for each, that works in other processes; ``store`` is opened on it
     clock           a FrozenClock
     eventually      eventually(assertion, timeout): tries it again until it holds

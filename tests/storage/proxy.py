@@ -4,6 +4,8 @@
     lose_answer()     what is sent next reaches the server and is carried out; its answer is lost with the wire
     cut()             every wire is cut now; new ones can be made
     down()            … and no new ones, until up()
+
+Every connection is two threads that carry bytes; nothing here knows the protocol.
 """
 
 from __future__ import annotations
