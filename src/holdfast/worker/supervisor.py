@@ -90,7 +90,7 @@ def spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
         "import os, sys; "
         f"number = {number}; "
         f"(os.dup2(number, {CHANNEL}), os.close(number)) if number != {CHANNEL} else None; "
-        "from holdfast.worker.child import main; main()"
+        "from holdfast.child import main; main()"
     )
     return subprocess.Popen([sys.executable, "-c", start], pass_fds=(number,), close_fds=True)
 

@@ -1,6 +1,6 @@
 """One worker process, as its supervisor starts it.
 
-    python -m holdfast.worker.child     its orders come as a line of JSON on file descriptor 3, its news go there, too
+    python -m holdfast.child            its orders come as a line of JSON on file descriptor 3, its news go there, too
 
 It finds the app, runs a ``Worker``, and says its name each time it has one, so that the supervisor can beat for it.
 The first SIGTERM drains, a second one stops it where it is. SIGINT is the supervisor's business: a terminal sends it
