@@ -8,6 +8,7 @@ database of this process alone; ``postgresql://…`` names a server.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from holdfast.clock import Clock
@@ -16,6 +17,8 @@ from holdfast.storage import migrate as migration
 from holdfast.storage.base import Deferred, Store, Tx, repeatable
 
 __all__ = ["Deferred", "Store", "Tx", "connect", "open", "repeatable", "sqlite_path"]
+
+SCHEME = re.compile(r"([a-zA-Z][\w+.-]+):")  # longer than a letter: C:\\jobs.db is a path
 
 
 def open(  # noqa: A001 - it is the word
@@ -41,7 +44,7 @@ def open(  # noqa: A001 - it is the word
 
 def connect(url: str, *, clock: Clock | None = None, base: Path | None = None) -> Store:
     """Open a database as it is."""
-    scheme = url.partition("://")[0] if "://" in url else ""
+    scheme = match[1] if (match := SCHEME.match(url)) else ""
     if scheme in ("postgresql", "postgres"):
         from holdfast.storage.postgres import PostgresStore
 
@@ -59,6 +62,8 @@ def connect(url: str, *, clock: Clock | None = None, base: Path | None = None) -
 
 def sqlite_path(url: str, base: Path | None = None) -> Path | None:
     """The file an SQLite URL names, absolute; None for a database in memory."""
+    if url.startswith("sqlite:") and "?" in url:
+        raise DatabaseUrlInvalid("an SQLite URL has no options", seen=url, do="write sqlite:///path/to/file.db")
     rest = url.removeprefix("sqlite:").removeprefix("//")
     if rest.strip("/") == ":memory:":
         return None

@@ -106,7 +106,8 @@ FROM {rows(id text, claim int, status text, output text, error text, metadata te
 JOIN {s}run r ON r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
 WHERE true
 
--- name: complete_delete
+-- name: complete_delete (sqlite)
+-- PostgreSQL deletes in the same statement.
 DELETE FROM {s}run WHERE id = (SELECT x.id FROM {rows(id text, claim int)}) AND claim = ?2 AND state = 'executing'
 RETURNING id, queue_id, lane_id, task, idempotency_key
 
