@@ -1,0 +1,88 @@
+"""One text for both databases: what its fragments become, and what is said when one is misspelt."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import Any, cast
+
+import apsw
+import psycopg
+import pytest
+
+from holdfast.storage import Store, statements
+from holdfast.storage.postgres import PostgresStore
+from holdfast.storage.statements import POSTGRES, SQLITE, Statement, prepare
+
+
+def test_a_parameter_and_the_prefix() -> None:
+    source = "SELECT a::bigint FROM {s}run WHERE id = :id AND b = ':'"
+    assert prepare("x", source, POSTGRES).text == "SELECT a::bigint FROM holdfast.run WHERE id = %(id)s AND b = ':'"
+    assert prepare("x", source, SQLITE).text == "SELECT a::bigint FROM holdfast_run WHERE id = :id AND b = ':'"
+
+
+def test_the_clock_is_the_databases_unless_it_is_frozen() -> None:
+    assert "statement_timestamp" in prepare("x", "SELECT {now}", POSTGRES).text
+    frozen = prepare("x", "SELECT {now}", POSTGRES, frozen=True)
+    assert (frozen.text, frozen.parameters) == ("SELECT CAST(%(now)s AS BIGINT)", {"now"})
+
+
+def test_a_list_is_one_parameter_whatever_its_length() -> None:
+    assert prepare("x", "id {in:ids}", POSTGRES).text == "id = ANY (%(ids)s)"
+    assert prepare("x", "id {in:ids}", SQLITE).text == "id IN (SELECT value FROM json_each(:ids))"
+
+
+def test_the_rows_of_a_batch() -> None:
+    source = "SELECT a, :k FROM {rows(a text, b bigint)} WHERE c < {now}"
+    one = prepare("x", source, POSTGRES)
+    assert "json_to_recordset(%(rows)s::json) AS x(a text, b bigint)" in one.text
+    other = prepare("x", source, SQLITE, frozen=True)
+    assert other.columns == ("a", "b")
+    assert "(SELECT ?1 AS a, ?2 AS b) AS x" in other.text
+    assert "SELECT a, ?3" in other.text  # after the row come the parameters, in the order of their names
+    assert "c < CAST(?4 AS BIGINT)" in other.text
+
+
+def test_a_misspelt_fragment_fails_at_once() -> None:
+    with pytest.raises(KeyError, match="npw"):
+        prepare("x", "SELECT {npw}", SQLITE)
+
+
+def test_both_databases_have_the_same_statements_but_those_that_only_one_needs() -> None:
+    one, other = statements.load("sqlite", True), statements.load("postgres", False)
+    assert other.keys() <= one.keys()
+    assert one.keys() - other.keys() <= {"complete_delete"}
+
+
+def test_every_statement_is_understood_by_its_database(store: Store) -> None:
+    """Planned, not run: a misspelt column is found here and not at three in the morning."""
+    problem = sqlite_problem if store.kind == "sqlite" else postgres_problem
+    problems = {name: problem(store, statement) for name, statement in store.statements.items()}
+    assert {name: said for name, said in problems.items() if said} == {}
+
+
+def sqlite_problem(store: Store, statement: Statement) -> str | None:
+    values: Any = dict.fromkeys(statement.parameters)
+    if statement.columns:
+        values = [None] * (len(statement.columns) + len(statement.parameters))
+    try:
+        with closing(apsw.Connection(store.url.removeprefix("sqlite:///"))) as connection:
+            connection.execute(f"EXPLAIN {statement.text}", values).fetchall()
+    except apsw.Error as error:
+        return str(error)
+    return None
+
+
+def postgres_problem(store: Store, statement: Statement) -> str | None:
+    try:
+        with closing(psycopg.connect(cast("PostgresStore", store).conninfo, autocommit=True)) as connection:
+            connection.execute(f"PREPARE it AS {numbered(statement)}".encode())
+    except psycopg.Error as error:
+        return str(error)
+    return None
+
+
+def numbered(statement: Statement) -> str:
+    """The text of a statement with $1, $2 … for its parameters."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text)))
+    return re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement.text)
