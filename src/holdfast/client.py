@@ -15,9 +15,9 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from holdfast import codec, storage
+from holdfast import codec, storage, views
 from holdfast.batch import Batch
 from holdfast.clock import Clock
 from holdfast.codec import Codec
@@ -46,6 +46,8 @@ from holdfast.waiting import Waiting
 
 __all__ = ["Client"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Outcome = Triggered | Exception
 Names = tuple[list[QueueEntry], list[tuple[str, str]]]
 
@@ -120,6 +122,30 @@ class Client:
                 )
                 self._store = store
             return self._store
+
+    # -- views, and what operators do --
+
+    def read(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a function of `views` answers, in one transaction that only reads.
+
+        >>> client.read(views.queues)
+        """
+        return self.store.read_sync(f, *args, **kwargs)
+
+    async def aread(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """`read` for async code."""
+        return await (await self._astore()).read(f, *args, **kwargs)
+
+    def write(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What a verb of the engine answers, in one transaction.
+
+        >>> client.write(catalogue.pause, "orders")
+        """
+        return self.store.run_sync(f, *args, **kwargs)
+
+    async def awrite(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """`write` for async code."""
+        return await (await self._astore()).run(f, *args, **kwargs)
 
     # -- triggering --
 
@@ -260,7 +286,7 @@ class Client:
         return (await self.atrigger(_one(copies, run_id), codec.AnyCodec())).id
 
     def retrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:
-        return self._run(_one(self.store.read_sync(read.runs, [run_id]), run_id), output)
+        return self._run(_one(self.store.read_sync(views.records, [run_id]), run_id), output)
 
     async def aretrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:
         store = await self._astore()
@@ -284,7 +310,7 @@ class Client:
             records = future.result(seconds)
         except TimeoutError:
             future.cancel()
-            records = _in_vain(self.store.read_sync(read.runs, ids[:_CHUNK]), ids, timeout)
+            records = _in_vain(self.store.read_sync(views.records, ids[:_CHUNK]), ids, timeout)
         return self._results(records, ids, outputs)
 
     async def afinished(
@@ -295,13 +321,13 @@ class Client:
         try:
             records = await asyncio.wait_for(asyncio.wrap_future(self._watch(store, ids)), seconds)
         except TimeoutError:
-            records = _in_vain(await store.read(read.runs, ids[:_CHUNK]), ids, timeout)
+            records = _in_vain(await store.read(views.records, ids[:_CHUNK]), ids, timeout)
         return self._results(records, ids, outputs)
 
     def updates(self, run_id: str, output: Codec[Any]) -> Iterator[Run[Any]]:
         look = _Look()
         while True:
-            record: RunRecord = _one(self.store.read_sync(read.runs, [run_id]), run_id)
+            record: RunRecord = _one(self.store.read_sync(views.records, [run_id]), run_id)
             run = self._run(record, output)
             if look.changed(record):
                 yield run
@@ -313,7 +339,7 @@ class Client:
         store = await self._astore()
         look = _Look()
         while True:
-            record: RunRecord = _one(await store.read(read.runs, [run_id]), run_id)
+            record: RunRecord = _one(await store.read(views.records, [run_id]), run_id)
             run = self._run(record, output)
             if look.changed(record):
                 yield run
@@ -370,7 +396,7 @@ def _chunks(runs: list[NewRun]) -> Iterator[list[NewRun]]:
 
 
 def _with_logs(tx: Tx, run_id: str) -> tuple[list[RunRecord], list[LogLine]]:
-    return read.runs(tx, [run_id]), read.logs(tx, run_id)
+    return views.records(tx, [run_id]), read.logs(tx, run_id)
 
 
 def _one(found: Sequence[Any], run_id: str) -> Any:

@@ -401,13 +401,13 @@ def test_an_app_that_was_closed_opens_again(app: Holdfast, greet: Any) -> None:
     handle = greet.trigger("Ada")
     app.close()
     app.close()
-    assert handle.retrieve().status == "queued"
+    assert handle.retrieve().status == "pending_version"
 
 
 async def test_closing_in_async_code(app: Holdfast, greet: Any) -> None:
     handle = await greet.atrigger("Ada")
     await app.aclose()
-    assert (await handle.aretrieve()).status == "queued"
+    assert (await handle.aretrieve()).status == "pending_version"
 
 
 def test_a_forked_child_has_connections_of_its_own(app: Holdfast, greet: Any, hand: Hand) -> None:

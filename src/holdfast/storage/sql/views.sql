@@ -1,0 +1,196 @@
+-- What people ask: lists, counts, reasons. Each is bounded by a LIMIT or by what is small (workers, queues, routes, slots),
+-- so that looking costs the same with ten million finished runs and a backlog of a million.
+
+-- name: list_hot
+-- Newest first; whoever filters reads on, up to a bound.
+SELECT id, state, task, queue_id, created_at FROM {s}run WHERE id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+
+-- name: list_executing
+-- Workers' slots bound these; sorting them is cheaper than walking the backlog for them.
+WITH held AS MATERIALIZED (
+  SELECT id, state, task, queue_id, created_at FROM {s}run WHERE worker_id IS NOT NULL AND id < :before AND id >= :floor)
+SELECT * FROM held ORDER BY id DESC LIMIT :n
+
+-- name: list_hot_of_batch
+SELECT id, state, task, queue_id, created_at FROM {s}run WHERE batch_id = :batch AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+
+-- name: list_done
+SELECT id, status, task, queue_id, created_at FROM {s}done WHERE id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+
+-- name: list_done_bad
+SELECT id, status, task, queue_id, created_at FROM {s}done WHERE status <> 'completed' AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+
+-- name: list_done_of_task
+SELECT id, status, task, queue_id, created_at FROM {s}done WHERE task = :task AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+
+-- name: list_done_of_batch
+SELECT id, status, task, queue_id, created_at FROM {s}done WHERE batch_id = :batch AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+
+-- name: list_tagged
+SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at)
+FROM (SELECT run_id FROM {s}tag WHERE tag = :tag AND run_id < :before AND run_id >= :floor ORDER BY run_id DESC LIMIT :n) t
+LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id DESC
+
+-- name: tags_of
+SELECT run_id, tag FROM {s}tag WHERE run_id {in:ids}
+
+-- name: listed
+-- The rows of one page. A run is in exactly one of the two tables; both are asked at once.
+SELECT r.id, r.state, r.task, q.name, r.created_at, r.started_at, CAST(NULL AS BIGINT) AS finished_at, r.due_at, r.attempt,
+  r.concurrency_key, r.tags, r.batch_id, r.parent_id, r.worker_id, r.cancel_at, CAST(NULL AS TEXT) AS error
+FROM {s}run r LEFT JOIN {s}queue q ON q.id = r.queue_id WHERE r.id {in:ids}
+UNION ALL
+SELECT d.id, d.status, d.task, q.name, d.created_at, d.started_at, d.finished_at, d.due_at, d.attempt,
+  d.concurrency_key, d.tags, d.batch_id, d.parent_id, d.worker_id, d.cancel_at, d.error
+FROM {s}done d LEFT JOIN {s}queue q ON q.id = d.queue_id WHERE d.id {in:ids}
+
+-- name: queue_names
+SELECT id, name FROM {s}queue WHERE id {in:ids}
+
+-- name: serving
+-- What workers that are heard of serve, and how many of them. One that is silent for longer than its lease is alive for nobody,
+-- even where no host is left to declare it lost.
+SELECT wt.task, w.queues, count(*) FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id
+WHERE w.state = 'live' AND w.seen_at >= {now} - w.lease_ms GROUP BY wt.task, w.queues
+
+-- name: list_workers
+SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
+  (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
+  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks
+FROM {s}worker w WHERE w.state IN ('live', 'draining') ORDER BY w.started_at, w.id
+
+-- name: list_ended_workers
+SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
+  (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
+  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks
+FROM {s}worker w WHERE w.state IN ('lost', 'stopped') ORDER BY w.seen_at DESC, w.id LIMIT :n
+
+-- name: one_worker
+SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
+  (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
+  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks
+FROM {s}worker w WHERE w.id = :id
+
+-- name: workers_of_task
+SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
+  (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
+  (SELECT count(*) FROM {s}worker_task a WHERE a.worker_id = w.id) AS tasks
+FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id
+WHERE wt.task = :task AND w.state IN ('live', 'draining') ORDER BY w.started_at, w.id
+
+-- name: list_queues
+SELECT id, name, cap, cap_per_key, cap_override, cap_per_key_override, rate, rate_ms, rate_per_key, rate_per_key_ms, paused_at
+FROM {s}queue ORDER BY name
+
+-- name: one_queue
+SELECT id, name, cap, cap_per_key, cap_override, cap_per_key_override, rate, rate_ms, rate_per_key, rate_per_key_ms, paused_at
+FROM {s}queue WHERE name = :name
+
+-- name: waiting_by_route
+-- Counted up to a bound, and since when the first of each has waited: an index range per route.
+SELECT o.queue_id, o.task,
+  (SELECT count(*) FROM (SELECT 1 FROM {s}run r WHERE r.state = 'ready' AND r.route_id = o.id LIMIT :bound) x),
+  (SELECT r.sort_at + r.priority_ms FROM {s}run r WHERE r.state = 'ready' AND r.route_id = o.id AND r.suspect = 0
+    ORDER BY r.sort_at, r.id LIMIT 1)
+FROM {s}route o
+
+-- name: held_by_queue
+-- Runs without a slot, counted up to a bound, and the first of those that were counted.
+SELECT q.id,
+  (SELECT count(*) FROM (SELECT 1 FROM {s}run r WHERE r.state = 'held' AND r.queue_id = q.id LIMIT :bound) x),
+  (SELECT min(y.since) FROM (SELECT r.sort_at + r.priority_ms AS since FROM {s}run r WHERE r.state = 'held' AND r.queue_id = q.id LIMIT :bound) y)
+FROM {s}queue q
+
+-- name: held_by_task
+-- The tasks of runs without a slot, in one queue and up to a bound.
+SELECT x.task, count(*), min(x.since) FROM (
+  SELECT r.task, r.sort_at + r.priority_ms AS since FROM {s}run r WHERE r.state = 'held' AND r.queue_id = :queue_id LIMIT :bound) x
+GROUP BY x.task
+
+-- name: executing_by_queue
+SELECT queue_id, task, count(*) FROM {s}run WHERE worker_id IS NOT NULL GROUP BY queue_id, task
+
+-- name: delayed_by_queue
+-- The condition is said twice: once as the index says it, which SQLite wants to see in just these words.
+SELECT x.queue_id, count(*) FROM (SELECT queue_id FROM {s}run WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting')
+  AND state = 'delayed' ORDER BY due_at LIMIT :bound) x GROUP BY x.queue_id
+
+-- name: slots_taken
+-- Who has the slots of a lane, or of a whole queue, the longest first; ready is promoted, and waits for a worker.
+SELECT id, state FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL AND state IN ('ready', 'executing')
+  AND (lane_id = :lane_id OR :whole = 1) ORDER BY claimed_at NULLS LAST, id LIMIT :n
+
+-- name: starts_counted
+SELECT count(*) FROM {s}start WHERE lane_id = :lane_id AND at > {now} - :window_ms
+
+-- name: ahead_in_lane
+SELECT count(*) FROM (SELECT 1 FROM {s}run WHERE state = 'held' AND queue_id = :queue_id AND lane_id = :lane_id
+  AND (sort_at < :sort_at OR (sort_at = :sort_at AND id < :id)) LIMIT :bound) x
+
+-- name: ahead_in_worker
+-- How many runs this worker has held for longer: those of one claim have the same moment, and go by their place in line.
+SELECT count(*) FROM {s}run WHERE worker_id = :worker_id
+  AND (claimed_at < :claimed_at OR (claimed_at = :claimed_at AND (sort_at < :sort_at OR (sort_at = :sort_at AND id < :id))))
+
+-- name: suspects
+SELECT id, task, crashes, sort_at, {now} AS now FROM {s}run WHERE suspect = 1 AND state = 'ready' ORDER BY id LIMIT :n
+
+-- name: overdue
+-- Due for a while, and not made ready: nobody looks.
+SELECT count(*), min(x.due_at) FROM (SELECT due_at FROM {s}run WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting')
+  AND state = 'delayed' AND due_at < {now} - :late_ms ORDER BY due_at LIMIT :bound) x
+
+-- name: unswept
+-- Held by a worker that is not alive: the next sweep hands them on.
+SELECT count(*) FROM (SELECT 1 FROM {s}run r WHERE worker_id IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM {s}worker w WHERE w.id = r.worker_id AND w.state IN ('live', 'draining')) LIMIT :bound) x
+
+-- name: new_runs
+-- Runs by id, oldest first: to follow what is triggered.
+SELECT x.id FROM (
+  SELECT * FROM (SELECT id FROM {s}run WHERE id > :after ORDER BY id LIMIT :n) h
+  UNION ALL
+  SELECT * FROM (SELECT id FROM {s}done WHERE id > :after ORDER BY id LIMIT :n) d) x
+ORDER BY x.id LIMIT :n
+
+-- name: logs_of
+-- New lines of several runs; each has its own place from which to read on.
+SELECT l.run_id, l.claim, l.seq, l.at, l.level, l.attempt, l.logger, l.message
+FROM {rows(run_id text, claim int, seq int)} JOIN {s}log l ON l.run_id = x.run_id AND (l.claim, l.seq) > (x.claim, x.seq)
+ORDER BY l.run_id, l.claim, l.seq LIMIT :n
+
+-- name: last_logs
+SELECT run_id, claim, seq, at, level, attempt, logger, message FROM {s}log WHERE run_id = :run_id ORDER BY claim DESC, seq DESC LIMIT :n
+
+-- name: engine
+-- SQLite: its version, and how large the file and what is free in it are, in bytes.
+SELECT sqlite_version(), (SELECT page_count FROM pragma_page_count()) * (SELECT page_size FROM pragma_page_size()),
+  (SELECT freelist_count FROM pragma_freelist_count()) * (SELECT page_size FROM pragma_page_size())
+
+-- name: engine (postgres)
+-- Its version, whether it only reads, and connections: how many there are, and may be.
+SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
+  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), current_setting('max_connections')::int, pg_database_size(current_database())
+
+-- name: server_settings
+-- SQLite has no settings of a server.
+SELECT 'none', 'none' WHERE 1 = 0
+
+-- name: server_settings (postgres)
+-- Those that our promises stand on.
+SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'autovacuum')
+
+-- name: long_transactions
+-- SQLite does not say who reads.
+SELECT 'none', 'none', 0 WHERE 1 = 0
+
+-- name: long_transactions (postgres)
+-- What keeps vacuum from cleaning up: every row that was changed since then stays in the tables.
+SELECT 'process ' || pid, COALESCE(NULLIF(application_name, ''), usename::text, 'unknown'),
+  (extract(epoch FROM clock_timestamp() - xact_start) * 1000)::bigint AS open_ms
+FROM pg_stat_activity WHERE xact_start < clock_timestamp() - make_interval(secs => :older_ms / 1000.0)
+  AND datname = current_database() AND pid <> pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+UNION ALL
+SELECT 'prepared transaction ' || gid, owner::text, (extract(epoch FROM clock_timestamp() - prepared) * 1000)::bigint
+FROM pg_prepared_xacts WHERE database = current_database() AND prepared < clock_timestamp() - make_interval(secs => :older_ms / 1000.0)
+ORDER BY 3 DESC LIMIT 5

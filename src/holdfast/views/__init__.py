@@ -1,0 +1,51 @@
+"""What people ask, for the CLI, the API and the dashboard alike: read models without presentation.
+
+    runs      lists of runs, newest first, page by page
+    run       one run in full: attempts, log lines, payload, and why it is not running
+    why       the reasons, decided purely from what was read
+    queues    queues with their limits, and what stands in them
+    hosts     workers and tasks
+    health    is anything wrong, and what to do
+
+Everything is ``f(tx, …)`` and only reads. Times are milliseconds since the epoch and end in ``_at``, durations end in
+``_ms``. Whatever is asked costs the same with ten million finished runs: counts have a bound (`COUNTED`; a count that
+reached it means "or more"), and a search that has looked far enough says where to go on.
+"""
+
+from __future__ import annotations
+
+from holdfast.views.health import Finding, Health, findings, health
+from holdfast.views.hosts import TaskView, WorkerView, tasks, workers
+from holdfast.views.queues import COUNTED, QueueView, queue, queues
+from holdfast.views.run import AttemptView, LogView, RunView, lines, log_end, new_runs, records, run
+from holdfast.views.runs import Filter, Listed, Page, matching, page
+from holdfast.views.why import Reason
+
+__all__ = [
+    "COUNTED",
+    "AttemptView",
+    "Filter",
+    "Finding",
+    "Health",
+    "Listed",
+    "LogView",
+    "Page",
+    "QueueView",
+    "Reason",
+    "RunView",
+    "TaskView",
+    "WorkerView",
+    "findings",
+    "health",
+    "lines",
+    "log_end",
+    "matching",
+    "new_runs",
+    "page",
+    "queue",
+    "queues",
+    "records",
+    "run",
+    "tasks",
+    "workers",
+]

@@ -1,0 +1,109 @@
+"""Workers, and the tasks they announce."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from holdfast import codec
+from holdfast.storage import Tx
+from holdfast.views.served import served
+
+
+class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
+    """A worker process. ``silent`` is a live one that has not beaten for longer than its lease: no host is left to
+    declare it lost, or one will soon. ``held`` are the runs it has claimed; it carries ``concurrency`` out at once."""
+
+    id: str
+    state: str
+    silent: bool
+    held: int
+    concurrency: int
+    tasks: int
+    queues: list[str] | None
+    host: str
+    pid: int
+    version: str | None
+    started_at: int
+    seen_at: int
+    silent_ms: int
+    lease_ms: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it claims runs."""
+        return self.state == "live" and not self.silent
+
+    def takes_from(self, queue: str) -> bool:
+        """Whether it takes runs from this queue."""
+        return self.queues is None or queue in self.queues
+
+
+class TaskView(msgspec.Struct, kw_only=True, frozen=True):
+    """A task as workers announced it last; ``workers`` are the live ones that know it."""
+
+    id: str
+    queue: str
+    workers: int
+    options: Mapping[str, Any]
+    payload_schema: Any
+    version: str | None
+    announced_at: int
+
+
+def workers(tx: Tx, *, ended: int = 0) -> list[WorkerView]:
+    """The workers that are live or drain, the oldest first; then up to ``ended`` that are lost or stopped."""
+    rows = tx.rows("list_workers")
+    if ended:
+        rows += tx.rows("list_ended_workers", n=ended)
+    return [worker_view(row) for row in rows]
+
+
+def worker(tx: Tx, worker_id: str) -> WorkerView | None:
+    """One worker, or None if it is long forgotten."""
+    row = tx.row("one_worker", id=worker_id)
+    return None if row is None else worker_view(row)
+
+
+def workers_of(tx: Tx, task: str) -> list[WorkerView]:
+    """The workers that know a task, live or draining."""
+    return [worker_view(row) for row in tx.rows("workers_of_task", task=task)]
+
+
+def worker_view(row: tuple[Any, ...]) -> WorkerView:
+    worker_id, state, seen, lease, host, pid, concurrency, queues, version, started, now, held, tasks = row
+    return WorkerView(
+        id=worker_id,
+        state=state,
+        silent=state in ("live", "draining") and now - seen > lease,
+        held=held,
+        concurrency=concurrency,
+        tasks=tasks,
+        queues=None if queues is None else msgspec.json.decode(queues, type=list[str]),
+        host=host,
+        pid=pid,
+        version=version,
+        started_at=started,
+        seen_at=seen,
+        silent_ms=max(0, now - seen),
+        lease_ms=lease,
+    )
+
+
+def tasks(tx: Tx) -> list[TaskView]:
+    """The catalogue: all tasks that were ever announced, by id."""
+    live = served(tx)
+    return [
+        TaskView(
+            id=task,
+            queue=queue,
+            workers=live.workers[task],
+            options=codec.decode(options),
+            payload_schema=None if schema is None else codec.decode(schema),
+            version=version,
+            announced_at=seen,
+        )
+        for task, queue, options, schema, version, seen, _ in tx.rows("tasks")
+    ]

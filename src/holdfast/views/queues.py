@@ -1,0 +1,119 @@
+"""Queues: their limits, and what stands in them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from holdfast.storage import Tx
+from holdfast.views.served import Served, served
+
+COUNTED = 10_000  # counts go no further: one that is so large means "or more"
+
+
+class Waiting(msgspec.Struct, kw_only=True):
+    """Runs of one task that stand in a queue: how many, since when the first, and whether a live worker takes them."""
+
+    task: str
+    queue: str
+    count: int
+    since: int | None
+    served: bool
+
+
+class QueueView(msgspec.Struct, kw_only=True, frozen=True):
+    """A queue. Limits are those in force, None is no limit; ``declared_…`` are the code's, an operator's are stronger.
+    ``queued`` counts what is ready or waits for a slot, ``pending_version`` what nobody takes."""
+
+    id: int
+    name: str
+    paused_at: int | None
+    concurrency_limit: int | None
+    concurrency_limit_per_key: int | None
+    declared_concurrency_limit: int | None
+    declared_concurrency_limit_per_key: int | None
+    overridden: bool
+    rate: int | None
+    rate_ms: int | None
+    rate_per_key: int | None
+    rate_per_key_ms: int | None
+    executing: int = 0
+    queued: int = 0
+    pending_version: int = 0
+    delayed: int = 0
+    oldest_queued_at: int | None = None
+
+
+def queues(tx: Tx) -> list[QueueView]:
+    """All queues by name, with what stands in them, counted up to `COUNTED`."""
+    rows = tx.rows("list_queues")
+    names = {row[0]: row[1] for row in rows}
+    lines: defaultdict[str, list[Waiting]] = defaultdict(list)
+    for each in waiting(tx, names, served(tx)):
+        lines[each.queue].append(each)
+    executing: defaultdict[int, int] = defaultdict(int)
+    for number, _, count in tx.rows("executing_by_queue"):
+        executing[number] += count
+    delayed = {row[0]: row[1] for row in tx.rows("delayed_by_queue", bound=COUNTED)}
+    return [filled(queue_view(row), lines[row[1]], executing[row[0]], delayed.get(row[0], 0)) for row in rows]
+
+
+def queue(tx: Tx, name: str) -> QueueView | None:
+    """One queue with its limits; nothing is counted."""
+    row = tx.row("one_queue", name=name)
+    return None if row is None else queue_view(row)
+
+
+def waiting(tx: Tx, names: dict[int, str], live: Served) -> list[Waiting]:
+    """What stands in line: the ready ones by their routes, then those that have no slot."""
+    found = [
+        Waiting(task=task, queue=name, count=count, since=since, served=live.serves(task, name))
+        for number, task, count, since in tx.rows("waiting_by_route", bound=COUNTED)
+        if count and (name := names.get(number))
+    ]
+    for number, held, since in tx.rows("held_by_queue", bound=COUNTED):
+        if held and (name := names.get(number)):
+            found += [
+                Waiting(
+                    task=task,
+                    queue=name,
+                    count=count,
+                    since=first if first is not None else since,
+                    served=live.serves(task, name),
+                )
+                for task, count, first in tx.rows("held_by_task", queue_id=number, bound=COUNTED)
+            ]
+    return found
+
+
+def queue_view(row: tuple[Any, ...]) -> QueueView:
+    number, name, cap, per_key, cap_over, per_key_over, rate, rate_ms, key_rate, key_rate_ms, paused = row
+    return QueueView(
+        id=number,
+        name=name,
+        paused_at=paused,
+        concurrency_limit=cap if cap_over is None else cap_over,
+        concurrency_limit_per_key=per_key if per_key_over is None else per_key_over,
+        declared_concurrency_limit=cap,
+        declared_concurrency_limit_per_key=per_key,
+        overridden=cap_over is not None or per_key_over is not None,
+        rate=rate,
+        rate_ms=rate_ms,
+        rate_per_key=key_rate,
+        rate_per_key_ms=key_rate_ms,
+    )
+
+
+def filled(view: QueueView, lines: list[Waiting], executing: int, delayed: int) -> QueueView:
+    """The queue with its numbers."""
+    firsts = [each.since for each in lines if each.since is not None]
+    return msgspec.structs.replace(
+        view,
+        executing=executing,
+        queued=sum(each.count for each in lines if each.served),
+        pending_version=sum(each.count for each in lines if not each.served),
+        delayed=delayed,
+        oldest_queued_at=min(firsts, default=None),
+    )

@@ -1,0 +1,245 @@
+"""One run in full, and the lines it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast import codec
+from holdfast.engine import read
+from holdfast.model import FINAL
+from holdfast.records import LogLine, RunRecord
+from holdfast.storage import Tx
+from holdfast.views.hosts import WorkerView, worker
+from holdfast.views.served import QUEUED, served
+from holdfast.views.why import Reason, reasons, situation
+
+MAX_ATTEMPTS = 3  # of a task whose options nobody has announced
+
+
+class ErrorView(msgspec.Struct, frozen=True):
+    """What an attempt ended with."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class AttemptView(msgspec.Struct, kw_only=True, frozen=True):
+    """One attempt. ``outcome`` is how it ended: ``returned`` is handed back unused, ``executing`` has not ended. The
+    start of the one that ended the run is known only if it was the first."""
+
+    number: int
+    outcome: str
+    started_at: int | None
+    finished_at: int | None
+    worker_id: str | None
+    error: ErrorView | None
+
+
+class LogView(msgspec.Struct, kw_only=True, frozen=True):
+    """One line that a run wrote; ``(claim, seq)`` is its place."""
+
+    run_id: str
+    claim: int
+    seq: int
+    at: int
+    level: str
+    attempt: int
+    logger: str
+    message: str
+
+
+class RunView(msgspec.Struct, kw_only=True, frozen=True):
+    """A run, its attempts, and the reasons why it is not final. ``payload``, ``output`` and ``metadata`` are JSON
+    values; there is an output only if the status is ``completed``."""
+
+    id: str
+    status: str
+    task: str
+    queue: str
+    reasons: list[Reason]
+    payload: Any
+    output: Any
+    error: ErrorView | None
+    attempts: list[AttemptView]
+    attempt: int
+    max_attempts: int
+    crashes: int
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    due_at: int | None
+    expires_at: int | None
+    cancel_requested_at: int | None
+    concurrency_key: str | None
+    idempotency_key: str | None
+    priority_ms: int
+    tags: list[str]
+    metadata: Mapping[str, Any]
+    version: str | None
+    parent_id: str | None
+    root_id: str | None
+    batch_id: str | None
+    worker: WorkerView | None
+    now: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether the status is final."""
+        return self.status in FINAL
+
+
+def run(tx: Tx, run_id: str) -> RunView | None:
+    """One run, or None if it is unknown or pruned."""
+    found = records(tx, [run_id])
+    if not found:
+        return None
+    record = found[0]
+    state = situation(tx, record)
+    holder = worker(tx, record.worker_id) if record.worker_id is not None else None
+    return run_view(
+        record,
+        attempts=attempts(tx, record, state.claimed_at if state else None),
+        max_attempts=max_attempts(tx, record),
+        reasons=reasons(state) if state else [],
+        holder=holder,
+        now=tx.now(),
+    )
+
+
+def records(tx: Tx, ids: Sequence[str]) -> list[RunRecord]:
+    """These runs in the order asked for, ``pending_version`` told apart from ``queued``; the unknown are left out."""
+    found = read.runs(tx, ids)
+    if not any(record.status in QUEUED for record in found):
+        return found
+    live = served(tx)
+    return [record._replace(status=live.status(record.status, record.task, record.queue)) for record in found]
+
+
+def run_view(
+    record: RunRecord,
+    *,
+    attempts: list[AttemptView],
+    max_attempts: int,
+    reasons: list[Reason],
+    holder: WorkerView | None,
+    now: int,
+) -> RunView:
+    return RunView(
+        id=record.id,
+        status=record.status,
+        task=record.task,
+        queue=record.queue,
+        reasons=reasons,
+        payload=codec.decode(record.payload),
+        output=None if record.output is None else codec.decode(record.output),
+        error=error_view(record.error),
+        attempts=attempts,
+        attempt=record.attempts,
+        max_attempts=max_attempts,
+        crashes=record.crashes,
+        created_at=record.created_at,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        due_at=record.due_at,
+        expires_at=record.expire_at,
+        cancel_requested_at=record.cancel_at,
+        concurrency_key=record.concurrency_key,
+        idempotency_key=record.idempotency_key,
+        priority_ms=record.priority_ms,
+        tags=codec.decode(record.tags) if record.tags else [],
+        metadata=codec.decode(record.metadata) if record.metadata else {},
+        version=record.version,
+        parent_id=record.parent_id,
+        root_id=record.root_id,
+        batch_id=record.batch_id,
+        worker=holder,
+        now=now,
+    )
+
+
+def error_view(text: str | None) -> ErrorView | None:
+    if text is None:
+        return None
+    stored = codec.decode(text)
+    return ErrorView(stored["type"], stored["message"], stored.get("traceback", ""))
+
+
+def max_attempts(tx: Tx, record: RunRecord) -> int:
+    """How often it is tried: as said at the trigger, or as its task was announced last."""
+    said = codec.decode(record.options) if record.options else {}
+    if "max_attempts" not in said:
+        row = tx.row("task", id=record.task)
+        said = codec.decode(row[2]) if row is not None else {}
+    return int(said.get("max_attempts", MAX_ATTEMPTS))
+
+
+def attempts(tx: Tx, record: RunRecord, claimed_at: int | None) -> list[AttemptView]:
+    """The attempts that did not end the run, and the one that did, or that goes on."""
+    earlier = [
+        AttemptView(
+            number=number,
+            outcome=outcome,
+            started_at=started,
+            finished_at=finished,
+            worker_id=worker_id,
+            error=error_view(error),
+        )
+        for _, number, worker_id, started, finished, outcome, error in tx.rows("attempts", run_id=record.id)
+    ]
+    if record.worker_id is None or record.status not in FINAL | {"executing"}:
+        return earlier
+    last = AttemptView(
+        number=record.attempts,
+        outcome=record.status,
+        started_at=claimed_at if claimed_at is not None else None if earlier else record.started_at,
+        finished_at=record.finished_at,
+        worker_id=record.worker_id,
+        error=error_view(record.error),
+    )
+    return [*earlier, last]
+
+
+# -- lines ------------------------------------------------------------------------------------------------------------
+
+
+class Place(msgspec.Struct):
+    """Up to where the lines of a run are known."""
+
+    run_id: str
+    claim: int
+    seq: int
+
+
+def lines(tx: Tx, after: Mapping[str, tuple[int, int]], *, limit: int = 1_000) -> list[LogView]:
+    """New lines of these runs, in order; ``after`` is the place (claim, seq) of the last known line of each."""
+    places = [Place(run_id, *place) for run_id, place in sorted(after.items())]
+    return [log_view(LogLine(*row)) for row in tx.batch("logs_of", places, n=limit).rows()] if places else []
+
+
+def log_end(tx: Tx, run_id: str, count: int) -> list[LogView]:
+    """The last lines of a run, in order."""
+    rows = tx.rows("last_logs", run_id=run_id, n=count)
+    return [log_view(LogLine(*row)) for row in reversed(rows)]
+
+
+def new_runs(tx: Tx, after: str, *, limit: int = 500) -> list[str]:
+    """The ids of runs made after this one, in order."""
+    return [row[0] for row in tx.rows("new_runs", after=after, n=limit)]
+
+
+def log_view(line: LogLine) -> LogView:
+    """A line with its message as it was written: it is stored as JSON, since a text column has no NUL."""
+    return LogView(
+        run_id=line.run_id,
+        claim=line.claim,
+        seq=line.seq,
+        at=line.at,
+        level=line.level,
+        attempt=line.attempt,
+        logger=line.logger,
+        message=str(codec.decode(line.message)),
+    )

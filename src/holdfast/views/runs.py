@@ -1,0 +1,271 @@
+"""Lists of runs: newest first, page by page, whatever they are filtered by.
+
+A run is in ``run`` while it is not final and in ``done`` afterwards, so a list has two sides, and each is read along
+one index: by id, by task, by tag, by batch, or those that did not complete. What that index does not know is sifted
+here, chunk by chunk, and no further than `FAR` runs: a search for what hardly exists says how far it has come and
+where to go on, instead of reading ten million rows. The hot side is read first, for a run that ends meanwhile is then
+found on the other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from holdfast import codec
+from holdfast.engine.trigger import queue_id
+from holdfast.model import FINAL
+from holdfast.storage import Tx
+from holdfast.views.served import QUEUED, Served, served
+
+FAR = 50_000  # runs looked at in one search, on either side
+CHUNK: Final = 200
+LARGEST_CHUNK: Final = 5_000
+LAST: Final = "~"  # greater than every id
+SLACK_MS: Final = 3_600_000  # how far the clock of who made an id may be off
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Filter(msgspec.Struct, kw_only=True, frozen=True):
+    """Which runs. What is empty or None says nothing; ``statuses`` are any of, ``tags`` all of these; ``since`` is when
+    they were made at the earliest."""
+
+    statuses: frozenset[str] = frozenset()
+    task: str | None = None
+    queue: str | None = None
+    tags: tuple[str, ...] = ()
+    batch: str | None = None
+    since: int | None = None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What ended a run, in short."""
+
+    type: str
+    message: str
+
+
+class Listed(msgspec.Struct, kw_only=True, frozen=True):
+    """A run as it stands in a list."""
+
+    id: str
+    status: str
+    task: str
+    queue: str
+    attempts: int
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    due_at: int | None
+    concurrency_key: str | None
+    tags: list[str]
+    batch_id: str | None
+    parent_id: str | None
+    worker_id: str | None
+    cancel_requested_at: int | None
+    error: Failure | None
+
+
+class Page(msgspec.Struct, kw_only=True, frozen=True):
+    """A page of runs. ``next_cursor`` goes on after it; not ``complete`` is a search that ended before it was full."""
+
+    runs: list[Listed]
+    next_cursor: str | None
+    complete: bool
+
+
+class Candidate(NamedTuple):
+    """What is read of a run to decide whether it is meant."""
+
+    id: str
+    state: str
+    task: str
+    queue_id: int
+    created_at: int
+
+
+class Found(NamedTuple):
+    """The ids that were found, newest first, and where to go on if that is not all."""
+
+    ids: list[str]
+    next: str | None
+    complete: bool
+
+
+class Side(NamedTuple):
+    """What was found on one side, which is known in full down to the id ``floor``."""
+
+    found: list[Candidate]
+    floor: str
+
+
+def page(tx: Tx, wanted: Filter, *, limit: int = 50, before: str | None = None) -> Page:
+    """A page of the runs that are wanted, after the cursor ``before``."""
+    live = served(tx)
+    found = search(tx, wanted, live, limit, before)
+    rows = {row[0]: row for row in tx.rows("listed", ids=found.ids)} if found.ids else {}
+    runs = [listed(rows[run_id], live) for run_id in found.ids if run_id in rows]
+    kept = [run for run in runs if not wanted.statuses or run.status in wanted.statuses]  # it may have moved meanwhile
+    return Page(runs=kept, next_cursor=found.next, complete=found.complete)
+
+
+def matching(tx: Tx, wanted: Filter, *, limit: int = 5_000, before: str | None = None) -> tuple[list[str], str | None]:
+    """The ids of the runs that are wanted, newest first, and the cursor to go on with, None at the end."""
+    found = search(tx, wanted, served(tx), limit, before)
+    return found.ids, found.next
+
+
+def search(tx: Tx, wanted: Filter, live: Served, limit: int, before: str | None) -> Found:
+    """Look on both sides, and put together what is known of both in full."""
+    sieve = Sieve(tx, wanted, live)
+    sides = [look(tx, source, sieve, limit + 1, before or LAST) for source in sources(wanted)]
+    floor = max((side.floor for side in sides), default="")
+    ids = sorted({run.id for side in sides for run in side.found if run.id >= floor}, reverse=True)
+    if len(ids) > limit:
+        return Found(ids[:limit], ids[limit - 1], complete=True)
+    return Found(ids, floor or None, complete=not floor)
+
+
+def sources(wanted: Filter) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The statements to read along, the hot side first, with their parameters."""
+    if wanted.tags and wanted.batch is None:
+        yield "list_tagged", {"tag": wanted.tags[0]}
+        return
+    if not wanted.statuses or wanted.statuses - FINAL:
+        yield hot_source(wanted)
+    if not wanted.statuses or wanted.statuses & FINAL:
+        yield done_source(wanted)
+
+
+def hot_source(wanted: Filter) -> tuple[str, dict[str, Any]]:
+    if wanted.batch is not None:
+        return "list_hot_of_batch", {"batch": wanted.batch}
+    return "list_executing" if wanted.statuses - FINAL == {"executing"} else "list_hot", {}
+
+
+def done_source(wanted: Filter) -> tuple[str, dict[str, Any]]:
+    if wanted.batch is not None:
+        return "list_done_of_batch", {"batch": wanted.batch}
+    if wanted.statuses and "completed" not in wanted.statuses:
+        return "list_done_bad", {}  # fewer than all runs of a task, as a rule
+    return ("list_done_of_task", {"task": wanted.task}) if wanted.task else ("list_done", {})
+
+
+def look(tx: Tx, source: tuple[str, dict[str, Any]], sieve: Sieve, enough: int, before: str) -> Side:
+    """Read along one index until there is enough, nothing is left, or it has been far enough."""
+    statement, parameters = source
+    found: list[Candidate] = []
+    seen, chunk = 0, max(CHUNK, enough)
+    while True:
+        rows = [Candidate(*row) for row in tx.rows(statement, before=before, floor=sieve.floor, n=chunk, **parameters)]
+        found += sieve.keep(rows)
+        seen += len(rows)
+        if len(rows) < chunk:
+            return Side(found, "")
+        before = rows[-1].id
+        if len(found) >= enough or seen >= FAR:
+            return Side(found, before)
+        chunk = min(chunk * 2, LARGEST_CHUNK)
+
+
+class Sieve:
+    """Keeps the runs that are wanted."""
+
+    def __init__(self, tx: Tx, wanted: Filter, live: Served) -> None:
+        self.tx, self.wanted, self.live = tx, wanted, live
+        self.queue = None if wanted.queue is None else queue_id(wanted.queue)
+        self.floor = "" if wanted.since is None else least_id(wanted.since - SLACK_MS)
+        self.names: dict[int, str] = {}
+
+    def keep(self, rows: Sequence[Candidate]) -> list[Candidate]:
+        """Those of these rows that are wanted."""
+        wanted = self.wanted
+        kept = [
+            row
+            for row in rows
+            if row.state  # a tag can outlive its run for a moment
+            and (wanted.task is None or row.task == wanted.task)
+            and (self.queue is None or row.queue_id == self.queue)
+            and (wanted.since is None or row.created_at >= wanted.since)
+        ]
+        return self.with_tags(self.with_status(kept))
+
+    def with_status(self, rows: list[Candidate]) -> list[Candidate]:
+        wanted = self.wanted.statuses
+        if not wanted or not rows:
+            return rows
+        if any(row.state in QUEUED for row in rows) and len(wanted & {"queued", "pending_version"}) == 1:
+            self.learn_names({row.queue_id for row in rows})
+            return [row for row in rows if self.status(row) in wanted]
+        words = wanted | QUEUED if "queued" in wanted else wanted
+        return [row for row in rows if row.state in words]
+
+    def status(self, row: Candidate) -> str:
+        return self.live.status(row.state, row.task, self.names.get(row.queue_id, ""))
+
+    def learn_names(self, queues: set[int]) -> None:
+        unknown = queues.difference(self.names)
+        if unknown:
+            self.names.update((number, name) for number, name in self.tx.rows("queue_names", ids=sorted(unknown)))
+
+    def with_tags(self, rows: list[Candidate]) -> list[Candidate]:
+        tags = set(self.wanted.tags) if self.wanted.batch is not None else set(self.wanted.tags[1:])
+        if not tags or not rows:
+            return rows
+        has: dict[str, set[str]] = {}
+        for run_id, tag in self.tx.rows("tags_of", ids=[row.id for row in rows]):
+            has.setdefault(run_id, set()).add(tag)
+        return [row for row in rows if tags <= has.get(row.id, set())]
+
+
+def least_id(at: int) -> str:
+    """The least id that can be made in this millisecond: ids begin with their time, in 10 characters."""
+    ms = max(0, at)
+    return "".join(ALPHABET[ms >> shift & 31] for shift in range(45, -1, -5))
+
+
+def listed(row: tuple[Any, ...], live: Served) -> Listed:
+    """A row of ``listed`` as people see it."""
+    (
+        run_id,
+        state,
+        task,
+        queue,
+        created,
+        started,
+        finished,
+        due,
+        attempt,
+        key,
+        tags,
+        batch,
+        parent,
+        worker,
+        cancel,
+        error,
+    ) = row
+    return Listed(
+        id=run_id,
+        status=live.status(state, task, queue or ""),
+        task=task,
+        queue=queue or "",
+        attempts=attempt,
+        created_at=created,
+        started_at=started,
+        finished_at=finished,
+        due_at=due,
+        concurrency_key=key,
+        tags=[] if tags is None else codec.decode(tags),
+        batch_id=batch,
+        parent_id=parent,
+        worker_id=worker,
+        cancel_requested_at=cancel,
+        error=None if error is None else failure(error),
+    )
+
+
+def failure(text: str) -> Failure:
+    stored = codec.decode(text)
+    return Failure(stored["type"], stored["message"])

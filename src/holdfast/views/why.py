@@ -1,0 +1,346 @@
+"""Why is this run not running?
+
+`situation` reads what bears on it, in one transaction; `reasons` decides purely, and answers the reasons in the order
+in which one would have to do something about them. A reason is a sentence that is true at this moment, and what to do
+if one wants it otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+
+from holdfast import codec
+from holdfast.duration import format_ms
+from holdfast.engine.limits import SLACK_MS
+from holdfast.records import RunRecord
+from holdfast.storage import Tx
+from holdfast.views.hosts import WorkerView, worker, workers, workers_of
+from holdfast.views.queues import QueueView, queue
+
+NAMED: Final = 5  # runs that are named as the holders of slots
+AHEAD: Final = 1_000  # runs ahead that are counted
+
+
+class Reason(msgspec.Struct, kw_only=True, frozen=True):
+    """Why a run is not running, or not final. ``code`` is for programs; ``runs`` are those it waits for, a few of them;
+    ``until_at`` is when it changes by itself, if that is known."""
+
+    code: str
+    text: str
+    do: str | None = None
+    runs: list[str] = []
+    until_at: int | None = None
+
+
+class Slots(NamedTuple):
+    """The slots of a lane or a queue: how many there are, how many are taken, and by whom."""
+
+    limit: int | None
+    taken: int
+    holders: list[tuple[str, str]]
+    rate: int | None
+    rate_ms: int | None
+    started: int
+
+    @property
+    def full(self) -> bool:
+        return self.limit is not None and self.taken >= self.limit
+
+    @property
+    def too_fast(self) -> bool:
+        return self.rate is not None and self.started >= self.rate
+
+
+class Situation(NamedTuple):
+    """What was read about a run that is not final."""
+
+    record: RunRecord
+    now: int
+    state: str
+    suspect: bool
+    claimed_at: int | None
+    queue: QueueView | None
+    knowing: list[WorkerView]  # workers that know the task, live or draining
+    others: int  # live workers of any kind
+    ahead: int
+    key: Slots | None
+    whole: Slots | None
+    holder: WorkerView | None
+    place: int  # among what its worker holds, counted from 0
+    last_error: str | None
+
+    @property
+    def serving(self) -> list[WorkerView]:
+        """The live workers that may take it."""
+        return [each for each in self.knowing if each.alive and each.takes_from(self.record.queue)]
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def situation(tx: Tx, record: RunRecord) -> Situation | None:
+    """Read what bears on this run; None if it is final by now."""
+    row = tx.row("state", id=record.id)
+    if row is None:
+        return None
+    state, queue_id, lane, route, sort_at, _, suspect, claimed_at, now = row
+    where = queue(tx, record.queue)
+    knowing = workers_of(tx, record.task)
+    held = state == "held"
+    key = slots(tx, where, lane) if held and where is not None and lane not in (None, queue_id) else None
+    whole = slots(tx, where, queue_id) if held and where is not None else None
+    here = {"sort_at": sort_at, "id": record.id}
+    ahead = place = 0
+    if held:
+        ahead = tx.rows("ahead_in_lane", queue_id=queue_id, lane_id=lane, bound=AHEAD, **here)[0][0]
+    elif state == "ready":
+        ahead = tx.rows("ahead", route_id=route, **here)[0][0]
+    holder = worker(tx, record.worker_id) if state == "executing" and record.worker_id else None
+    if holder is not None:
+        place = tx.rows("ahead_in_worker", worker_id=holder.id, claimed_at=claimed_at, **here)[0][0]
+    return Situation(
+        record=record,
+        now=now,
+        state=state,
+        suspect=bool(suspect),
+        claimed_at=claimed_at,
+        queue=where,
+        knowing=knowing,
+        others=sum(each.alive for each in workers(tx)),
+        ahead=ahead,
+        key=key,
+        whole=whole,
+        holder=holder,
+        place=place,
+        last_error=last_error(tx, record.id) if state == "delayed" and record.attempts > 1 else None,
+    )
+
+
+def slots(tx: Tx, where: QueueView, lane: int) -> Slots:
+    """The slots of one lane, or of the queue as a whole, and what has started in it under its rate."""
+    whole = lane == where.id
+    limit, rate, rate_ms = (
+        (where.concurrency_limit, where.rate, where.rate_ms)
+        if whole
+        else (where.concurrency_limit_per_key, where.rate_per_key, where.rate_per_key_ms)
+    )
+    count = tx.rows("queue_used", queue_id=where.id) if whole else tx.rows("lane_used", queue_id=where.id, lane_id=lane)
+    holders = tx.rows("slots_taken", queue_id=where.id, lane_id=lane, whole=int(whole), n=NAMED)
+    started = 0
+    if rate is not None and rate_ms is not None:
+        started = tx.rows("starts_counted", lane_id=lane, window_ms=rate_ms + SLACK_MS)[0][0]
+    return Slots(limit, count[0][0], [(run_id, state) for run_id, state in holders], rate, rate_ms, started)
+
+
+def last_error(tx: Tx, run_id: str) -> str | None:
+    """What its last attempt ended with, in short."""
+    rows = tx.rows("attempts", run_id=run_id)
+    text = rows[-1][6] if rows else None
+    if text is None:
+        return None
+    stored = codec.decode(text)
+    return f"{stored['type']}: {stored['message'].splitlines()[0] if stored['message'] else ''}"
+
+
+# -- deciding ---------------------------------------------------------------------------------------------------------
+
+
+def reasons(seen: Situation) -> list[Reason]:
+    """Why the run is where it is, the most important reason first."""
+    match seen.state:
+        case "executing":
+            return list(of_executing(seen))
+        case "delayed":
+            return list(of_delayed(seen))
+        case "waiting":
+            return [Reason(code="waiting", text="It is suspended in a durable wait.", until_at=seen.record.due_at)]
+        case _:
+            return list(of_queued(seen))
+
+
+def of_queued(seen: Situation) -> Iterator[Reason]:
+    """In the order of the hurdles: an end that is near, the queue, the workers, the slot, the line."""
+    yield from ending(seen)
+    yield from paused(seen)
+    if not seen.serving:
+        yield unserved(seen)
+        return
+    if seen.state == "held":
+        yield from without_slot(seen)
+    elif seen.suspect:
+        yield suspicion(seen)
+    else:
+        yield from in_line(seen)
+
+
+def ending(seen: Situation) -> Iterator[Reason]:
+    """It is about to end without having run."""
+    if seen.record.cancel_at is not None:
+        yield Reason(code="cancel_requested", text="Its cancel was requested: the next sweep ends it.")
+    expire = seen.record.expire_at
+    if expire is not None and expire <= seen.now and seen.record.started_at is None:
+        yield Reason(code="expired", text="Its ttl has passed: the next sweep ends it as expired.")
+
+
+def paused(seen: Situation) -> Iterator[Reason]:
+    if seen.queue is not None and seen.queue.paused_at is not None:
+        name = seen.queue.name
+        yield Reason(
+            code="queue_paused",
+            text=f"Its queue {name} has been paused for {format_ms(max(0, seen.now - seen.queue.paused_at))}.",
+            do=f"holdfast queues resume {name}",
+        )
+
+
+def unserved(seen: Situation) -> Reason:
+    """Nobody takes it; whether for want of workers, of the task, or of the queue."""
+    task, queue = seen.record.task, seen.record.queue
+    if not seen.others:
+        silent = [each for each in seen.knowing if each.silent]
+        heard = f" The last was heard of {format_ms(min(each.silent_ms for each in silent))} ago." if silent else ""
+        return Reason(code="no_worker", text=f"No worker is alive.{heard}", do="Start one: holdfast worker")
+    alive = [each for each in seen.knowing if each.alive]
+    if alive:
+        bound = ", ".join(sorted({name for each in alive for name in each.queues or []}))
+        return Reason(
+            code="queue_not_served",
+            text=f"The workers that know {task} take from other queues only: {bound}.",
+            do=f"Start one that takes from {queue}: holdfast worker --queues {queue}",
+        )
+    if any(each.state == "draining" for each in seen.knowing):
+        return Reason(code="workers_drain", text=f"The workers that know {task} drain, and take no more runs.")
+    return Reason(
+        code="task_unknown",
+        text=f"No live worker knows the task {task}.",
+        do="Start a worker whose app has it, or correct the name: holdfast tasks lists what is known",
+    )
+
+
+def without_slot(seen: Situation) -> Iterator[Reason]:
+    """Held: its key's slots, its queue's slots, the rates, or a promotion that comes at once."""
+    name, key = seen.record.queue, seen.record.concurrency_key
+    blocked = False
+    if seen.key is not None and (seen.key.full or seen.key.too_fast):
+        blocked = True
+        yield from hurdle(
+            seen.key, f"Its concurrency key {key} in the queue {name}", "key", f"holdfast queues limit {name} --per-key"
+        )
+    if seen.whole is not None and (seen.whole.full or seen.whole.too_fast):
+        blocked = True
+        yield from hurdle(seen.whole, f"Its queue {name}", "queue", f"holdfast queues limit {name}")
+    if seen.ahead:
+        yield Reason(code="line", text=f"{counted(seen.ahead)} of the same line {are(seen.ahead)} ahead of it.")
+    elif not blocked:
+        yield Reason(code="slot_free", text="A slot is free: it is given one with the next promotion, within moments.")
+
+
+def hurdle(slots: Slots, whose: str, kind: str, change: str) -> Iterator[Reason]:
+    """A limit that is reached."""
+    if slots.full and slots.limit is not None:
+        names = ", ".join(run_id for run_id, _ in slots.holders) + (", …" if slots.taken > len(slots.holders) else "")
+        yield Reason(
+            code=f"{kind}_limit",
+            text=f"{whose} runs {slots.limit} at a time, and {slots.taken} of {slots.limit} slots are held by {names}.",
+            do=f"{change} {slots.limit + 1}",
+            runs=[run_id for run_id, _ in slots.holders],
+        )
+    elif slots.rate_ms is not None:
+        yield Reason(
+            code=f"{kind}_rate",
+            text=f"{whose} starts at most {slots.rate} in {format_ms(slots.rate_ms)}, and so many have started.",
+        )
+
+
+def suspicion(seen: Situation) -> Reason:
+    deaths = seen.record.crashes
+    since = f" ({deaths} such deaths count against it)" if deaths else ""
+    return Reason(
+        code="suspect",
+        text=f"The process that held it died{since}. It goes before all others, but alone: "
+        "a worker process takes one such run at a time.",
+    )
+
+
+def in_line(seen: Situation) -> Iterator[Reason]:
+    """Ready: it waits for those ahead, for a slot of a worker, or just for the next look."""
+    slots = sum(each.concurrency for each in seen.serving)
+    taken = sum(min(each.held, each.concurrency) for each in seen.serving)
+    if seen.ahead:
+        yield Reason(code="line", text=f"{counted(seen.ahead)} {are(seen.ahead)} ahead of it.")
+    if taken >= slots:
+        whose = "the worker that serves" if len(seen.serving) == 1 else f"the {len(seen.serving)} workers that serve"
+        yield Reason(
+            code="workers_busy",
+            text=f"All {slots} slots of {whose} it are taken.",
+            do="Start another worker, or give it more: holdfast worker --concurrency",
+        )
+    elif not seen.ahead:
+        yield Reason(code="ready", text="It is ready: a worker takes it within moments.")
+
+
+def of_delayed(seen: Situation) -> Iterator[Reason]:
+    record = seen.record
+    yield from ending(seen)
+    left = (record.due_at or seen.now) - seen.now
+    if seen.last_error is not None:
+        yield Reason(
+            code="retry",
+            text=f"Attempt {record.attempts - 1} ended with {seen.last_error}. "
+            + (f"The next one starts in {format_ms(left)}." if left > 0 else "The next one is due."),
+            until_at=record.due_at,
+        )
+    elif left > 0:
+        yield Reason(code="not_due", text=f"It is not due for another {format_ms(left)}.", until_at=record.due_at)
+    else:
+        yield Reason(code="due", text="It is due: a worker makes it ready within moments.")
+    yield from paused(seen)
+    if not seen.serving:
+        yield unserved(seen)
+
+
+def of_executing(seen: Situation) -> Iterator[Reason]:
+    """Somebody holds it; what there is to say of them."""
+    since = format_ms(max(0, seen.now - (seen.claimed_at or seen.now)))
+    holder = seen.holder
+    if holder is None or holder.state not in ("live", "draining"):
+        yield Reason(
+            code="worker_lost", text="Its worker is gone: the next sweep of any host hands it on.", do=nobody(seen)
+        )
+        return
+    if holder.silent:
+        yield Reason(
+            code="worker_silent",
+            text=f"Its worker {holder.id} has been silent for {format_ms(holder.silent_ms)}; its lease is "
+            f"{format_ms(holder.lease_ms)}. A host that watches it declares it lost, and the run goes on elsewhere.",
+            do=nobody(seen),
+        )
+    elif seen.place >= holder.concurrency:
+        yield Reason(
+            code="claimed",
+            text=f"Its worker {holder.id} has claimed it ahead, and starts it when one of its "
+            f"{holder.concurrency} slots is free.",
+        )
+    else:
+        alone = ", under suspicion since the process that held it before died" if seen.suspect else ""
+        yield Reason(code="executing", text=f"Its worker {holder.id} has held it for {since}{alone}.")
+    if seen.record.cancel_at is not None:
+        yield Reason(
+            code="cancel_requested",
+            text=f"Its cancel was requested {format_ms(max(0, seen.now - seen.record.cancel_at))} ago: its worker "
+            "interrupts it. A def task cannot be interrupted and keeps its slot until it returns.",
+        )
+
+
+def nobody(seen: Situation) -> str | None:
+    return None if seen.others else "No other worker is alive to take it: holdfast worker"
+
+
+def counted(count: int) -> str:
+    return f"{AHEAD} or more runs" if count >= AHEAD else "1 run" if count == 1 else f"{count} runs"
+
+
+def are(count: int) -> str:
+    return "is" if count == 1 else "are"
