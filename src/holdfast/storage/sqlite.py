@@ -46,6 +46,7 @@ R = TypeVar("R")
 BUSY_SECONDS = 20.0  # how long a writer waits for another process before it says so
 TOGETHER = 64  # callers in one commit
 READERS = 2
+SMALLEST = 512  # bytes of a database
 PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -150,6 +151,7 @@ class SQLiteStore(Store):
         self.watch: FileWatch | None = None
         self.prepare_threads()
         refuse_foreign(path)
+        refuse_scrap(path)
         self.write_connection()  # whatever is wrong with the file is said here, where somebody reads it
 
     def prepare_threads(self) -> None:
@@ -179,12 +181,15 @@ class SQLiteStore(Store):
         return connection
 
     def connect(self) -> apsw.Connection:
+        connection: apsw.Connection | None = None
         try:
             connection = apsw.Connection(str(self.path) if self.path else ":memory:")
             connection.set_busy_handler(patient())
             for pragma in PRAGMAS:
                 connection.execute(pragma).fetchall()
         except apsw.Error as error:
+            if connection is not None:
+                connection.close()
             raise explained(error, self.path) from error
         self.connections.append(connection)
         return connection
@@ -330,6 +335,12 @@ def refuse_foreign(path: Path | None) -> None:
         )
 
 
+def refuse_scrap(path: Path | None) -> None:
+    """Raise ``DatabaseNotOurs`` for a file too small to be a database: SQLite takes it for empty, and writes over it."""
+    if path is not None and path.is_file() and 0 < path.stat().st_size < SMALLEST:
+        raise DatabaseNotOurs("this file is not a sound SQLite database", seen=str(path), do="name another file")
+
+
 def open_files() -> Iterator[os.stat_result]:
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError, ValueError):
@@ -349,6 +360,16 @@ def closed(url: str) -> DatabaseError:
     )
 
 
+def sealed(error: BaseException, path: Path | None) -> bool:
+    """Whether a file could not be opened because its folder cannot be written, where SQLite has to put its log."""
+    return (
+        isinstance(error, apsw.CantOpenError)
+        and path is not None
+        and path.is_file()
+        and not os.access(path.parent, os.W_OK)
+    )
+
+
 def explained(error: BaseException, path: Path | None) -> BaseException:
     """What SQLite said, in our words; what is not SQLite's is left as it is."""
     seen = f"{path}: {error}"
@@ -358,7 +379,7 @@ def explained(error: BaseException, path: Path | None) -> BaseException:
             seen=seen,
             do="make room; work goes on by itself",
         )
-    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError):
+    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError) or sealed(error, path):
         return DatabaseReadOnly(
             "the database cannot be written",
             seen=seen,

@@ -1,11 +1,11 @@
 -- How far the database is.
 
 -- name: our_tables
-SELECT substr(name, 10) FROM sqlite_schema WHERE type = 'table' AND name IN ('holdfast_migration', 'holdfast_run', 'holdfast_done')
+SELECT substr(name, 10) FROM sqlite_schema WHERE type = 'table' AND name GLOB 'holdfast_*'
 
 -- name: our_tables (postgres)
 -- Each database has its own catalogue.
-SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = 'holdfast' AND tablename IN ('migration', 'run', 'done')
+SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = 'holdfast'
 
 -- name: migration_state
 SELECT COALESCE(max(version), 0), COALESCE(max(compatible), 0) FROM {s}migration
