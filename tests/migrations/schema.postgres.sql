@@ -1,0 +1,205 @@
+CREATE TABLE holdfast.attempt (
+  run_id text COLLATE "C" NOT NULL,
+  claim integer NOT NULL,
+  number integer NOT NULL,
+  worker_id text COLLATE "C",
+  started_at bigint,
+  finished_at bigint NOT NULL,
+  outcome text NOT NULL,
+  error text
+);
+CREATE TABLE holdfast.blob (
+  run_id text COLLATE "C" NOT NULL,
+  name text NOT NULL,
+  body text NOT NULL
+);
+CREATE TABLE holdfast.debounce (
+  task text NOT NULL,
+  key text NOT NULL,
+  run_id text COLLATE "C" NOT NULL,
+  limit_at bigint
+);
+CREATE TABLE holdfast.done (
+  id text COLLATE "C" NOT NULL,
+  status text NOT NULL,
+  task text NOT NULL,
+  queue_id bigint NOT NULL,
+  concurrency_key text,
+  priority_ms bigint NOT NULL,
+  due_at bigint,
+  expire_at bigint,
+  cancel_at bigint,
+  worker_id text COLLATE "C",
+  claim integer NOT NULL,
+  attempt integer NOT NULL,
+  crashes integer NOT NULL,
+  created_at bigint NOT NULL,
+  started_at bigint,
+  finished_at bigint NOT NULL,
+  payload text,
+  options text,
+  metadata text,
+  tags text,
+  version text,
+  idempotency_key text,
+  parent_id text COLLATE "C",
+  root_id text COLLATE "C",
+  batch_id text COLLATE "C",
+  output text,
+  error text
+) WITH (autovacuum_vacuum_insert_scale_factor=0.1);
+CREATE TABLE holdfast.idempotency (
+  task text NOT NULL,
+  key text NOT NULL,
+  run_id text COLLATE "C" NOT NULL,
+  expires_at bigint
+);
+CREATE TABLE holdfast.lane_due (
+  seq bigint DEFAULT nextval('holdfast.lane_due_seq_seq'::regclass) NOT NULL,
+  queue_id bigint NOT NULL,
+  lane_id bigint NOT NULL,
+  due_at bigint DEFAULT 0 NOT NULL
+) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
+CREATE TABLE holdfast.log (
+  run_id text COLLATE "C" NOT NULL,
+  claim integer NOT NULL,
+  seq integer NOT NULL,
+  at bigint NOT NULL,
+  level text NOT NULL,
+  attempt integer NOT NULL,
+  logger text NOT NULL,
+  message text NOT NULL
+);
+CREATE TABLE holdfast.migration (
+  version integer NOT NULL,
+  name text NOT NULL,
+  checksum text NOT NULL,
+  compatible integer NOT NULL,
+  applied_at bigint NOT NULL
+);
+CREATE TABLE holdfast.queue (
+  id bigint NOT NULL,
+  name text NOT NULL,
+  cap integer,
+  cap_per_key integer,
+  cap_override integer,
+  cap_per_key_override integer,
+  rate integer,
+  rate_ms bigint,
+  rate_per_key integer,
+  rate_per_key_ms bigint,
+  paused_at bigint
+);
+CREATE TABLE holdfast.route (
+  id bigint NOT NULL,
+  kind text NOT NULL,
+  queue_id bigint NOT NULL,
+  task text NOT NULL,
+  version text
+);
+CREATE TABLE holdfast.run (
+  id text COLLATE "C" NOT NULL,
+  state text NOT NULL,
+  task text NOT NULL,
+  queue_id bigint NOT NULL,
+  route_id bigint NOT NULL,
+  lane_id bigint,
+  concurrency_key text,
+  priority_ms bigint DEFAULT 0 NOT NULL,
+  sort_at bigint NOT NULL,
+  due_at bigint,
+  expire_at bigint,
+  cancel_at bigint,
+  worker_id text COLLATE "C",
+  claim integer DEFAULT 0 NOT NULL,
+  claimed_at bigint,
+  attempt integer DEFAULT 1 NOT NULL,
+  start_by bigint,
+  suspect integer DEFAULT 0 NOT NULL,
+  crashes integer DEFAULT 0 NOT NULL,
+  lived_ms bigint DEFAULT 0 NOT NULL,
+  created_at bigint NOT NULL,
+  started_at bigint,
+  payload text,
+  options text,
+  metadata text,
+  tags text,
+  version text,
+  idempotency_key text,
+  parent_id text COLLATE "C",
+  root_id text COLLATE "C",
+  batch_id text COLLATE "C"
+) WITH (fillfactor=80, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=20000);
+CREATE TABLE holdfast.start (
+  lane_id bigint NOT NULL,
+  at bigint NOT NULL,
+  run_id text COLLATE "C" NOT NULL
+) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
+CREATE TABLE holdfast.tag (
+  tag text NOT NULL,
+  run_id text COLLATE "C" NOT NULL
+);
+CREATE TABLE holdfast.task (
+  id text NOT NULL,
+  queue text NOT NULL,
+  options text NOT NULL,
+  schema text,
+  version text,
+  seen_at bigint NOT NULL
+);
+CREATE TABLE holdfast.worker (
+  id text COLLATE "C" NOT NULL,
+  state text NOT NULL,
+  beat bigint DEFAULT 0 NOT NULL,
+  seen_at bigint NOT NULL,
+  lease_ms bigint NOT NULL,
+  idle integer DEFAULT 1 NOT NULL,
+  host text NOT NULL,
+  pid bigint NOT NULL,
+  concurrency integer NOT NULL,
+  queues text,
+  version text,
+  started_at bigint NOT NULL
+) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
+CREATE TABLE holdfast.worker_task (
+  worker_id text COLLATE "C" NOT NULL,
+  task text NOT NULL
+);
+ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
+ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
+ALTER TABLE holdfast.debounce ADD CONSTRAINT debounce_pkey PRIMARY KEY (task, key);
+ALTER TABLE holdfast.done ADD CONSTRAINT done_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.idempotency ADD CONSTRAINT idempotency_pkey PRIMARY KEY (task, key);
+ALTER TABLE holdfast.lane_due ADD CONSTRAINT lane_due_pkey PRIMARY KEY (seq);
+ALTER TABLE holdfast.log ADD CONSTRAINT log_pkey PRIMARY KEY (run_id, claim, seq);
+ALTER TABLE holdfast.migration ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
+ALTER TABLE holdfast.queue ADD CONSTRAINT queue_name_key UNIQUE (name);
+ALTER TABLE holdfast.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.route ADD CONSTRAINT route_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.run ADD CONSTRAINT run_check CHECK (((state = 'executing'::text) = (worker_id IS NOT NULL)));
+ALTER TABLE holdfast.run ADD CONSTRAINT run_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.tag ADD CONSTRAINT tag_pkey PRIMARY KEY (tag, run_id);
+ALTER TABLE holdfast.task ADD CONSTRAINT task_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.worker ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (worker_id, task);
+CREATE INDEX done_bad ON holdfast.done USING btree (id) WHERE (status <> 'completed'::text);
+CREATE INDEX done_batch ON holdfast.done USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
+CREATE INDEX done_finished ON holdfast.done USING btree (finished_at);
+CREATE INDEX done_parent ON holdfast.done USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
+CREATE INDEX done_task ON holdfast.done USING btree (task, id);
+CREATE INDEX idempotency_expires ON holdfast.idempotency USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+CREATE INDEX lane_due_at ON holdfast.lane_due USING btree (due_at, seq);
+CREATE INDEX lane_due_lane ON holdfast.lane_due USING btree (lane_id, due_at);
+CREATE INDEX run_batch ON holdfast.run USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
+CREATE INDEX run_cancel ON holdfast.run USING btree (id) WHERE (cancel_at IS NOT NULL);
+CREATE INDEX run_due ON holdfast.run USING btree (due_at) WHERE ((due_at IS NOT NULL) AND (state = ANY (ARRAY['delayed'::text, 'waiting'::text])));
+CREATE INDEX run_grant ON holdfast.run USING btree (start_by) WHERE ((start_by IS NOT NULL) AND (state = 'ready'::text));
+CREATE INDEX run_held ON holdfast.run USING btree (queue_id, lane_id, sort_at, id) WHERE (state = 'held'::text);
+CREATE INDEX run_mine ON holdfast.run USING btree (worker_id) WHERE (worker_id IS NOT NULL);
+CREATE INDEX run_parent ON holdfast.run USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
+CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, id) WHERE (state = 'ready'::text);
+CREATE INDEX run_slot ON holdfast.run USING btree (queue_id, lane_id) WHERE ((lane_id IS NOT NULL) AND (state = ANY (ARRAY['ready'::text, 'executing'::text])));
+CREATE INDEX run_suspect ON holdfast.run USING btree (id) WHERE (suspect = 1);
+CREATE INDEX run_ttl ON holdfast.run USING btree (expire_at) WHERE (expire_at IS NOT NULL);
+CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
+CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);

@@ -1,0 +1,190 @@
+CREATE TABLE holdfast_attempt (
+  run_id TEXT NOT NULL,
+  claim INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  worker_id TEXT,
+  started_at BIGINT,
+  finished_at BIGINT NOT NULL,
+  outcome TEXT NOT NULL,
+  error TEXT,
+  PRIMARY KEY (run_id, claim)
+);
+CREATE TABLE holdfast_blob (
+  run_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (run_id, name)
+);
+CREATE TABLE holdfast_debounce (
+  task TEXT NOT NULL,
+  key TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  limit_at BIGINT,
+  PRIMARY KEY (task, key)
+);
+CREATE TABLE holdfast_done (
+  id TEXT PRIMARY KEY,
+  status TEXT NOT NULL,
+  task TEXT NOT NULL,
+  queue_id BIGINT NOT NULL,
+  concurrency_key TEXT,
+  priority_ms BIGINT NOT NULL,
+  due_at BIGINT,
+  expire_at BIGINT,
+  cancel_at BIGINT,
+  worker_id TEXT,
+  claim INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  crashes INTEGER NOT NULL,
+  created_at BIGINT NOT NULL,
+  started_at BIGINT,
+  finished_at BIGINT NOT NULL,
+  payload TEXT,
+  options TEXT,
+  metadata TEXT,
+  tags TEXT,
+  version TEXT,
+  idempotency_key TEXT,
+  parent_id TEXT,
+  root_id TEXT,
+  batch_id TEXT,
+  output TEXT,
+  error TEXT
+);
+CREATE TABLE holdfast_idempotency (
+  task TEXT NOT NULL,
+  key TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  expires_at BIGINT,
+  PRIMARY KEY (task, key)
+);
+CREATE TABLE holdfast_lane_due (
+  seq INTEGER PRIMARY KEY,
+  queue_id BIGINT NOT NULL,
+  lane_id BIGINT NOT NULL,
+  due_at BIGINT NOT NULL DEFAULT 0
+);
+CREATE TABLE holdfast_log (
+  run_id TEXT NOT NULL,
+  claim INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  at BIGINT NOT NULL,
+  level TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  logger TEXT NOT NULL,
+  message TEXT NOT NULL,
+  PRIMARY KEY (run_id, claim, seq)
+);
+CREATE TABLE holdfast_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, compatible INTEGER NOT NULL, applied_at BIGINT NOT NULL);
+CREATE TABLE holdfast_queue (
+  id BIGINT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  cap INTEGER,
+  cap_per_key INTEGER,
+  cap_override INTEGER,
+  cap_per_key_override INTEGER,
+  rate INTEGER,
+  rate_ms BIGINT,
+  rate_per_key INTEGER,
+  rate_per_key_ms BIGINT,
+  paused_at BIGINT
+);
+CREATE TABLE holdfast_route (
+  id BIGINT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  queue_id BIGINT NOT NULL,
+  task TEXT NOT NULL,
+  version TEXT
+);
+CREATE TABLE holdfast_run (
+  id TEXT PRIMARY KEY,
+  state TEXT NOT NULL,
+  task TEXT NOT NULL,
+  queue_id BIGINT NOT NULL,
+  route_id BIGINT NOT NULL,
+  lane_id BIGINT,
+  concurrency_key TEXT,
+  priority_ms BIGINT NOT NULL DEFAULT 0,
+  sort_at BIGINT NOT NULL,
+  due_at BIGINT,
+  expire_at BIGINT,
+  cancel_at BIGINT,
+  worker_id TEXT,
+  claim INTEGER NOT NULL DEFAULT 0,
+  claimed_at BIGINT,
+  attempt INTEGER NOT NULL DEFAULT 1,
+  start_by BIGINT,
+  suspect INTEGER NOT NULL DEFAULT 0,
+  crashes INTEGER NOT NULL DEFAULT 0,
+  lived_ms BIGINT NOT NULL DEFAULT 0,
+  created_at BIGINT NOT NULL,
+  started_at BIGINT,
+  payload TEXT,
+  options TEXT,
+  metadata TEXT,
+  tags TEXT,
+  version TEXT,
+  idempotency_key TEXT,
+  parent_id TEXT,
+  root_id TEXT,
+  batch_id TEXT,
+  CHECK ((state = 'executing') = (worker_id IS NOT NULL))
+);
+CREATE TABLE holdfast_start (
+  lane_id BIGINT NOT NULL,
+  at BIGINT NOT NULL,
+  run_id TEXT NOT NULL
+);
+CREATE TABLE holdfast_tag (
+  tag TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  PRIMARY KEY (tag, run_id)
+);
+CREATE TABLE holdfast_task (
+  id TEXT PRIMARY KEY,
+  queue TEXT NOT NULL,
+  options TEXT NOT NULL,
+  schema TEXT,
+  version TEXT,
+  seen_at BIGINT NOT NULL
+);
+CREATE TABLE holdfast_worker (
+  id TEXT PRIMARY KEY,
+  state TEXT NOT NULL,
+  beat BIGINT NOT NULL DEFAULT 0,
+  seen_at BIGINT NOT NULL,
+  lease_ms BIGINT NOT NULL,
+  idle INTEGER NOT NULL DEFAULT 1,
+  host TEXT NOT NULL,
+  pid BIGINT NOT NULL,
+  concurrency INTEGER NOT NULL,
+  queues TEXT,
+  version TEXT,
+  started_at BIGINT NOT NULL
+);
+CREATE TABLE holdfast_worker_task (
+  worker_id TEXT NOT NULL,
+  task TEXT NOT NULL,
+  PRIMARY KEY (worker_id, task)
+);
+CREATE INDEX holdfast_done_bad ON holdfast_done (id) WHERE status <> 'completed';
+CREATE INDEX holdfast_done_batch ON holdfast_done (batch_id, id) WHERE batch_id IS NOT NULL;
+CREATE INDEX holdfast_done_finished ON holdfast_done (finished_at);
+CREATE INDEX holdfast_done_parent ON holdfast_done (parent_id, id) WHERE parent_id IS NOT NULL;
+CREATE INDEX holdfast_done_task ON holdfast_done (task, id);
+CREATE INDEX holdfast_idempotency_expires ON holdfast_idempotency (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX holdfast_lane_due_at ON holdfast_lane_due (due_at, seq);
+CREATE INDEX holdfast_lane_due_lane ON holdfast_lane_due (lane_id, due_at);
+CREATE INDEX holdfast_run_batch ON holdfast_run (batch_id, id) WHERE batch_id IS NOT NULL;
+CREATE INDEX holdfast_run_cancel ON holdfast_run (id) WHERE cancel_at IS NOT NULL;
+CREATE INDEX holdfast_run_due ON holdfast_run (due_at) WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting');
+CREATE INDEX holdfast_run_grant ON holdfast_run (start_by) WHERE start_by IS NOT NULL AND state = 'ready';
+CREATE INDEX holdfast_run_held ON holdfast_run (queue_id, lane_id, sort_at, id) WHERE state = 'held';
+CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id) WHERE worker_id IS NOT NULL;
+CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
+CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';
+CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
+CREATE INDEX holdfast_run_suspect ON holdfast_run (id) WHERE suspect = 1;
+CREATE INDEX holdfast_run_ttl ON holdfast_run (expire_at) WHERE expire_at IS NOT NULL;
+CREATE INDEX holdfast_start_lane ON holdfast_start (lane_id, at);
+CREATE INDEX holdfast_tag_run ON holdfast_tag (run_id);
