@@ -6,7 +6,7 @@ wait, when the next delayed run is due, and whether it is still taken to be aliv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from holdfast.records import Claimed, Ended, LogLine
@@ -18,7 +18,8 @@ from holdfast.storage.runs import AgainRow, Fence
 class Ask(NamedTuple):
     """What a worker can take: ``n`` runs from these routes, at most ``each`` from one, and perhaps a suspect.
 
-    ``idle`` tells, when it changes, whether the worker is about to sleep and wants to be notified.
+    ``since`` tells for routes where their lines began a moment ago. ``idle`` tells, when it changes, whether the worker
+    is about to sleep and wants to be notified.
     """
 
     me: str
@@ -27,6 +28,7 @@ class Ask(NamedTuple):
     each: int = 1
     suspect: bool = False
     idle: bool | None = None
+    since: Mapping[int, int] = store_runs.NOWHERE
 
 
 class Round(NamedTuple):
@@ -52,7 +54,7 @@ def exchange(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: 
     if ask.idle is not None:
         tx.send("set_idle", me=ask.me, idle=int(ask.idle))
     suspects = store_runs.claim(tx, ask.me, ask.routes, n=int(ask.suspect), each=1, suspect=True)
-    plain = store_runs.claim(tx, ask.me, ask.routes, n=ask.n, each=ask.each, suspect=False)
+    plain = store_runs.claim(tx, ask.me, ask.routes, n=ask.n, each=ask.each, suspect=False, since=ask.since)
     outlook = tx.send("outlook", me=ask.me)
 
     def read() -> Round:

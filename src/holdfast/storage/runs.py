@@ -7,7 +7,7 @@ data-modifying CTE, and no need for one: its statements cost no round trip, so t
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nsmallest
 
 import msgspec
@@ -17,6 +17,8 @@ from holdfast.storage.base import Row, Tx
 
 BLOB_BYTES = 8192  # what is longer does not ride along in hot rows
 Fence = tuple[str, int]
+NOWHERE: Mapping[int, int] = {}
+BEGINNING = -(2**62)
 
 
 class RunRow(msgspec.Struct, gc=False):
@@ -103,12 +105,18 @@ def leave_notes(tx: Tx, lanes: Iterable[tuple[int, int | None]]) -> None:
         tx.batch("leave_notes", notes)
 
 
-def claim(tx: Tx, me: str, routes: Sequence[int], *, n: int, each: int, suspect: bool) -> Callable[[], list[Row]]:
-    """Send a claim of up to ``n`` runs, at most ``each`` from one route. Returns what reads the rows."""
+def claim(
+    tx: Tx, me: str, routes: Sequence[int], *, n: int, each: int, suspect: bool, since: Mapping[int, int] = NOWHERE
+) -> Callable[[], list[Row]]:
+    """Send a claim of up to ``n`` runs, at most ``each`` from one route. Returns what reads the rows.
+
+    ``since`` tells for a route where its line begins (a ``sort_at``), if the caller has just seen it.
+    """
     if n <= 0 or not routes:
         return list
     if tx.kind == "postgres":
-        return tx.send("claim", me=me, routes=list(routes), n=n, each=each, suspect=int(suspect)).rows
+        starts = [since.get(route, BEGINNING) for route in routes]
+        return tx.send("claim", me=me, routes=list(routes), since=starts, n=n, each=each, suspect=int(suspect)).rows
     heads: dict[int, list[Row]] = {}
     for route, queue in tx.rows("open_routes", routes=list(routes)):
         if found := tx.rows("claim_heads", route=route, suspect=int(suspect), n=each):

@@ -336,7 +336,7 @@ def refuse_foreign(path: Path | None) -> None:
 
 
 def refuse_scrap(path: Path | None) -> None:
-    """Raise ``DatabaseNotOurs`` for a file too small to be a database: SQLite takes it for empty, and writes over it."""
+    """Raise ``DatabaseNotOurs`` for a file too small to be a database: SQLite takes it for empty and writes it over."""
     if path is not None and path.is_file() and 0 < path.stat().st_size < SMALLEST:
         raise DatabaseNotOurs("this file is not a sound SQLite database", seen=str(path), do="name another file")
 

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from holdfast.engine import catalogue, claim, limits, workers
 from holdfast.engine.claim import Ask, Round
-from holdfast.engine.trigger import queue_id
+from holdfast.engine.trigger import queue_id, route_id
 from holdfast.errors import DatabaseError, DatabaseUnavailable
 from holdfast.ids import new_id
 from holdfast.records import Claimed, Ended, LogLine, QueueEntry
@@ -44,6 +44,7 @@ AHEAD_SECONDS = 0.1  # … and never more than will start within this
 ORDERS_SECONDS = 1.0
 ROUTES_SECONDS = 1.0
 STRAY_MS = 5_000
+LOOK_SECONDS = 0.25
 LINES_SECONDS = 0.5
 POLL_SECONDS = 1.0  # where wake-ups arrive
 BLIND_POLL_SECONDS = 0.1  # where they do not
@@ -91,7 +92,7 @@ class Worker:
         self.again: list[AgainRow] = []
         self.lines: deque[LogLine] = deque()  # threads append to it
         self.suspects: set[str] = set()
-        self.pace = Pace()
+        self.pace, self.heads = Pace(), Heads()
         self.busy = 0  # routes that gave something last time
         self.idle = True  # what the database was told
         self.wants_idle = True
@@ -221,7 +222,8 @@ class Worker:
         n = max(0, free)
         suspect = bool(n and self.suspects_wait and not self.suspects)
         each = max(1, -(-n // max(1, self.busy)))
-        return Ask(self.me, self.routes, n, each, suspect, self.wants_idle if self.must_tell() else None)
+        idle = self.wants_idle if self.must_tell() else None
+        return Ask(self.me, self.routes, n, each, suspect, idle, self.heads.known())
 
     def must_tell(self) -> bool:
         """Whether the database should be told that this worker is about to sleep, or no longer is.
@@ -244,7 +246,7 @@ class Worker:
         got = len(result.claimed)
         if ask.n:
             self.wants_idle = got < ask.n
-            self.busy = len({(run.queue, run.task) for run in result.claimed})
+            self.busy = self.heads.learn(result.claimed, self.queue_names)
             self.fruitless = 0 if got else self.fruitless + 1
         if got:
             self.admit(result.claimed)
@@ -472,6 +474,34 @@ class Worker:
         self.lines.clear()
         self.suspects.clear()
         self.outcast = True
+
+
+class Heads:
+    """Where the line of each route began at the last claim, so that the next one need not step over what is gone.
+
+    What comes in before that, for its priority or because it was handed back, is found a quarter of a second later at
+    most, when the lines are looked at from their beginning.
+    """
+
+    def __init__(self) -> None:
+        self.since: dict[int, int] = {}
+        self.looked_at = 0.0
+
+    def known(self) -> Mapping[int, int]:
+        now = time.monotonic()
+        if now - self.looked_at > LOOK_SECONDS:
+            self.looked_at = now
+            return {}
+        return self.since
+
+    def learn(self, claimed: list[Claimed], names: Mapping[int, str]) -> int:
+        """Note the heads; answers how many routes gave something."""
+        since: dict[int, int] = {}
+        for run in claimed:
+            route = route_id(names.get(run.queue, ""), run.task, run.version)  # type: ignore[call-overload]
+            since[route] = min(run.sort_at, since.get(route, run.sort_at))
+        self.since = since
+        return len(since)
 
 
 class Pace:

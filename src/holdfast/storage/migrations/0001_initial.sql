@@ -40,9 +40,9 @@ CREATE INDEX {p}run_ready ON {s}run (route_id, suspect, sort_at, id) WHERE state
 CREATE INDEX {p}run_held ON {s}run (queue_id, lane_id, sort_at, id) WHERE state = 'held';
 CREATE INDEX {p}run_slot ON {s}run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
 CREATE INDEX {p}run_due ON {s}run (due_at) WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting');
-CREATE INDEX {p}run_mine ON {s}run (worker_id) WHERE worker_id IS NOT NULL;
+CREATE INDEX {p}run_mine ON {s}run (worker_id, id) WHERE worker_id IS NOT NULL;
 CREATE INDEX {p}run_ttl ON {s}run (expire_at) WHERE expire_at IS NOT NULL;
-CREATE INDEX {p}run_suspect ON {s}run (id) WHERE suspect = 1;
+CREATE INDEX {p}run_suspect ON {s}run (suspect, id) WHERE suspect = 1;
 CREATE INDEX {p}run_grant ON {s}run (start_by) WHERE start_by IS NOT NULL AND state = 'ready';
 CREATE INDEX {p}run_cancel ON {s}run (id) WHERE cancel_at IS NOT NULL;
 CREATE INDEX {p}run_batch ON {s}run (batch_id, id) WHERE batch_id IS NOT NULL;

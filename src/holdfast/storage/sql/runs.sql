@@ -49,13 +49,14 @@ SELECT id, claim FROM {s}run WHERE id {in:ids} AND state = 'executing' {for_shar
 
 -- name: claim
 -- One range probe per route; then queues take turns, and within a queue the oldest of all its routes comes first: a backlog on
--- one queue starves no other. Rows that another worker looks at are skipped, and so are the routes of paused queues.
+-- one queue starves no other. Rows that another worker looks at are skipped, and so are the routes of paused queues. A probe
+-- begins where the worker found the head of the line a moment ago: before it are only the dead entries of runs long gone.
 WITH heads AS MATERIALIZED (
-  SELECT h.id, h.sort_at, o.queue_id FROM unnest(:routes::bigint[]) w(route_id)
+  SELECT h.id, h.sort_at, o.queue_id FROM unnest(:routes::bigint[], :since::bigint[]) w(route_id, since)
   JOIN {s}route o ON o.id = w.route_id JOIN {s}queue q ON q.id = o.queue_id AND q.paused_at IS NULL
   CROSS JOIN LATERAL (
     SELECT r.id, r.sort_at FROM {s}run r
-    WHERE r.state = 'ready' AND r.route_id = w.route_id AND r.suspect = :suspect
+    WHERE r.state = 'ready' AND r.route_id = w.route_id AND r.suspect = :suspect AND r.sort_at >= w.since
       AND (r.expire_at IS NULL OR r.expire_at > {now} OR r.started_at IS NOT NULL) AND r.cancel_at IS NULL
       AND (r.start_by IS NULL OR r.start_by > {now})
     ORDER BY r.sort_at, r.id LIMIT :each FOR UPDATE OF r SKIP LOCKED) h),
@@ -167,10 +168,11 @@ kept AS (
 SELECT x.id, x.claim FROM x LEFT JOIN put ON put.id = x.id WHERE put.id IS NULL
 
 -- name: due
--- What was delayed and is due now: ready, or held where its lane has a limit.
+-- What was delayed and is due now: ready, or held where its lane has a limit. The index's own words stand here, or SQLite would
+-- not see that it may use it.
 UPDATE {s}run SET state = CASE WHEN lane_id IS NULL THEN 'ready' ELSE 'held' END,
   sort_at = due_at - priority_ms, due_at = NULL
-WHERE id {any} SELECT id FROM {s}run WHERE state = 'delayed' AND due_at IS NOT NULL AND due_at <= {now}
+WHERE id {any} SELECT id FROM {s}run WHERE state IN ('delayed', 'waiting') AND state = 'delayed' AND due_at IS NOT NULL AND due_at <= {now}
              ORDER BY due_at LIMIT :n {skip_locked} {end}
 RETURNING queue_id, lane_id
 
@@ -223,7 +225,7 @@ SELECT id, claim, suspect, crashes, cancel_at, claimed_at, worker_id, options, t
   (SELECT w.seen_at FROM {s}worker w WHERE w.id = r.worker_id) AS seen_at
 FROM {s}run r WHERE worker_id IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM {s}worker w WHERE w.id = r.worker_id AND w.state IN ('live', 'draining'))
-ORDER BY id LIMIT :n {skip_locked_r}
+ORDER BY worker_id, id LIMIT :n {skip_locked_r}
 
 -- name: recover
 -- Back to the front of the line, and under suspicion: it keeps its slot, but under a rate limit it needs a new grant.
