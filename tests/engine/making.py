@@ -107,7 +107,7 @@ class Hand:
     def routes(self) -> list[int]:
         return [route.id for route in self.store.read_sync(workers.routes, self.tasks, self.queues)]
 
-    def round(
+    def exchange(
         self,
         n: int = 0,
         *,
@@ -123,28 +123,28 @@ class Hand:
         return self.store.run_sync(claim.exchange, ask, list(ended), rows, list(logs))
 
     def claim(self, n: int = 100, *, each: int | None = None) -> list[Claimed]:
-        return self.round(n, each=each).claimed
+        return self.exchange(n, each=each).claimed
 
     def claim_one(self) -> Claimed:
         (run,) = self.claim(1)
         return run
 
     def claim_suspect(self) -> list[Claimed]:
-        return self.round(suspect=True).claimed
+        return self.exchange(suspect=True).claimed
 
     def end(self, *runs: Claimed, status: str = "completed", **more: str | None) -> list[Fence]:
         """Report these as final; answers the fences that did not hold any more."""
         more.setdefault("output", "null" if status == "completed" else None)
-        return self.round(ended=[Ended(run.id, run.claim, status, **more) for run in runs]).lost
+        return self.exchange(ended=[Ended(run.id, run.claim, status, **more) for run in runs]).lost
 
     def retry(self, run: Claimed, delay_ms: int = 0, **more: Any) -> list[Fence]:
-        return self.round(again=[(run, Again(run.id, run.claim, delay_ms, True, **more))]).lost
+        return self.exchange(again=[(run, Again(run.id, run.claim, delay_ms, True, **more))]).lost
 
     def give_back(self, *runs: Claimed) -> list[Fence]:
-        return self.round(again=[(run, Again(run.id, run.claim, 0, False, "returned")) for run in runs]).lost
+        return self.exchange(again=[(run, Again(run.id, run.claim, 0, False, "returned")) for run in runs]).lost
 
     def say(self, run: Claimed, *messages: str, start: int = 1) -> None:
-        self.round(logs=[line(run, seq, message) for seq, message in enumerate(messages, start)])
+        self.exchange(logs=[line(run, seq, message) for seq, message in enumerate(messages, start)])
 
     def gone(self) -> None:
         """Its process was seen to exit."""
