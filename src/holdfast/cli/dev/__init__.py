@@ -1,0 +1,60 @@
+"""``holdfast dev``: all of Holdfast in one command, and again when code changes.
+
+look       what the app is, found out in a process of its own
+watch      hears that code has changed
+session    looks, runs the workers, and looks again
+serve      the HTTP side
+tell       what is printed
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.options import Database
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def dev(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[APP]",
+            help="The app: tasks.py, shop.tasks or shop.tasks:app. Default: HOLDFAST_APP, pyproject.toml, tasks.py.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="The address to serve.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to serve; 0 takes any.")] = 8765,
+    database: Database = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Runs at once.")] = 32,
+    reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Start workers anew when code changes.")] = True,
+) -> int:
+    """Run a worker and a server for development. Code that is saved is loaded; the tables are made as needed."""
+    import logging
+
+    from holdfast.cli.dev.serve import Server, listen, url_of
+    from holdfast.cli.dev.session import Session, Wanted
+    from holdfast.cli.dev.tell import Tell
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    listening = listen(host, port)
+    session = Session(Wanted(target, database, concurrency, reload), Tell(url_of(listening), reload=reload))
+    server = Server(lambda: application(session), listening)
+    try:
+        return session.run()
+    finally:
+        server.stop()
+
+
+def application(session: object) -> object:
+    """Imported in the server's thread, while the worker starts."""
+    from holdfast.api.app import application
+    from holdfast.cli.dev.session import Session
+
+    assert isinstance(session, Session)
+    return application(lambda: session.client)

@@ -1,0 +1,81 @@
+"""The HTTP side of ``holdfast dev``: a socket that is bound before anything else starts, and uvicorn in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import HoldfastError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+class PortInUse(HoldfastError):
+    """Somebody else listens on this port."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 takes any that is free.
+
+    Raises:
+        PortInUse
+    """
+    family, kind, protocol, _, address = resolved(host, port)
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        what = "is in use" if error.errno == errno.EADDRINUSE else "cannot be used"
+        do = f"Free it, or take another: --port {port + 1}"
+        raise PortInUse(f"Port {port} {what}", seen=f"{host}: {error.strerror}", do=do) from error
+    return listening
+
+
+def resolved(host: str, port: int) -> tuple[Any, ...]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise PortInUse(
+            "There is no such host", seen=f"{host}: {error.strerror}", do="Write --host 127.0.0.1, or leave it out."
+        ) from error
+
+
+def url_of(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class Server:
+    """Serves an ASGI app on a socket, in a thread."""
+
+    def __init__(self, app: Any, listening: socket.socket) -> None:
+        self.app, self.listening = app, listening
+        self.stopping = False
+        self.server: uvicorn.Server | None = None
+        self.thread = threading.Thread(target=self.work, name="holdfast-http", daemon=True)
+        self.thread.start()
+
+    def work(self) -> None:
+        import uvicorn
+
+        config = uvicorn.Config(
+            self.app(), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
+        self.server = uvicorn.Server(config)
+        if not self.stopping:
+            self.server.run(sockets=[self.listening])
+
+    def stop(self) -> None:
+        self.stopping = True
+        if self.server is not None:
+            self.server.should_exit = True
+        self.thread.join(5)
+        with contextlib.suppress(OSError):
+            self.listening.close()
