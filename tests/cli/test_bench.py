@@ -1,0 +1,128 @@
+"""``holdfast bench``: every figure is there, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import Holdfast, storage
+from holdfast.bench import measure
+from holdfast.storage import Store
+
+HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
+TABLES = {
+    "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'holdfast_%'",
+    "postgres": "SELECT 'holdfast.' || table_name FROM information_schema.tables WHERE table_schema = 'holdfast'",
+}
+
+
+def bench(*arguments: str) -> dict[str, Any]:
+    command = [*HOLDFAST, "bench", "--runs", "300", "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def rows_of(url: str) -> dict[str, list[Any]]:
+    """Everything that is in a database, table by table."""
+    store = storage.open(url)
+    try:
+        return {name: sorted(map(repr, rows)) for name, rows in everything(store).items()}
+    finally:
+        store.close()
+
+
+def everything(store: Store) -> dict[str, list[Any]]:
+    if store.kind == "sqlite":
+        import apsw
+
+        connection: Any = apsw.Connection(store.url.removeprefix("sqlite:///"))
+    else:
+        import psycopg
+
+        connection = psycopg.connect(store.url)
+    try:
+        names = [row[0] for row in connection.execute(TABLES[store.kind]).fetchall()]
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}
+    finally:
+        connection.close()
+
+
+def test_every_figure_is_there(database_url: str) -> None:
+    figures = bench("--database", database_url, "--processes", "2")
+    assert set(figures) == {
+        "drain_per_s",
+        "trigger_per_s",
+        "concurrent_trigger_per_s",
+        "batch_trigger_per_s",
+        "latency_ms",
+        "worker_mib",
+        "runs",
+        "processes",
+        "database",
+        "versions",
+    }
+    assert set(figures["latency_ms"]) == {"p50", "p95", "p99"}
+    assert set(figures["versions"]) == {"holdfast", "python", "database"}
+    assert (figures["runs"], figures["processes"]) == (300, 2)
+    assert figures["database"] == ("sqlite" if database_url.startswith("sqlite") else "postgres")
+    assert all(figures[name] > 0 for name in figures if name.endswith("_per_s"))
+    assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"] <= figures["latency_ms"]["p99"]
+    assert 10 < figures["worker_mib"] < 1000
+
+
+def test_it_leaves_a_database_as_it_was(database_url: str) -> None:
+    app = Holdfast(database=database_url)
+    app.trigger("somebody.elses", {"n": 1}, tags=["kept"], idempotency_key="kept")
+    app.close()
+    before = rows_of(database_url)
+    assert sum(map(len, before.values())) > 3
+    bench("--database", database_url)
+    assert rows_of(database_url) == before
+
+
+def test_what_fails_in_the_middle_is_cleaned_up_too(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = rows_of(database_url)
+    monkeypatch.setattr(measure, "WORKER", [sys.executable, "-c", "raise SystemExit('no worker today')"])
+    with pytest.raises(measure.BenchFailed, match="did not start") as failed:
+        measure.measure(database_url, runs=100, processes=1)
+    assert "no worker today" in failed.value.__notes__[0]
+    assert rows_of(database_url) == before
+
+
+def test_a_file_that_was_not_there_is_not_there_afterwards(tmp_path: Path) -> None:
+    bench("--database", f"{tmp_path}/new.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_database_it_uses_none_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", f"sqlite:///{tmp_path}/production.db")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert bench()["database"] == "sqlite"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_people_get_a_table() -> None:
+    command = [*HOLDFAST, "bench", "--runs", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "no-op runs finished" in done.stdout
+    assert f"{os.cpu_count()} processors" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_temporary_folder_in_memory_is_avoided() -> None:
+    place = measure.on_disk() or tempfile.gettempdir()
+    kinds = {}
+    for line in Path("/proc/mounts").read_text().splitlines() if Path("/proc/mounts").exists() else []:
+        point, kind = line.split()[1:3]
+        if Path(place).is_relative_to(point):
+            kinds[len(point)] = kind
+    assert not kinds or kinds[max(kinds)] != "tmpfs"
