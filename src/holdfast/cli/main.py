@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "migrate": "Take the database's tables to this version, or print the SQL.",
     "bench": "Measure what this machine can do.",
 }
+NO: Final = 1
 FAILED: Final = 2
 INTERRUPTED: Final = 130
 
@@ -91,8 +92,8 @@ def told(error: Exception) -> int:
         complain(format_message(), None, f"See {ctx.command_path} --help." if ctx is not None else None)
         return FAILED
     if type(error).__name__ == "Abort":
-        complain("Stopped", None, None)
-        return FAILED
+        complain("Nothing was done", None, None)
+        return NO
     if os.environ.get("HOLDFAST_DEBUG"):
         raise error
     seen = f"{type(error).__name__}: {error}"

@@ -185,6 +185,23 @@ def when(now: int, at: int | None) -> str:
     return f"{moment(at)}  ({distance})"
 
 
+def masked(url: str) -> str:
+    """A database URL as it may be shown: without its password."""
+    without = re.sub(r"^(\w+://[^:/@]*):[^@]*@", r"\1:…@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1…", without)
+
+
+def setting_shown(name: str, value: Any) -> str:
+    """A setting's value in the unit that one thinks in: durations are milliseconds, limits are bytes."""
+    if value is None:
+        return "none"
+    if name == "database":
+        return masked(str(value))
+    if name.endswith("_limit"):
+        return f"{value / 1_048_576:g} MiB"
+    return format_ms(value)
+
+
 def now_ms() -> int:
     return int(time.time() * 1000)
 
@@ -209,13 +226,15 @@ class Column(NamedTuple):
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Any]) -> None:
-    """Rows under heads, in the columns that fit; one that is empty in every row is left out."""
+    """Rows under heads, in the columns that fit; one that is empty in every row is left out. Piped, there are always
+    the same columns, and something in each."""
     from rich.table import Table
     from rich.text import Text
 
     console = out()
+    nothing = "" if console.is_terminal else "-"
     fitting = [each for each in columns if each.from_width <= console.width]
-    cells = [[each.cell(row) or "" for each in fitting] for row in rows]
+    cells = [[each.cell(row) or nothing for each in fitting] for row in rows]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=DIM, show_edge=False)
     used = [index for index in range(len(fitting)) if any(str(row[index]) for row in cells)]
     for index in used:

@@ -18,7 +18,7 @@ from holdfast.views.health import Finding, Health, findings, health
 from holdfast.views.hosts import TaskView, WorkerView, tasks, workers
 from holdfast.views.queues import COUNTED, QueueView, queue, queues
 from holdfast.views.run import AttemptView, LogView, RunView, lines, log_end, new_runs, records, run
-from holdfast.views.runs import Filter, Listed, Page, matching, page
+from holdfast.views.runs import Filter, Listed, Page, listed_runs, page
 from holdfast.views.why import Reason
 
 __all__ = [
@@ -38,8 +38,8 @@ __all__ = [
     "findings",
     "health",
     "lines",
+    "listed_runs",
     "log_end",
-    "matching",
     "new_runs",
     "page",
     "queue",

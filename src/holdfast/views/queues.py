@@ -24,7 +24,7 @@ class Waiting(msgspec.Struct, kw_only=True):
 
 
 class QueueView(msgspec.Struct, kw_only=True, frozen=True):
-    """A queue. Limits are those in force, None is no limit; ``declared_…`` are the code's, an operator's are stronger.
+    """A queue. Limits are those in force, None is no limit: an operator's (``overriding_…``), else the code's.
     ``queued`` counts what is ready or waits for a slot, ``pending_version`` what nobody takes."""
 
     id: int
@@ -32,9 +32,10 @@ class QueueView(msgspec.Struct, kw_only=True, frozen=True):
     paused_at: int | None
     concurrency_limit: int | None
     concurrency_limit_per_key: int | None
-    declared_concurrency_limit: int | None
-    declared_concurrency_limit_per_key: int | None
-    overridden: bool
+    declared_limit: int | None
+    declared_limit_per_key: int | None
+    overriding_limit: int | None
+    overriding_limit_per_key: int | None
     rate: int | None
     rate_ms: int | None
     rate_per_key: int | None
@@ -96,9 +97,10 @@ def queue_view(row: tuple[Any, ...]) -> QueueView:
         paused_at=paused,
         concurrency_limit=cap if cap_over is None else cap_over,
         concurrency_limit_per_key=per_key if per_key_over is None else per_key_over,
-        declared_concurrency_limit=cap,
-        declared_concurrency_limit_per_key=per_key,
-        overridden=cap_over is not None or per_key_over is not None,
+        declared_limit=cap,
+        declared_limit_per_key=per_key,
+        overriding_limit=cap_over,
+        overriding_limit_per_key=per_key_over,
         rate=rate,
         rate_ms=rate_ms,
         rate_per_key=key_rate,

@@ -103,18 +103,17 @@ class Side(NamedTuple):
 
 def page(tx: Tx, wanted: Filter, *, limit: int = 50, before: str | None = None) -> Page:
     """A page of the runs that are wanted, after the cursor ``before``."""
-    live = served(tx)
-    found = search(tx, wanted, live, limit, before)
-    rows = {row[0]: row for row in tx.rows("listed", ids=found.ids)} if found.ids else {}
-    runs = [listed(rows[run_id], live) for run_id in found.ids if run_id in rows]
+    found = search(tx, wanted, served(tx), limit, before)
+    runs = listed_runs(tx, found.ids)
     kept = [run for run in runs if not wanted.statuses or run.status in wanted.statuses]  # it may have moved meanwhile
     return Page(runs=kept, next_cursor=found.next, complete=found.complete)
 
 
-def matching(tx: Tx, wanted: Filter, *, limit: int = 5_000, before: str | None = None) -> tuple[list[str], str | None]:
-    """The ids of the runs that are wanted, newest first, and the cursor to go on with, None at the end."""
-    found = search(tx, wanted, served(tx), limit, before)
-    return found.ids, found.next
+def listed_runs(tx: Tx, ids: Sequence[str]) -> list[Listed]:
+    """These runs as they stand in a list, in the order asked for; the unknown are left out."""
+    live = served(tx)
+    rows = {row[0]: row for row in tx.rows("listed", ids=list(ids))} if ids else {}
+    return [listed(rows[run_id], live) for run_id in ids if run_id in rows]
 
 
 def search(tx: Tx, wanted: Filter, live: Served, limit: int, before: str | None) -> Found:

@@ -241,9 +241,10 @@ def hurdle(slots: Slots, whose: str, kind: str, change: str) -> Iterator[Reason]
     """A limit that is reached."""
     if slots.full and slots.limit is not None:
         names = ", ".join(run_id for run_id, _ in slots.holders) + (", …" if slots.taken > len(slots.holders) else "")
+        held = "that slot is held" if slots.limit == 1 else f"{slots.taken} of {slots.limit} slots are held"
         yield Reason(
             code=f"{kind}_limit",
-            text=f"{whose} runs {slots.limit} at a time, and {slots.taken} of {slots.limit} slots are held by {names}.",
+            text=f"{whose} runs {slots.limit} at a time, and {held} by {names}.",
             do=f"{change} {slots.limit + 1}",
             runs=[run_id for run_id, _ in slots.holders],
         )
