@@ -1,0 +1,205 @@
+"""``holdfast queues``: list, pause, resume, limit."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Final
+
+import typer
+
+from holdfast import views
+from holdfast.cli.options import App, Database, Json
+from holdfast.cli.place import opened
+from holdfast.cli.show import DIM, Column, age, document, duration, note, now_ms, out, print_json, print_table, styled
+from holdfast.client import Client
+from holdfast.engine import catalogue, limits
+from holdfast.engine.trigger import queue_id
+from holdfast.errors import HoldfastError, InvalidOption, shown
+from holdfast.views import COUNTED, QueueView
+
+app = typer.Typer(no_args_is_help=True)
+
+NONE: Final = "none"
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The queue. A task that names none has task/<its id>.")]
+
+
+class UnknownQueue(HoldfastError):
+    """There is no queue with this name."""
+
+
+@app.command("list")
+def list_queues(database: Database = None, app: App = None, json: Json = False) -> None:
+    """List the queues: their limits, what executes and what stands in line."""
+    with opened(database, app) as client:
+        found = client.read(views.queues)
+    if json:
+        print_json({"queues": [queue_document(each) for each in found]})
+    elif found:
+        print_table(columns(now_ms()), found)
+    else:
+        note("No queues. They are made by the first trigger, or by a worker that knows them.")
+
+
+@app.command()
+def pause(name: Name, database: Database = None, app: App = None, json: Json = False) -> None:
+    """Let no run of a queue start until it is resumed. Those that execute go on."""
+    with opened(database, app) as client:
+        change(client, name, client.write(catalogue.pause, name))
+        tell(client, name, json=json)
+
+
+@app.command()
+def resume(name: Name, database: Database = None, app: App = None, json: Json = False) -> None:
+    """Let a paused queue go on."""
+    with opened(database, app) as client:
+        change(client, name, client.write(catalogue.resume, name))
+        tell(client, name, json=json)
+
+
+@app.command()
+def limit(
+    name: Name,
+    at_once: Annotated[
+        str | None,
+        typer.Argument(metavar="[N|none]", help="Runs at a time. none: as the code says.", show_default=False),
+    ] = None,
+    per_key: Annotated[
+        str | None,
+        typer.Option("--per-key", metavar="N|none", help="Runs at a time of each concurrency key.", show_default=False),
+    ] = None,
+    database: Database = None,
+    app: App = None,
+    json: Json = False,
+) -> None:
+    """Limit how many runs of a queue execute at a time; stronger than what the code says, until it is set to none.
+
+    Runs that stand in line obey at once; those that execute are not stopped. Without a number it shows the limits.
+    """
+    at_once_limit, per_key_limit = read_limit(at_once, "The limit"), read_limit(per_key, "--per-key")
+    with opened(database, app) as client:
+        if at_once is not None or per_key is not None:
+            known = client.read(views.queue, name)
+            change(client, name, known is not None)
+            before = (known.overriding_limit, known.overriding_limit_per_key) if known is not None else (None, None)
+            whole = before[0] if at_once is None else at_once_limit
+            keyed = before[1] if per_key is None else per_key_limit
+            client.write(catalogue.override, name, whole, keyed)
+            relane(client, name)
+        tell(client, name, json=json)
+
+
+def read_limit(text: str | None, option: str) -> int | None:
+    """A limit as it is written; None gives the code its say back."""
+    if text is None or text.lower() == NONE:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
+        raise InvalidOption(
+            f"{option} is not a whole number of at least 1",
+            seen=shown(text),
+            do="Write 1 or more, or none for what the code says; to stop a queue, pause it.",
+        )
+    return int(text)
+
+
+def relane(client: Client, name: str) -> None:
+    """The runs of the queue go into the lanes that its limits ask for now, a thousand at a time."""
+    number = queue_id(name)
+    after: str | None = ""
+    while after is not None:
+        after = client.write(limits.relane, name, number, after)
+
+
+def change(client: Client, name: str, done: bool) -> None:
+    """Whether there is such a queue.
+
+    Raises:
+        UnknownQueue: there is none; the message names one that is spelt alike.
+    """
+    if not done:
+        names = [each.name for each in client.read(views.queues)]
+        close = difflib.get_close_matches(name, [*names, f"task/{name}"], n=1)
+        own = f"task/{name}"
+        guess = own if own in names else close[0] if close else None
+        do = f"Did you mean {guess}?" if guess is not None else "See holdfast queues list."
+        raise UnknownQueue("There is no queue with this name", seen=name, do=do)
+
+
+def tell(client: Client, name: str, *, json: bool) -> None:
+    """How the queue is now."""
+    found = client.read(views.queue, name)
+    change(client, name, found is not None)
+    if found is None:
+        return
+    if json:
+        print_json(queue_document(found))
+        return
+    state = "paused" if found.paused_at is not None else "open"
+    out().print(f"{name} is {state}; at a time: {limit_told(found)}", soft_wrap=True)
+
+
+def limit_told(each: QueueView) -> str:
+    parts = [
+        limit_of(each.concurrency_limit, each.overriding_limit, each.declared_limit, ""),
+        limit_of(
+            each.concurrency_limit_per_key, each.overriding_limit_per_key, each.declared_limit_per_key, " per key"
+        ),
+    ]
+    return ", ".join(part for part in parts if part) or "no limit"
+
+
+def limit_of(value: int | None, said: int | None, declared: int | None, of: str) -> str:
+    if value is None:
+        return ""
+    code = "no limit" if declared is None else str(declared)
+    return f"{value}{of}" + (f" (the code says {code})" if said is not None else "")
+
+
+def queue_document(each: QueueView) -> dict[str, Any]:
+    """The queue without the number that it has in the tables."""
+    return {name: value for name, value in document(each).items() if name != "id"}
+
+
+# -- the table --------------------------------------------------------------------------------------------------------
+
+
+def columns(now: int) -> list[Column]:
+    return [
+        Column("QUEUE", lambda each: each.name, flexible=True, style="bold"),
+        Column("STATE", lambda each: styled("paused", "bold yellow") if each.paused_at is not None else "open"),
+        Column("LIMIT", limit_shown),
+        Column("PER KEY", per_key_shown, from_width=72),
+        Column("RATE", rate_shown, from_width=110),
+        Column("EXECUTING", lambda each: number(each.executing), right=True),
+        Column("QUEUED", lambda each: number(each.queued), right=True),
+        Column("PENDING", lambda each: number(each.pending_version), right=True, style="yellow"),
+        Column("DELAYED", lambda each: number(each.delayed), right=True, from_width=90),
+        Column("OLDEST", lambda each: age(now, each.oldest_queued_at), right=True, from_width=72, style=DIM),
+    ]
+
+
+def number(count: int) -> str:
+    return "" if not count else f"{COUNTED:,}+" if count >= COUNTED else f"{count:,}"
+
+
+def limit_shown(each: QueueView) -> Any:
+    return overridden(each.concurrency_limit, each.overriding_limit)
+
+
+def per_key_shown(each: QueueView) -> Any:
+    return overridden(each.concurrency_limit_per_key, each.overriding_limit_per_key)
+
+
+def overridden(value: int | None, said: int | None) -> Any:
+    """A limit; one that an operator has set is marked."""
+    if value is None:
+        return ""
+    return styled(f"{value} *", "bold") if said is not None else str(value)
+
+
+def rate_shown(each: QueueView) -> str:
+    parts = []
+    if each.rate is not None:
+        parts.append(f"{each.rate} in {duration(each.rate_ms)}")
+    if each.rate_per_key is not None:
+        parts.append(f"{each.rate_per_key} in {duration(each.rate_per_key_ms)} per key")
+    return ", ".join(parts)
