@@ -1,0 +1,73 @@
+"""``holdfast workers``: who is alive, and what they hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from holdfast import views
+from holdfast.cli.options import App, Database, Json
+from holdfast.cli.place import opened
+from holdfast.cli.show import DIM, Column, duration, note, plural, print_json, print_table, styled
+from holdfast.views import WorkerView
+
+app = typer.Typer()
+
+ALL: Final = 1_000
+RECENT: Final = 5
+RECENT_MS: Final = 3_600_000
+
+
+@app.command()
+def workers(
+    all: Annotated[
+        bool, typer.Option("--all", "-a", help="Those too that ended, for as long as they are known.")
+    ] = False,
+    database: Database = None,
+    app: App = None,
+    json: Json = False,
+) -> None:
+    """List the workers that are live or drain, and those that were lost within the last hour."""
+    with opened(database, app) as client:
+        found = client.read(views.workers, ended=ALL)
+    shown = found if all else [each for each in found if is_current(each)]
+    if json:
+        print_json({"workers": shown})
+        return
+    if shown:
+        print_table(columns(), shown)
+    else:
+        note("No worker is alive. Start one: holdfast worker")
+    if hidden := len(found) - len(shown):
+        note(f"{plural(hidden, 'worker')} that ended: --all")
+
+
+def is_current(each: WorkerView) -> bool:
+    return each.state in ("live", "draining") or (each.state == "lost" and each.silent_ms < RECENT_MS)
+
+
+def columns() -> list[Column]:
+    return [
+        Column("WORKER", lambda each: each.id, style=DIM),
+        Column("STATE", lambda each: styled("silent" if each.silent else each.state)),
+        Column("HOLDS", held, right=True),
+        Column("BEAT", lambda each: f"{duration(each.silent_ms)} ago", right=True),
+        Column("HOST", lambda each: each.host, flexible=True, from_width=72),
+        Column("PID", lambda each: str(each.pid), right=True),
+        Column(
+            "QUEUES",
+            lambda each: "all" if each.queues is None else ", ".join(each.queues),
+            flexible=True,
+            from_width=90,
+        ),
+        Column("TASKS", lambda each: str(each.tasks), right=True, from_width=90),
+        Column("LEASE", lambda each: duration(each.lease_ms), right=True, from_width=110),
+        Column("VERSION", lambda each: each.version, from_width=110),
+        Column("UP", lambda each: duration(each.seen_at - each.started_at), right=True, from_width=110),
+    ]
+
+
+def held(each: WorkerView) -> Any:
+    """Runs and slots; more runs than slots are claimed ahead."""
+    return styled(f"{each.held}/{each.concurrency}", "yellow" if each.held >= each.concurrency else "")
