@@ -105,6 +105,11 @@ class Settings:
             value = absolute_url(value, self.project)
         return Setting(name, value, source)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all settings."""
+        return tuple(_DECLARED)
+
     def all(self) -> list[Setting]:
         """All settings, for people to read."""
         return [self.get(name) for name in _DECLARED]
