@@ -11,16 +11,19 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, TextIO
 
 from holdfast import codec
+from holdfast.errors import shown
 from holdfast.records import Claimed, LogLine
 
-LINES = 10_000
-CHARACTERS = 16_384
+LINES = 10_000  # of one attempt
+CHARACTERS = 16_384  # of one line
+ROOM = 10_000_000  # characters of one attempt
 
 listening: Final[ContextVar[Lines | None]] = ContextVar("holdfast_lines", default=None)
 
@@ -28,21 +31,24 @@ listening: Final[ContextVar[Lines | None]] = ContextVar("holdfast_lines", defaul
 class Lines:
     """The lines of one attempt, numbered as they come. ``sink`` takes each; it must be cheap and safe in any thread."""
 
-    __slots__ = ("claimed", "numbers", "partial", "sink")
+    __slots__ = ("claimed", "full", "numbers", "partial", "room", "sink")
 
     def __init__(self, claimed: Claimed, sink: Callable[[LogLine], None]) -> None:
         self.claimed, self.sink = claimed, sink
         self.numbers = itertools.count(1)  # threads of one attempt may write at once
-        self.partial = ""
+        self.partial: dict[tuple[str, int], str] = {}  # what a thread has printed to a stream since its last line
+        self.room, self.full = ROOM, False
 
     def add(self, level: str, logger: str, message: str, at: int | None = None) -> None:
-        seq = next(self.numbers)
-        if seq > LINES:
+        if self.full:
             return
-        if seq == LINES:
-            level, message = "WARNING", f"This attempt has written {LINES} lines; what follows is not kept."
         if len(message) > CHARACTERS:
             message = f"{message[:CHARACTERS]}… ({len(message)} characters)"
+        seq = next(self.numbers)
+        self.room -= len(message)
+        if seq >= LINES or self.room < 0:
+            self.full = True
+            level, message = "WARNING", f"This attempt has written {seq} lines; what follows is not kept."
         claimed = self.claimed
         moment = int(time.time() * 1000) if at is None else at
         self.sink(
@@ -50,15 +56,21 @@ class Lines:
         )
 
     def print(self, stream: str, text: str) -> None:
-        """Take printed text; a line is kept when it ends."""
-        *whole, self.partial = (self.partial + text).split("\n")
+        """Take printed text; a line is kept when it ends, or is as long as a line may be."""
+        place = stream, threading.get_ident()
+        *whole, rest = (self.partial.pop(place, "") + text).split("\n")
+        while len(rest) > CHARACTERS:
+            whole.append(rest[:CHARACTERS])
+            rest = rest[CHARACTERS:]
+        if rest:
+            self.partial[place] = rest
         for line in whole:
             self.add("INFO" if stream == "stdout" else "WARNING", stream, line)
 
-    def close(self, stream: str = "stdout") -> None:
+    def close(self) -> None:
         """Keep what was printed without an end of line."""
-        if self.partial:
-            self.print(stream, "\n")
+        for stream, thread in list(self.partial):
+            self.add("INFO" if stream == "stdout" else "WARNING", stream, self.partial.pop((stream, thread), ""))
 
 
 class CaptureHandler(logging.Handler):
@@ -72,12 +84,22 @@ class CaptureHandler(logging.Handler):
             message = record.getMessage()
             if record.exc_info and record.exc_info[0] is not None:
                 message = f"{message}\n{(self.formatter or _plain).formatException(record.exc_info)}"
+            if record.stack_info:
+                message = f"{message}\n{record.stack_info}"
         except Exception as error:
-            message = f"{record.msg!r} could not be formatted: {type(error).__name__}"
-        lines.add(record.levelname, record.name, message, int(record.created * 1000))
+            message = f"{shown(record.msg)} could not be formatted: {type(error).__name__}"
+        lines.add(storable(record.levelname), storable(record.name), message, int(record.created * 1000))
 
 
 _plain = logging.Formatter()
+
+
+def storable(name: object) -> str:
+    """A name as every database takes it. A message is kept as JSON, which can say anything; a name is kept as it is."""
+    text = str(name)
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 class CaptureStream:

@@ -1,0 +1,164 @@
+"""The app of the tests with processes: tasks that leave evidence of what they did, and some that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+from typing import Any, TypedDict
+
+from holdfast import AsyncContext, Context, Holdfast, Queue, Retry
+from tests.support import ledger
+
+app = Holdfast()
+log = logging.getLogger("tests.jobs")
+
+
+class Doze(TypedDict):
+    """Which one, and for how long."""
+
+    n: int
+    seconds: float
+
+
+@app.task
+async def work(doze: Doze) -> int:
+    """Takes its time; notes that it began, and that it ended."""
+    ledger.note("began", doze["n"], os.getpid())
+    await asyncio.sleep(doze["seconds"])
+    ledger.note("ended", doze["n"], os.getpid())
+    return doze["n"]
+
+
+@app.task
+async def gated(n: int, ctx: AsyncContext) -> int:
+    """Goes on when the gate is open; says so in its log and its metadata, and triggers another run."""
+    ledger.note("began", n, os.getpid(), ctx.attempt.number)
+    while not ledger.is_open():
+        await asyncio.sleep(0.01)
+    ledger.note("passed", n, os.getpid())
+    ctx.metadata["pid"] = os.getpid()
+    log.info("passed in %d", os.getpid())
+    try:
+        await leaf.atrigger(n)
+    except BaseException as error:
+        ledger.note("refused", n, os.getpid(), type(error).__name__)
+        raise
+    ledger.note("ended", n, os.getpid())
+    return os.getpid()
+
+
+@app.task
+def gated_def(n: int, ctx: Context) -> int:
+    """The same in a thread, which nothing interrupts."""
+    ledger.note("began", n, os.getpid(), ctx.attempt.number)
+    while not ledger.is_open():
+        time.sleep(0.01)
+    ledger.note("passed", n, os.getpid())
+    ctx.metadata["pid"] = os.getpid()
+    log.info("passed in %d", os.getpid())
+    try:
+        leaf.trigger(n)
+    except BaseException as error:
+        ledger.note("refused", n, os.getpid(), type(error).__name__)
+        raise
+    ledger.note("ended", n, os.getpid())
+    return os.getpid()
+
+
+@app.task
+async def leaf(n: int) -> int:
+    return n
+
+
+@app.task
+async def tidy(n: int, ctx: AsyncContext) -> int:
+    """Waits at the gate, and notes how it is interrupted."""
+    ledger.note("began", n, os.getpid(), ctx.attempt.number)
+    try:
+        while not ledger.is_open():
+            await asyncio.sleep(0.01)
+    except asyncio.CancelledError:
+        ledger.note("interrupted", n, os.getpid())
+        raise
+    ledger.note("ended", n, os.getpid())
+    return ctx.attempt.number
+
+
+@app.task
+async def bomb(n: int) -> int:
+    """Number 0 takes its process down; the others wait at the gate."""
+    ledger.note("began", n, os.getpid())
+    if n == 0:
+        while len(ledger.lines(ledger.folder(), "began")) < 100:  # all 100 are held when it goes off the first time
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), 9)
+    while not ledger.is_open():
+        await asyncio.sleep(0.01)
+    ledger.note("ended", n, os.getpid())
+    return n
+
+
+@app.task
+async def blocker(seconds: float) -> str:
+    """What nobody should do: it keeps the event loop for itself."""
+    ledger.note("began", "blocker", os.getpid())
+    time.sleep(seconds)  # noqa: ASYNC251
+    ledger.note("ended", "blocker", os.getpid())
+    return "done"
+
+
+@app.task(retry=Retry(max_attempts=5, min_delay="10ms", max_delay="50ms"))
+async def flaky(n: int, ctx: AsyncContext) -> int:
+    """Fails the first time."""
+    ledger.note("began", n, os.getpid())
+    await asyncio.sleep(0.01)
+    if ctx.attempt.number == 1:
+        raise ValueError("the first attempt fails")
+    ledger.note("ended", n, os.getpid())
+    return n
+
+
+def in_a_slot(place: str, slots: int) -> Any:
+    """Take one of so many locks, which the kernel drops when the process dies; None if there is none left."""
+    for slot in range(slots):
+        file = open(ledger.folder() / f"{place}.{slot}", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+        else:
+            return file
+    return None
+
+
+async def guarded(place: str, slots: int, n: int) -> int:
+    lock = in_a_slot(place, slots)
+    if lock is None:
+        ledger.note("crowd", place, n)
+    await asyncio.sleep(0.03)
+    if lock is not None:
+        lock.close()
+    ledger.note("ended", n, os.getpid())
+    return n
+
+
+@app.task(queue=Queue("narrow", concurrency_limit=3))
+async def narrow(n: int) -> int:
+    """Never more than three at once."""
+    return await guarded("narrow", 3, n)
+
+
+@app.task(queue=Queue("keyed", concurrency_limit=5, concurrency_limit_per_key=3))
+async def keyed(n: int, ctx: AsyncContext) -> int:
+    """Never more than five at once, and never more than three of one key."""
+    lock = in_a_slot("keyed", 5)
+    if lock is None:
+        ledger.note("crowd", "keyed", n)
+    try:
+        return await guarded(f"key-{ctx.run.concurrency_key}", 3, n)
+    finally:
+        if lock is not None:
+            lock.close()
