@@ -14,8 +14,9 @@ import contextvars
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.errors import HoldfastError
@@ -34,6 +35,7 @@ class Host(Protocol):
 
     home: Any
     loop: asyncio.AbstractEventLoop
+    context: contextvars.Context
     threads: Executor
     lines: deque[LogLine]
     settings: Any
@@ -41,7 +43,10 @@ class Host(Protocol):
     def done(self, live: Live, outcome: Outcome | None, /) -> None:
         """Called once, on the loop: the attempt is over, and this is what it has to say."""
 
-    async def payload(self, run_id: str, /) -> str: ...
+    def freed(self) -> None:
+        """The thread of an attempt that was over before it returned has returned."""
+
+    async def payload(self, run_id: str, /) -> str | None: ...
 
 
 class Live:
@@ -49,15 +54,19 @@ class Live:
 
     __slots__ = (
         "attempt",
+        "begun",
         "claimed",
         "governing",
         "host",
+        "in_thread",
         "lines",
         "over",
         "reason",
+        "spoilt",
         "started",
         "task",
         "timer",
+        "unwritten",
         "work",
     )
 
@@ -70,34 +79,45 @@ class Live:
         self.work: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.reason: Reason | None = None
-        self.over = False
+        self.over = self.begun = self.in_thread = False
+        self.unwritten: str | None = None  # metadata that is not known to be in the database
+        self.spoilt = False  # … and that cannot get there
 
     # transitions
 
     def start(self) -> None:
-        """Begin; the time limit counts from here."""
-        loop = self.host.loop
+        """Begin; the time limit counts from here.
+
+        In the worker's own context: what starts this one may be another attempt that has just ended, and what that
+        one's code has put into context variables is nobody else's business.
+        """
+        host = self.host
         self.started = time.monotonic()
-        self.work = loop.create_task(self.carry(), name=self.claimed.task)
+        self.work = host.loop.create_task(self.carry(), name=self.claimed.task, context=host.context.copy())
         if self.governing.max_duration_ms is not None:
-            self.timer = loop.call_later(self.governing.max_duration_ms / 1000, self.interrupt, "timed_out")
+            self.later(self.governing.max_duration_ms / 1000, lambda: self.interrupt("timed_out"))
+
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
+        """Do this unless the attempt is over by then. It takes the place of what was to be done later so far."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = self.host.loop.call_later(seconds, act, context=self.host.context)
 
     def interrupt(self, reason: Reason) -> None:
         """Stop it from outside, for this reason; the first reason counts, but for a loss, which always does."""
         if self.over or (self.reason is not None and reason != "lost"):
             return
         self.reason = reason
-        if not self.task.signature.is_async:
-            log.warning(
-                "run %s of task %s is to stop (%s), but a def task cannot be interrupted: "
-                "it keeps its slot until it returns",
-                self.claimed.id,
-                self.claimed.task,
-                reason,
-            )
+        if self.in_thread:
+            text = f"it is to stop ({reason}), but a def task cannot be interrupted: it keeps its slot until it returns"
+            log.warning("run %s of task %s: %s", self.claimed.id, self.claimed.task, text)
+            self.lines.add("WARNING", "holdfast", text)
         elif self.work is not None:
             self.work.cancel()
-            self.host.loop.call_later(self.host.settings.grace_seconds, self.abandon)
+            if self.begun:
+                self.later(self.host.settings.grace_seconds, self.abandon)
+            else:  # it is canceled before its first step, so that nothing of it will ever run
+                self.abandon()
 
     def outlived(self) -> bool:
         """Whether it has run for longer than in its last life."""
@@ -119,44 +139,70 @@ class Live:
         if self.timer is not None:
             self.timer.cancel()
         self.lines.close()
-        self.host.done(self, self.with_metadata(outcome))
-
-    def with_metadata(self, outcome: Outcome | None) -> Outcome | None:
         if outcome is not None:
-            try:
-                outcome.metadata = self.attempt.changed_metadata()
-            except HoldfastError as error:
-                self.lines.add("WARNING", "holdfast", f"The metadata is not kept: {error}")
-        return outcome
+            outcome.metadata = self.metadata()
+        self.host.done(self, outcome)
+
+    def metadata(self) -> str | None:
+        """The run's metadata if it has changed and is not known to be written: until ``written`` says so."""
+        try:
+            changed = self.attempt.changed_metadata()
+        except Exception as error:
+            changed = None
+            if not self.spoilt:
+                self.spoilt = True
+                self.lines.add("WARNING", "holdfast", f"The metadata is not kept: {said(error)}")
+        if changed is not None:
+            self.unwritten = changed
+        return self.unwritten
+
+    def written(self, metadata: str) -> None:
+        if self.unwritten == metadata:
+            self.unwritten = None
 
     # the work
 
     async def carry(self) -> None:
+        self.begun = True
         running.set(self.attempt)
         listening.set(self.lines)
-        self.end(await self.outcome())
+        try:
+            outcome = await self.outcome()
+        except GeneratorExit:  # the loop is closed: this process ends
+            raise
+        except BaseException as error:  # not the task's doing: whatever it is, the run ends and says so
+            log.exception("run %s of task %s could not be carried out", self.claimed.id, self.claimed.task)
+            outcome = self.failure(f"The run could not be carried out: {said(error)}")
+        if self.in_thread:
+            self.left_thread()
+        self.end(outcome)
+
+    def left_thread(self) -> None:
+        self.in_thread = False
+        if self.over:
+            self.host.freed()
 
     async def outcome(self) -> Outcome | None:
         try:
             output = await self.call()
-        except asyncio.CancelledError as error:
-            if self.reason is None:  # the code canceled itself
-                return outcomes.failed(self.claimed, error, self.governing)
-            return outcomes.interrupted(self.claimed, self.reason, self.governing)
+            return self.raised(output.error) if isinstance(output, Raised) else self.returned(output)
+        except Unreadable as unreadable:
+            return self.failure(str(unreadable))
         except Misfit as misfit:
             return outcomes.refused(self.claimed, misfit.error)
         except BaseException as error:
-            if self.reason is not None:
-                return outcomes.interrupted(self.claimed, self.reason, self.governing)
-            self.lines.add("ERROR", "holdfast", f"Attempt {self.claimed.attempt} failed: {said(error)}")
-            return outcomes.failed(self.claimed, error, self.governing)
-        return self.returned(output)
+            return self.raised(error)
+
+    def failure(self, message: str) -> Outcome:
+        return outcomes.system_failure(self.claimed.id, self.claimed.claim, message)
 
     async def call(self) -> Any:
         signature = self.task.signature
         text = self.claimed.payload
         if text is None:
             text = await self.host.payload(self.claimed.id)
+        if text is None:
+            raise Unreadable("The payload of this run is not in the database any more, so it cannot be carried out.")
         try:
             payload = self.task.load(text)
         except HoldfastError as error:
@@ -164,8 +210,21 @@ class Live:
         if signature.is_async:
             return await signature.call(payload, AsyncContext(self.attempt))
         inside = contextvars.copy_context()
-        context = Context(self.attempt)
-        return await self.host.loop.run_in_executor(self.host.threads, inside.run, signature.call, payload, context)
+        self.in_thread = True
+        return await self.host.loop.run_in_executor(self.host.threads, inside.run, self.call_here, payload)
+
+    def call_here(self, payload: Any) -> Any:
+        try:
+            return self.task.signature.call(payload, Context(self.attempt))
+        except BaseException as error:
+            return Raised(error)
+
+    def raised(self, error: BaseException) -> Outcome | None:
+        if self.reason is not None:
+            return outcomes.interrupted(self.claimed, self.reason, self.governing)
+        if not isinstance(error, asyncio.CancelledError):  # else the code canceled itself
+            self.lines.add("ERROR", "holdfast", f"Attempt {self.claimed.attempt} failed: {said(error)}")
+        return outcomes.failed(self.claimed, error, self.governing)
 
     def returned(self, output: Any) -> Outcome | None:
         if self.reason in ("timed_out", "lost"):
@@ -177,9 +236,14 @@ class Live:
             )
         except HoldfastError as error:
             return outcomes.refused(self.claimed, error)
-        except Exception as error:
-            return outcomes.failed(self.claimed, error, self.governing)
         return outcomes.completed(self.claimed, text)
+
+
+class Raised(NamedTuple):
+    """What a function raised in a thread. It comes back as a value, for some exceptions cannot pass through a future:
+    StopIteration is refused by it, and GeneratorExit closes the coroutine that waits for it."""
+
+    error: BaseException
 
 
 class Misfit(Exception):
@@ -190,9 +254,13 @@ class Misfit(Exception):
         self.error = error
 
 
+class Unreadable(Exception):
+    """What is stored of the run cannot be read."""
+
+
 def said(error: BaseException) -> str:
     """The class and text of an exception, whatever it does when it is asked for its text."""
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:
+    except BaseException:
         return type(error).__name__

@@ -74,9 +74,8 @@ def back(run_id: str, claim: int) -> Again:
     return Again(run_id, claim, 0, False, "returned")
 
 
-def unstorable(run_id: str, claim: int, error: Exception) -> Ended:
-    """The database refused this one outcome: the run ends and says why."""
-    message = f"The outcome of this run could not be stored: {error}"
+def system_failure(run_id: str, claim: int, message: str) -> Ended:
+    """Holdfast itself cannot go on with this run: it ends and says why."""
     return Ended(run_id, claim, "system_failure", None, plain_error("SystemFailure", message))
 
 

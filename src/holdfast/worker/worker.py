@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import platform
@@ -27,15 +28,15 @@ from typing import Any, NamedTuple
 from holdfast.engine import catalogue, claim, limits, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id, route_id
-from holdfast.errors import DatabaseError, DatabaseUnavailable
+from holdfast.errors import DatabaseError, DatabaseFull, DatabaseReadOnly, DatabaseUnavailable, IdempotencyBusy
 from holdfast.ids import new_id
 from holdfast.records import Claimed, Ended, LogLine, QueueEntry
 from holdfast.sizes import MIB
 from holdfast.storage import Store
 from holdfast.storage.runs import AgainRow, Fence, again_row
 from holdfast.task import Task
-from holdfast.worker.live import Live
-from holdfast.worker.outcome import Outcome, Reason, back, unstorable
+from holdfast.worker.live import Live, said
+from holdfast.worker.outcome import Outcome, Reason, back, system_failure
 
 log = logging.getLogger("holdfast")
 
@@ -46,10 +47,12 @@ ROUTES_SECONDS = 1.0
 STRAY_MS = 5_000
 LOOK_SECONDS = 0.25
 LINES_SECONDS = 0.5
+LINES_AT_ONCE = 2_000
 POLL_SECONDS = 1.0  # where wake-ups arrive
 BLIND_POLL_SECONDS = 0.1  # where they do not
 GRACE_SECONDS = 30.0  # for code that was told to stop
 BACKOFF_SECONDS = 2.0
+LATER = (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly, IdempotencyBusy)  # what passes: the same again, later
 
 
 class Home(NamedTuple):
@@ -87,7 +90,8 @@ class Worker:
         self.queue_names: dict[int, str] = {}
         self.waiting: deque[Live] = deque()  # claimed, not started
         self.held: dict[str, Live] = {}  # claimed and not reported
-        self.running = 0
+        self.running = 0  # slots in use …
+        self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
         self.ended: list[Ended] = []
         self.again: list[AgainRow] = []
         self.lines: deque[LogLine] = deque()  # threads append to it
@@ -111,6 +115,7 @@ class Worker:
     async def run(self) -> None:
         """Work until drained. Cancel it to stop at once."""
         self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()  # what attempts start from
         self.changed = asyncio.Event()
         self.threads: Executor = ThreadPoolExecutor(self.settings.concurrency, "holdfast-task")
         unsubscribe = self.store.wakeups.subscribe(self.wake)
@@ -134,7 +139,7 @@ class Worker:
             try:
                 await act()
                 return
-            except DatabaseUnavailable as error:
+            except LATER as error:
                 log.warning("the database does not answer, trying again: %s", error)
                 await asyncio.sleep(random.uniform(0.2, BACKOFF_SECONDS))
 
@@ -167,6 +172,8 @@ class Worker:
 
     async def find_routes(self) -> None:
         found = await self.store.read(workers.routes, sorted(self.tasks), self.settings.queues)
+        if not {route.id for route in found}.issubset(self.routes):
+            self.changed.set()  # whoever made a route did so to use it
         self.routes = [route.id for route in found]
         self.queue_names = {queue_id(route.queue): route.queue for route in found}
         random.shuffle(self.routes)
@@ -183,20 +190,25 @@ class Worker:
             await self.look_around()
             if not took:
                 await self.rest()
-        except DatabaseUnavailable as error:
+        except LATER as error:
             log.warning("the database does not answer, work goes on and is reported later: %s", error)
-            self.doubtful = True
-            await asyncio.sleep(random.uniform(0.1, BACKOFF_SECONDS))
-        except DatabaseError:
-            log.exception("the database refused a round, which is tried again")
-            self.doubtful = True
-            await asyncio.sleep(random.uniform(0.1, BACKOFF_SECONDS))
+            await self.doubt()
+        except Exception:
+            log.exception("a round failed, and is tried again")
+            await self.doubt()
+
+    async def doubt(self) -> None:
+        """What the last round did is not known. Compare, but not at once."""
+        self.doubtful = True
+        await asyncio.sleep(random.uniform(0.1, BACKOFF_SECONDS))
 
     async def exchange(self) -> bool:
         """A round, if there is anything to say or to take. Answers whether another one should follow at once."""
         if self.doubtful:
             await self.compare(0)
             self.doubtful = False
+        while len(self.lines) > LINES_AT_ONCE:
+            await self.write_lines([self.lines.popleft() for _ in range(LINES_AT_ONCE)])
         ask = self.ask()
         ended, again, lines = self.ended, self.again, self.take_lines()
         if not (ask.n or ask.suspect or ended or again or lines or ask.idle is not None):
@@ -205,21 +217,21 @@ class Worker:
         self.asked_at = time.monotonic()
         try:
             result = await self.store.run(claim.exchange, ask, ended, again, lines)
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly):
             self.ended, self.again = ended + self.ended, again + self.again
             self.lines.extendleft(reversed(lines))
             self.repeated.update([run.id for run in ended] + [row.id for row in again])
             raise
-        except DatabaseError as error:
-            await self.one_by_one(ended, again, lines, error)
+        except Exception as error:
+            await self.one_by_one([*ended, *again], lines, error)
             return True
         self.take_in(ask, result)
         return bool(result.claimed) or ask.idle is not None or self.must_tell()
 
     def ask(self) -> Ask:
         """What this worker can take now."""
-        free = 0 if self.draining else self.settings.concurrency + self.pace.ahead() - len(self.held)
-        n = max(0, free)
+        free = self.settings.concurrency - self.ghosts + self.pace.ahead() - len(self.held)
+        n = 0 if self.draining else max(0, free)
         suspect = bool(n and self.suspects_wait and not self.suspects)
         each = max(1, -(-n // max(1, self.busy)))
         idle = self.wants_idle if self.must_tell() else None
@@ -258,9 +270,16 @@ class Worker:
             run = row._replace(queue=self.queue_names.get(row.queue, ""))  # type: ignore[call-overload]
             if run.suspect:
                 self.suspects.add(run.id)
-            live = Live(run, self.tasks[run.task], self)
+            try:
+                live = Live(run, self.tasks[run.task], self)
+            except Exception as error:
+                message = f"What is stored of this run cannot be read: {said(error)}"
+                self.ended.append(system_failure(run.id, run.claim, message))
+                continue
             self.held[run.id] = live
             self.waiting.append(live)
+        if self.draining:  # they were asked for before
+            self.drop_waiting()
         self.start_waiting()
 
     def start_waiting(self) -> None:
@@ -287,10 +306,21 @@ class Worker:
         run = live.claimed
         self.held.pop(run.id, None)
         self.suspects.discard(run.id)
-        if live.work is not None:
-            self.running -= 1
         self.pace.count()
         self.note(run, outcome)
+        if live.in_thread:
+            self.ghosts += 1
+        elif live.work is not None:
+            self.free()
+        self.changed.set()
+
+    def freed(self) -> None:
+        self.ghosts -= 1
+        self.free()
+
+    def free(self) -> None:
+        """A slot is not in use any more."""
+        self.running -= 1
         if self.waiting:
             self.start_waiting()
         self.changed.set()
@@ -301,29 +331,55 @@ class Worker:
         elif outcome is not None:
             self.again.append(again_row(outcome, self.me, run.attempt, run.started_at))
 
-    async def one_by_one(
-        self, ended: list[Ended], again: list[AgainRow], lines: list[LogLine], error: DatabaseError
-    ) -> None:
-        """The round was refused: write each outcome alone, so that only the bad one is told."""
-        if not (ended or again or lines):
+    async def one_by_one(self, outcomes: list[Ended | AgainRow], lines: list[LogLine], error: Exception) -> None:
+        """The round was refused: write each outcome alone, so that only the bad one is told, and keep the others."""
+        if not (outcomes or lines):
             raise error
         log.warning("the database refused a round, its outcomes are written one by one: %s", error)
-        outcomes: list[Ended | AgainRow] = [*ended, *again]
-        for one in outcomes:
-            await self.write_alone(one, [line for line in lines if line.run_id == one.id])
-
-    async def write_alone(self, one: Ended | AgainRow, lines: list[LogLine]) -> None:
-        ask = Ask(self.me)
+        left, said_by = deque(outcomes), by_run(lines)
         try:
-            if isinstance(one, Ended):
-                await self.store.run(claim.exchange, ask, [one], [], lines)
-            else:
-                await self.store.run(claim.exchange, ask, [], [one], lines)
-        except DatabaseUnavailable:
-            (self.ended if isinstance(one, Ended) else self.again).append(one)  # type: ignore[arg-type]
-        except DatabaseError as error:
-            log.error("the outcome of run %s cannot be stored: %s", one.id, error)
-            await self.store.run(claim.exchange, ask, [unstorable(one.id, one.claim, error)], [], [])
+            for _ in range(len(left)):
+                one = left[0]
+                if await self.write_alone(one, said_by.pop(one.id, [])):
+                    left.popleft()
+                else:
+                    left.rotate(-1)
+        finally:
+            for one in left:
+                (self.ended if isinstance(one, Ended) else self.again).append(one)  # type: ignore[arg-type]
+        for some in said_by.values():
+            await self.write_lines(some)
+
+    async def write_alone(self, one: Ended | AgainRow, lines: list[LogLine]) -> bool:
+        """Write an outcome; if it cannot be stored, that. False if somebody else's lock is in the way."""
+        await self.write_lines(lines)
+        try:
+            await self.tell(one)
+        except IdempotencyBusy:
+            return False
+        except (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly):
+            raise
+        except Exception as error:
+            log.exception("the outcome of run %s cannot be stored", one.id)
+            message = f"The outcome of this run could not be stored: {said(error)}"
+            await self.tell(system_failure(one.id, one.claim, message))
+        return True
+
+    async def tell(self, one: Ended | AgainRow) -> None:
+        ended, again = ([one], []) if isinstance(one, Ended) else ([], [one])
+        await self.store.run(claim.exchange, Ask(self.me), ended, again, [])
+
+    async def write_lines(self, lines: list[LogLine]) -> None:
+        """Write log lines by themselves. What the database refuses is given up: no run should fail for its log."""
+        if not lines:
+            return
+        try:
+            await self.store.run(claim.write_logs, lines, [])
+        except (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly):
+            self.lines.extendleft(reversed(lines))
+            raise
+        except Exception:
+            log.exception("%d log lines cannot be stored, of run %s", len(lines), lines[0].run_id)
 
     def take_lines(self) -> list[LogLine]:
         """The log lines to send now: those of running attempts every half second, all of them with an outcome."""
@@ -364,16 +420,28 @@ class Worker:
         self.hand_back(orders.held)
         self.share()
         await self.trust_survivors()
-        metadata = [change for live in self.held.values() if (change := metadata_of(live))]
-        if metadata:
-            await self.store.run(claim.write_logs, [], metadata)
+        await self.write_metadata()
 
-    async def payload(self, run_id: str) -> str:
-        """A payload that was too big to ride along with its claim."""
+    async def write_metadata(self) -> None:
+        """Write what running attempts have changed in their runs' metadata."""
+        changed = [(live, text) for live in list(self.held.values()) if (text := live.metadata()) is not None]
+        if not changed:
+            return
+        try:
+            await self.store.run(claim.write_logs, [], [fenced(live, text) for live, text in changed])
+        except LATER:
+            return  # it is written later, with the outcome at the latest
+        except Exception:
+            log.exception("the metadata of running runs cannot be stored")
+        for live, text in changed:
+            live.written(text)
+
+    async def payload(self, run_id: str) -> str | None:
+        """A payload that was too big to ride along with its claim; None if it is not there."""
         while True:
             try:
-                return (await self.store.read(claim.payloads, [run_id])).get(run_id, "null")
-            except DatabaseUnavailable:
+                return (await self.store.read(claim.payloads, [run_id])).get(run_id)
+            except (DatabaseError, IdempotencyBusy):
                 await asyncio.sleep(random.uniform(0.2, BACKOFF_SECONDS))
 
     async def compare(self, older_ms: int) -> None:
@@ -448,10 +516,13 @@ class Worker:
             return
         self.draining = True
         self.telling = self.loop.create_task(self.persist(lambda: self.store.run(workers.drain, self.me)))
-        for live in list(self.waiting):
-            self.drop(live, "returned")
+        self.drop_waiting()
         self.loop.call_later(self.settings.drain_seconds, self.stop_all, "returned")
         self.changed.set()
+
+    def drop_waiting(self) -> None:
+        for live in list(self.waiting):
+            self.drop(live, "returned")
 
     def abort(self) -> None:
         """Nobody beats for this worker any more: hand everything back at once, and end."""
@@ -524,11 +595,13 @@ class Pace:
         return min(AHEAD, int(self.rate * AHEAD_SECONDS))
 
 
-def metadata_of(live: Live) -> Ended | None:
-    """What a running attempt has changed in its run's metadata since it was last written."""
-    try:
-        text = live.attempt.changed_metadata()
-    except Exception as error:
-        live.lines.add("WARNING", "holdfast", f"The metadata is not kept: {error}")
-        return None
-    return None if text is None else Ended(live.claimed.id, live.claimed.claim, "", None, None, text)
+def fenced(live: Live, metadata: str) -> Ended:
+    """The metadata of a running attempt with its fence."""
+    return Ended(live.claimed.id, live.claimed.claim, "", None, None, metadata)
+
+
+def by_run(lines: Iterable[LogLine]) -> dict[str, list[LogLine]]:
+    found: dict[str, list[LogLine]] = {}
+    for line in lines:
+        found.setdefault(line.run_id, []).append(line)
+    return found
