@@ -42,7 +42,7 @@ check: $(READY) ## lint, format, types, layers
 	$(BIN)/lint-imports
 
 demo: $(READY) ## the example at work on real files, with a worker killed on the way; FOLDER=… for your own
-	$(BIN)/python examples/demo.py $(FOLDER)
+	$(BIN)/python examples/demo/run.py $(if $(FOLDER),"$(FOLDER)")
 
 dev: $(READY) ## server, worker and reload on the example
 	$(BIN)/holdfast dev examples/hello/tasks.py
