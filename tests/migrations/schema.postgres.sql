@@ -195,11 +195,11 @@ CREATE INDEX run_cancel ON holdfast.run USING btree (id) WHERE (cancel_at IS NOT
 CREATE INDEX run_due ON holdfast.run USING btree (due_at) WHERE ((due_at IS NOT NULL) AND (state = ANY (ARRAY['delayed'::text, 'waiting'::text])));
 CREATE INDEX run_grant ON holdfast.run USING btree (start_by) WHERE ((start_by IS NOT NULL) AND (state = 'ready'::text));
 CREATE INDEX run_held ON holdfast.run USING btree (queue_id, lane_id, sort_at, id) WHERE (state = 'held'::text);
-CREATE INDEX run_mine ON holdfast.run USING btree (worker_id) WHERE (worker_id IS NOT NULL);
+CREATE INDEX run_mine ON holdfast.run USING btree (worker_id, id) WHERE (worker_id IS NOT NULL);
 CREATE INDEX run_parent ON holdfast.run USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, id) WHERE (state = 'ready'::text);
 CREATE INDEX run_slot ON holdfast.run USING btree (queue_id, lane_id) WHERE ((lane_id IS NOT NULL) AND (state = ANY (ARRAY['ready'::text, 'executing'::text])));
-CREATE INDEX run_suspect ON holdfast.run USING btree (id) WHERE (suspect = 1);
+CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE (suspect = 1);
 CREATE INDEX run_ttl ON holdfast.run USING btree (expire_at) WHERE (expire_at IS NOT NULL);
 CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
 CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);

@@ -180,11 +180,11 @@ CREATE INDEX holdfast_run_cancel ON holdfast_run (id) WHERE cancel_at IS NOT NUL
 CREATE INDEX holdfast_run_due ON holdfast_run (due_at) WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting');
 CREATE INDEX holdfast_run_grant ON holdfast_run (start_by) WHERE start_by IS NOT NULL AND state = 'ready';
 CREATE INDEX holdfast_run_held ON holdfast_run (queue_id, lane_id, sort_at, id) WHERE state = 'held';
-CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id) WHERE worker_id IS NOT NULL;
+CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id, id) WHERE worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';
 CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
-CREATE INDEX holdfast_run_suspect ON holdfast_run (id) WHERE suspect = 1;
+CREATE INDEX holdfast_run_suspect ON holdfast_run (suspect, id) WHERE suspect = 1;
 CREATE INDEX holdfast_run_ttl ON holdfast_run (expire_at) WHERE expire_at IS NOT NULL;
 CREATE INDEX holdfast_start_lane ON holdfast_start (lane_id, at);
 CREATE INDEX holdfast_tag_run ON holdfast_tag (run_id);
