@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from holdfast.app import Holdfast
     from holdfast.batch import Item
+    from holdfast.blueprint import Blueprint
     from holdfast.context import AsyncContext, Context
     from holdfast.duration import Duration
     from holdfast.errors import (
@@ -71,6 +72,7 @@ __all__ = [
     "AttemptLost",
     "BatchHandle",
     "BatchIncomplete",
+    "Blueprint",
     "Context",
     "DatabaseError",
     "DatabaseForeign",
@@ -131,6 +133,7 @@ _MODULES = (
     "batch",
     "handle",
     "task",
+    "blueprint",
     "app",
 )
 

@@ -9,27 +9,30 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack, overload
 
 from holdfast import codec
 from holdfast.batch import Item, batch_of
+from holdfast.blueprint import Blueprint, refuse_duplicate
 from holdfast.client import Client
 from holdfast.codec import AnyCodec
 from holdfast.context import parent_of
+from holdfast.declared import Declared
 from holdfast.duration import Duration
 from holdfast.errors import DuplicateTask, InvalidOption, shown
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.names import ID_LENGTH, checked_name
 from holdfast.options import Rules, Target, TriggerOptions, new_run, read_rules, read_trigger_options
-from holdfast.queue import Queue
+from holdfast.queue import Queue, own_queue
 from holdfast.records import NewRun
 from holdfast.retry import Retry
-from holdfast.settings import Settings, calling_file, project_of
+from holdfast.settings import Settings, calling_file, calling_place, project_of
 from holdfast.task import Task, TaskFactory
 
 __all__ = ["Holdfast"]
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class Holdfast:
@@ -71,6 +74,7 @@ class Holdfast:
         self.imports = _module_names(imports)
         self._defaults = self._read_defaults(retry)
         self._tasks: dict[str, Task[Any, Any]] = {}
+        self._declared: dict[str, Declared[Any, Any]] = {}
         self._queues: dict[str, Queue] = {}
         # The URL is settled when it is needed: a command's flag comes after the app was imported.
         self.client = Client(
@@ -96,6 +100,59 @@ class Holdfast:
     def queues(self) -> Mapping[str, Queue]:
         """The queues declared so far, by name: those of the tasks, and those given at a trigger."""
         return MappingProxyType(self._queues)
+
+    def include(self, blueprint: Blueprint, *, prefix: str = "") -> None:
+        """Take in the tasks of a blueprint, those defined in it later, too. ``prefix`` goes before their ids.
+
+        Including it once more with the same prefix does nothing.
+
+        Raises:
+            DuplicateTask: there is a task with such an id. None is taken in.
+            InvalidOption: the blueprint belongs to another app, or is included with another prefix; ``prefix`` makes
+                no id.
+
+        >>> app.include(billing, prefix="billing.")
+        """
+        if not isinstance(blueprint, Blueprint):
+            raise InvalidOption(
+                "This is not a Blueprint", seen=shown(blueprint), do="Write billing = Blueprint() and include that."
+            )
+        blueprint._join(self, prefix, check=self._check, take=self._register)
+
+    @overload
+    def declare(self, id: str, payload: None, output: None) -> Task[None, None]: ...
+    @overload
+    def declare(self, id: str, payload: None, output: type[R]) -> Task[None, R]: ...
+    @overload
+    def declare(self, id: str, payload: type[T], output: None) -> Task[T, None]: ...
+    @overload
+    def declare(self, id: str, payload: type[T], output: type[R]) -> Task[T, R]: ...
+    def declare(self, id: str, payload: Any, output: Any) -> Task[Any, Any]:
+        """A task whose code is in another process: its id, the type of its payload and of its output. It can be
+        triggered and waited for, and is neither announced nor carried out here. ``payload=None`` is none.
+
+        Its queue and its defaults are those that its workers announced last. Where this app defines the task as well,
+        the definition's are used.
+
+        Raises:
+            DuplicateTask: it is declared already, with other types.
+            InvalidTask: a type cannot be turned into JSON and back.
+
+        >>> train = app.declare("train", User, str)
+        >>> train.trigger(ada).result()
+        """
+        checked_name(id, option="The id of a task", length=ID_LENGTH)
+        earlier = self._declared.get(id)
+        declared: Declared[Any, Any] = Declared(id, payload, output, calling_place(), self.client)
+        if earlier is not None and not earlier.agrees_with(declared):
+            raise DuplicateTask(
+                f"The task {id} is declared twice, with different types",
+                seen=f"{earlier.place} and {declared.place}",
+                do="Declare it once, and import that.",
+            )
+        declared.definition = self._tasks.get(id)
+        self._declared[id] = declared
+        return declared
 
     def load(self) -> None:
         """Import the modules named in ``imports=``, so that their tasks are defined. What is imported already stays."""
@@ -164,23 +221,27 @@ class Holdfast:
         )
 
     def _register(self, task: Task[Any, Any]) -> None:
-        earlier = self._tasks.get(task.id)
-        if earlier is not None and not _same_again(earlier, task):
-            raise DuplicateTask(
-                f"Two tasks have the id {task.id}",
-                seen=f"{earlier.place} and {task.place}",
-                do='Give one of them another: @app.task(id="…").',
-            )
+        refuse_duplicate(self._tasks.get(task.id), task)
         self.client.declare(task.queue)
         task.bind(self.client, self._defaults)
         self._tasks[task.id] = task
+        if task.id in self._declared:
+            self._declared[task.id].definition = task
+
+    def _check(self, task: Task[Any, Any], id: str) -> None:
+        refuse_duplicate(self._tasks.get(id), task, id)
+        if task.queue.name != own_queue(task.id):
+            self.client.declare(task.queue)
 
     def _local(self, task: str) -> Task[Any, Any] | None:
         if not isinstance(task, str):
             raise InvalidOption(
                 "A trigger by name needs a task's id", seen=shown(task), do="Write task.trigger(payload)."
             )
-        return self._tasks.get(task) or self._tasks.get(checked_name(task, option="The id of a task", length=ID_LENGTH))
+        known = self._tasks.get(task) or self._declared.get(task)
+        if known is None:
+            checked_name(task, option="The id of a task", length=ID_LENGTH)
+        return known
 
     def _run(self, target: Target, payload: Any, options: TriggerOptions) -> NewRun:
         if isinstance(queue := options.get("queue"), Queue):
@@ -198,9 +259,3 @@ def _module_names(imports: object) -> tuple[str, ...]:
     raise InvalidOption(
         "imports is not a list of module names", seen=shown(imports), do='Write imports=["shop.orders"].'
     )
-
-
-def _same_again(earlier: Task[Any, Any], task: Task[Any, Any]) -> bool:
-    """Whether this is the same definition made again: its module was reloaded, or a notebook's cell was run again."""
-    same_name = (earlier.fn.__module__, earlier.fn.__qualname__) == (task.fn.__module__, task.fn.__qualname__)
-    return same_name and (earlier.place == task.place or task.place.startswith("<") or "ipykernel" in task.place)

@@ -20,7 +20,7 @@ from holdfast.duration import to_ms
 from holdfast.errors import DatabaseUrlInvalid, InvalidOption, shown
 from holdfast.sizes import MIB
 
-__all__ = ["Setting", "Settings", "absolute_url", "calling_file", "project_of"]
+__all__ = ["Setting", "Settings", "absolute_url", "calling_file", "calling_place", "project_of"]
 
 _PACKAGE: Final = __name__.partition(".")[0]
 
@@ -153,8 +153,19 @@ def project_of(file: Path | None) -> Path:
 
 def calling_file() -> Path | None:
     """The file of the code that called into Holdfast; None if it has none."""
+    frame = _caller()
+    file = frame.f_globals.get("__file__") if frame is not None else None
+    return Path(file) if file else None
+
+
+def calling_place() -> str:
+    """The line of code that called into Holdfast, as ``path:line``."""
+    frame = _caller()
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "unknown"
+
+
+def _caller() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         frame = frame.f_back
-    file = frame.f_globals.get("__file__") if frame is not None else None
-    return Path(file) if file else None
+    return frame

@@ -145,7 +145,7 @@ class Task(Generic[T, R]):
 
         >>> onboard.batch_trigger([ada, onboard.item(grace, priority=10)])
         """
-        return Item(self._bound(), self._target, self.output_codec, self.dump(payload), self._read(options))
+        return self._item(self.target(), payload, options)
 
     def batch_trigger(self, payloads: Iterable[T | Item[R]], /) -> BatchHandle[R]:
         """Make a run for each payload, thousands in one call. All are checked before any is made.
@@ -172,6 +172,17 @@ class Task(Generic[T, R]):
         """Belong to an app, whose defaults now stand under this task's own options."""
         self._verbs = verbs
         self.rules = self.rules.over(defaults)
+        self._settle()
+
+    def target(self) -> Target:
+        """What a trigger must know of it: queue and defaults."""
+        return self._target
+
+    def rename(self, id: str) -> None:
+        """Have another id, and so another queue of its own: what the prefix of a blueprint does."""
+        if self.queue == Queue(own_queue(self.id)):
+            self.queue = Queue(own_queue(id))
+        self.id = id
         self._settle()
 
     def dump(self, payload: object) -> str:
@@ -232,7 +243,11 @@ class Task(Generic[T, R]):
 
     def _bound(self) -> Verbs:
         if self._verbs is None:
-            raise NotBound(f"Task {self.id} belongs to no app yet", do="Define it with @app.task.")
+            raise NotBound(
+                f"Task {self.id} belongs to no app yet",
+                seen=self.place,
+                do="Define it with @app.task, or take its blueprint in with app.include(blueprint).",
+            )
         return self._verbs
 
     def _read(self, options: TriggerOptions) -> Mapping[str, Any]:
@@ -243,7 +258,13 @@ class Task(Generic[T, R]):
         return said
 
     def _run(self, verbs: Verbs, payload: object, options: TriggerOptions) -> NewRun:
-        return new_run(self._target, self.dump(payload), self._read(options), parent=parent_of(verbs))
+        return self._run_of(self.target(), verbs, payload, options)
+
+    def _run_of(self, target: Target, verbs: Verbs, payload: object, options: TriggerOptions) -> NewRun:
+        return new_run(target, self.dump(payload), self._read(options), parent=parent_of(verbs))
+
+    def _item(self, target: Target, payload: object, options: TriggerOptions) -> Item[R]:
+        return Item(self._bound(), target, self.output_codec, self.dump(payload), self._read(options))
 
 
 class SyncTask(Task[T, R], Generic[T, R, P]):
