@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from holdfast import codec
 from holdfast.batch import Item, batch_of
@@ -28,6 +28,9 @@ from holdfast.records import NewRun
 from holdfast.retry import Retry
 from holdfast.settings import Settings, calling_file, calling_place, project_of
 from holdfast.task import Task, TaskFactory
+
+if TYPE_CHECKING:
+    from holdfast.inside import Running
 
 __all__ = ["Holdfast"]
 
@@ -97,7 +100,7 @@ class Holdfast:
         return MappingProxyType(self._tasks)
 
     @property
-    def queues(self) -> Mapping[str, Queue]:
+    def declared_queues(self) -> Mapping[str, Queue]:
         """The queues declared so far, by name: those of the tasks, and those given at a trigger."""
         return MappingProxyType(self._queues)
 
@@ -200,6 +203,31 @@ class Holdfast:
     async def abatch_trigger(self, items: Iterable[Item[R]], /) -> BatchHandle[R]:
         """`batch_trigger` for async code."""
         return await self.client.abatch_trigger(batch_of(items, self.client))
+
+    def running(
+        self,
+        *,
+        concurrency: int = 32,
+        queues: Iterable[str | Queue] | None = None,
+        drain: Duration = "30s",
+    ) -> Running:
+        """A worker inside this process, for as long as it is entered: ``async with`` on the caller's own event loop (a
+        web app's lifespan), ``with`` on a loop in a thread of its own (a script, a notebook).
+
+        ``concurrency`` runs at a time, from these ``queues`` only if they are given. Leaving drains: nothing new is
+        taken, and what has not ended after ``drain`` goes back in line for another worker.
+
+        Raises:
+            InvalidOption: an option cannot be used.
+            DatabaseError: when it is entered, the database refused.
+
+        >>> with app.running():
+        ...     greet.trigger("Ada").result()
+        'Hello, Ada!'
+        """
+        from holdfast.inside import Running  # a worker is much to load for a process that only triggers
+
+        return Running(self, concurrency=concurrency, queues=queues, drain=drain)
 
     def close(self) -> None:
         """Let go of the database. Who still waits for a result is told so. The next verb opens it again."""

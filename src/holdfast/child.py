@@ -27,10 +27,11 @@ import msgspec
 
 from holdfast.discovery import find_app
 from holdfast.errors import HoldfastError
+from holdfast.inside import home_of
 from holdfast.loops import Loop
 from holdfast.worker import capture
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
-from holdfast.worker.worker import Home, Settings, Worker
+from holdfast.worker.worker import Settings, Worker
 
 log = logging.getLogger("holdfast")
 
@@ -66,13 +67,7 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
     app = find_app(orders.app).app
     app.load()
     app.settings.use_flags(database=orders.database, lease=orders.lease_ms and orders.lease_ms / 1000)
-    store = app.client.store
-    home = Home(
-        tasks=dict(app.tasks),
-        queues=[queue.entry() for queue in app.queues.values()],
-        verbs=app.client,
-        output_limit=app.settings.get("output_limit").value,
-    )
+    store, home = app.client.store, home_of(app)
     settings = Settings(
         concurrency=orders.concurrency,
         queues=orders.queues,

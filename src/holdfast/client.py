@@ -99,6 +99,14 @@ class Client:
         """`store`, without blocking the event loop while it is opened."""
         return self._store if self._store is not None else await asyncio.to_thread(self._open)
 
+    def open(self) -> None:
+        """Open the store if it is not open. Raises what `store` raises."""
+        _ = self.store
+
+    async def aopen(self) -> None:
+        """`open` for async code."""
+        await self._astore()
+
     def close(self) -> None:
         """Let go of the database. Who still waits for a result is told so. The next verb opens it again."""
         with self._opening:

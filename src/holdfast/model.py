@@ -182,7 +182,8 @@ class Run(Generic[R_co]):
     @property
     def attempts(self) -> int:
         """How many attempts were started, not counting those that were handed back or lost their process."""
-        return self._record.attempts
+        held = self._record.worker_id is not None  # else the record has the number of the attempt that comes next
+        return self._record.attempts if held else self._record.attempts - 1
 
     @property
     def logs(self) -> list[LogLine]:

@@ -28,7 +28,7 @@ def test_tasks_and_queues_are_known() -> None:
     shop = app()
     define(shop, f"{GREET}\n@app.task(queue=Queue('mail', concurrency_limit=2))\ndef send(to: str) -> None: ...")
     assert list(shop.tasks) == ["greet", "send"]
-    assert dict(shop.queues) == {"task/greet": Queue("task/greet"), "mail": Queue("mail", concurrency_limit=2)}
+    assert dict(shop.declared_queues) == {"task/greet": Queue("task/greet"), "mail": Queue("mail", concurrency_limit=2)}
     with pytest.raises(TypeError):
         shop.tasks["x"] = None  # type: ignore[index]
 
@@ -71,7 +71,7 @@ def test_one_queue_has_one_set_of_limits() -> None:
     define(shop, "@app.task(queue='mail')\ndef a() -> None: ...")
     define(shop, "@app.task(queue=Queue('mail', concurrency_limit=2))\ndef b() -> None: ...")
     define(shop, "@app.task(queue='mail')\ndef c() -> None: ...")
-    assert shop.queues["mail"] == Queue("mail", concurrency_limit=2)
+    assert shop.declared_queues["mail"] == Queue("mail", concurrency_limit=2)
     with pytest.raises(InvalidOption, match="The queue mail is declared twice, with different limits"):
         define(shop, "@app.task(queue=Queue('mail', concurrency_limit=3))\ndef d() -> None: ...")
     assert "d" not in shop.tasks

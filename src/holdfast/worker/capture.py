@@ -79,6 +79,7 @@ class CaptureHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         lines = listening.get()
         if lines is None:
+            self.stand_aside(record)
             return
         try:
             message = record.getMessage()
@@ -89,6 +90,39 @@ class CaptureHandler(logging.Handler):
         except Exception as error:
             message = f"{shown(record.msg)} could not be formatted: {type(error).__name__}"
         lines.add(storable(record.levelname), storable(record.name), message, int(record.created * 1000))
+
+    def stand_aside(self, record: logging.LogRecord) -> None:
+        """Where nobody has set up logging, warnings go to stderr, by logging's last resort: unless it has a handler."""
+        if logging.lastResort is not None and record.levelno >= logging.lastResort.level and self.is_alone(record.name):
+            logging.lastResort.handle(record)
+
+    def is_alone(self, name: str) -> bool:
+        logger: logging.Logger | None = logging.getLogger(name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return False
+            logger = logger.parent if logger.propagate else None
+        return True
+
+
+class AsBefore(logging.Filter):
+    """Keeps from the process's own handlers what they did not get before the root logger's level was lowered."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.level = level
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= self.level or says_itself(logging.getLogger(record.name))
+
+
+def says_itself(logger: logging.Logger) -> bool:
+    """Whether a logger's level is its own or a parent's, and not the root's."""
+    while logger.parent is not None:
+        if logger.level:
+            return True
+        logger = logger.parent
+    return False
 
 
 _plain = logging.Formatter()
@@ -124,17 +158,31 @@ class CaptureStream:
 
 
 def install(level: int = logging.INFO) -> Callable[[], None]:
-    """Start to capture in this process; answers what ends it. A root logger that nobody has set is set to ``level``."""
+    """Start to capture in this process; answers what ends it. A root logger that nobody has set is set to ``level``,
+    and the handlers that it has do not hear more for that."""
     root = logging.getLogger()
     handler = CaptureHandler()
-    if root.level == logging.WARNING:
+    before, filters = root.level, [(each, AsBefore(root.level)) for each in root.handlers]
+    lowered = before == logging.WARNING and level < before
+    if lowered:
         root.setLevel(level)
+        for each, as_before in filters:
+            each.addFilter(as_before)
     root.addHandler(handler)
-    streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = CaptureStream(sys.stdout, "stdout"), CaptureStream(sys.stderr, "stderr")
+    stdout, stderr = sys.stdout, sys.stderr
+    out, err = CaptureStream(stdout, "stdout"), CaptureStream(stderr, "stderr")
+    sys.stdout, sys.stderr = out, err
 
     def restore() -> None:
         root.removeHandler(handler)
-        sys.stdout, sys.stderr = streams
+        if lowered:
+            if root.level == level:
+                root.setLevel(before)
+            for each, as_before in filters:
+                each.removeFilter(as_before)
+        if sys.stdout is out:  # else somebody has wrapped it since: what they have goes on to write to ours
+            sys.stdout = stdout
+        if sys.stderr is err:
+            sys.stderr = stderr
 
     return restore

@@ -10,7 +10,10 @@ the process: whoever wants workers that outlive a crash of the app runs ``holdfa
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
@@ -22,13 +25,17 @@ from holdfast.upkeep import Upkeep
 from holdfast.worker import capture
 from holdfast.worker.worker import Home, Settings, Worker
 
+log = logging.getLogger("holdfast")
+
 BEAT_SECONDS = 1.0
+AFTER_DRAIN_SECONDS = 5.0  # for the last words to the database
 
 
 class Embedded:
     """Runs a worker for as long as it is entered; leaving drains it. Enter it once, either way.
 
-    Raises what registering raises: a database that cannot be reached, or is not ours.
+    Raises what registering raises: a database that cannot be reached, or is not ours. A worker that fails later is
+    logged at once, and its error is raised when it is left.
     """
 
     def __init__(self, home: Home, store: Store, settings: Settings, *, retention_ms: int) -> None:
@@ -37,8 +44,10 @@ class Embedded:
         self.worker = Worker(home, store, settings, registered=self.registered)
         self.beating = Loop("beat", self.beat, BEAT_SECONDS)
         self.upkeep = Upkeep(store, retention_ms=retention_ms)
+        self.restore: Callable[[], None] = lambda: None
         self.thread: threading.Thread | None = None
         self.task: asyncio.Task[None] | None = None
+        self.failure: BaseException | None = None
 
     def registered(self, me: str) -> None:
         if not self.ready.done():
@@ -58,55 +67,78 @@ class Embedded:
         self.upkeep.stop()
         self.restore()
 
+    async def work(self) -> None:
+        """Run the worker; what ends it before its time is told, here and where it is left."""
+        try:
+            await self.worker.run()
+        except Exception as error:
+            if self.ready.done():
+                log.exception("the worker inside this process has failed: no more runs are carried out here")
+                self.failure = error
+            else:
+                self.ready.set_exception(error)
+
     # in a thread
 
     def __enter__(self) -> Self:
         self.start_duties()
-        self.thread = threading.Thread(target=self.work, name="holdfast-worker", daemon=True)
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.work()), name="holdfast-worker", daemon=True)
         self.thread.start()
         try:
             self.ready.result()
         except BaseException:
+            self.stop_thread(0)
             self.stop_duties()
             raise
         return self
 
-    def work(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            asyncio.run(self.worker.run())
-        except BaseException as error:
-            if not self.ready.done():
-                self.ready.set_exception(error)
-            else:
-                raise
+            self.stop_thread(self.settings.drain_seconds)
+        finally:
+            self.stop_duties()
+        if self.failure is not None and error is None:
+            raise self.failure
 
-    def __exit__(self, *_: object) -> None:
-        self.worker.loop.call_soon_threadsafe(self.worker.drain)
+    def stop_thread(self, seconds: float) -> None:
+        with contextlib.suppress(AttributeError, RuntimeError):  # it has ended by itself, or never began
+            self.worker.loop.call_soon_threadsafe(self.worker.drain)
         if self.thread is not None:
-            self.thread.join(self.settings.drain_seconds + 5)
-        self.stop_duties()
+            self.thread.join(seconds + AFTER_DRAIN_SECONDS)
+            if self.thread.is_alive():
+                log.warning("a run does not end: its def task keeps a thread of this process")
 
     # on the caller's loop
 
     async def __aenter__(self) -> Self:
         self.start_duties()
-        self.task = asyncio.create_task(self.worker.run(), name="holdfast-worker")
-        ready = asyncio.wrap_future(self.ready)
+        self.task = asyncio.create_task(self.work(), name="holdfast-worker")
         try:
-            either: list[asyncio.Future[Any]] = [self.task, ready]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not ready.done():
-                await self.task  # raises what kept it from starting
+            await asyncio.wrap_future(self.ready)
         except BaseException:
-            ready.cancel()
-            await asyncio.to_thread(self.stop_duties)
+            self.task.cancel()
+            await self.end_task()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.worker.drain()
-        if self.task is not None:
-            await self.task
-        await asyncio.to_thread(self.stop_duties)
+        if self.task is not None and not self.task.done():
+            self.worker.drain()
+        await self.end_task()
+        if self.failure is not None and error is None:
+            raise self.failure
+
+    async def end_task(self) -> None:
+        """Wait for the worker to end, and for the duties that needed it."""
+        ends: list[asyncio.Future[Any]] = [] if self.task is None else [self.task]
+        try:
+            if ends:
+                await asyncio.wait(ends)
+        finally:
+            for task in ends:
+                task.cancel()
+            await asyncio.shield(asyncio.to_thread(self.stop_duties))

@@ -1,0 +1,110 @@
+"""Workers of an app inside another process: what ``app.running()`` gives.
+
+    async with app.running(): …     on the caller's own event loop: a web app's lifespan
+    with app.running(): …           on a loop in a thread of its own: a script, a notebook
+
+`home_of` is what any worker has to know of an app; the worker process that a supervisor starts uses it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from holdfast.duration import Duration, to_ms
+from holdfast.errors import HoldfastError, InvalidOption, shown
+from holdfast.names import checked_name
+from holdfast.queue import Queue
+from holdfast.worker.embedded import Embedded
+from holdfast.worker.worker import Home, Settings
+
+if TYPE_CHECKING:
+    from holdfast.app import Holdfast
+
+__all__ = ["Running", "home_of"]
+
+
+def home_of(app: Holdfast) -> Home:
+    """What a worker needs of an app, as it is now."""
+    return Home(
+        tasks=dict(app.tasks),
+        queues=[queue.entry() for queue in app.client.queues.values()],
+        verbs=app.client,
+        output_limit=app.settings.get("output_limit").value,
+    )
+
+
+class Running:
+    """A worker for as long as it is entered, either way; leaving drains it. It may be entered again afterwards.
+
+    Entering raises what keeps the worker from starting: the modules of ``imports=`` cannot be imported, or the database
+    refuses.
+    """
+
+    def __init__(
+        self, app: Holdfast, *, concurrency: int, queues: Iterable[str | Queue] | None, drain: Duration
+    ) -> None:
+        self._app = app
+        self._concurrency = _checked_concurrency(concurrency)
+        self._queues = _queue_names(queues)
+        self._drain_seconds = to_ms(drain, name="drain") / 1000
+        self._embedded: Embedded | None = None
+
+    def __enter__(self) -> None:
+        self._app.load()
+        self._app.client.open()
+        self._prepare().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            embedded.__exit__(kind, error, trace)
+
+    async def __aenter__(self) -> None:
+        self._app.load()
+        await self._app.client.aopen()
+        await self._prepare().__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            await embedded.__aexit__(kind, error, trace)
+
+    def _prepare(self) -> Embedded:
+        if self._embedded is not None:
+            raise HoldfastError(
+                "This worker runs already", do="Leave it first, or call app.running() once more for a second one."
+            )
+        settings = Settings(
+            concurrency=self._concurrency,
+            queues=self._queues,
+            lease_ms=self._app.settings.get("lease").value,
+            drain_seconds=self._drain_seconds,
+        )
+        retention_ms = self._app.settings.get("retention").value
+        self._embedded = Embedded(home_of(self._app), self._app.client.store, settings, retention_ms=retention_ms)
+        return self._embedded
+
+
+def _checked_concurrency(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
+        raise InvalidOption(
+            "concurrency is not a whole number from 1 to 10000", seen=shown(value), do="Write, say, concurrency=32."
+        )
+    return value
+
+
+def _queue_names(queues: object) -> list[str] | None:
+    if queues is None:
+        return None
+    if isinstance(queues, str) or not isinstance(queues, Iterable):
+        raise InvalidOption("queues is not a list of queues", seen=shown(queues), do='Write queues=["mail"].')
+    names = [each.name if isinstance(each, Queue) else checked_name(each, option="A queue") for each in queues]
+    if not names:
+        raise InvalidOption("queues is empty, so no run would ever start", do="Leave it out to take from all queues.")
+    return names
