@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         AbortRun,
         AppNotFound,
         AttemptLost,
+        BatchIncomplete,
         DatabaseError,
         DatabaseForeign,
         DatabaseFull,
@@ -53,12 +54,15 @@ if TYPE_CHECKING:
         RunFailed,
         RunNotFound,
         RunTimedOut,
+        RunUnfinished,
+        SystemFailure,
         TooLarge,
+        UnknownQueue,
         UnknownTask,
     )
-    from holdfast.handle import BatchHandle, BatchIncomplete, RunHandle
+    from holdfast.handle import BatchHandle, RunHandle
     from holdfast.metadata import Metadata
-    from holdfast.model import LogLine, Results, Run, RunError, RunStatus, RunUnfinished
+    from holdfast.model import LogLine, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
     from holdfast.queue import Queue
     from holdfast.retry import Retry
@@ -113,10 +117,12 @@ __all__ = [
     "RunTimedOut",
     "RunUnfinished",
     "SyncTask",
+    "SystemFailure",
     "Task",
     "TaskOptions",
     "TooLarge",
     "TriggerOptions",
+    "UnknownQueue",
     "UnknownTask",
 ]
 

@@ -63,7 +63,9 @@ def batch_of(entries: Iterable[Any], home: object, item: Callable[[Any], Item[An
         for entry in entries:
             each = entry if isinstance(entry, Item) else _made(item, entry)
             if each.home is not home:
-                raise InvalidOption("The task of an item belongs to another app", seen=each.target.task)
+                raise InvalidOption(
+                    "The task of an item belongs to another app", seen=each.target.task, do="Trigger it through that."
+                )
             batch.runs.append(new_run(each.target, each.payload, each.said, parent=parent, batch_id=batch.id))
             batch.outputs.append(each.output)
     except Exception as error:

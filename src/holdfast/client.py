@@ -27,6 +27,7 @@ from holdfast.engine import cancel as canceling
 from holdfast.engine import catalogue, read
 from holdfast.engine.trigger import trigger as make
 from holdfast.errors import (
+    BatchIncomplete,
     DatabaseFull,
     DatabaseReadOnly,
     DatabaseUnavailable,
@@ -35,7 +36,7 @@ from holdfast.errors import (
     ResultTimeout,
     RunNotFound,
 )
-from holdfast.handle import BatchHandle, BatchIncomplete, RunHandle
+from holdfast.handle import BatchHandle, RunHandle
 from holdfast.model import Results, Run
 from holdfast.options import Target
 from holdfast.queue import Queue, own_queue
@@ -358,7 +359,7 @@ class Client:
     def _watch(self, store: Store, ids: Sequence[str]) -> Future[dict[str, RunRecord]]:
         waiting = self._waiting
         if waiting is None:
-            raise HoldfastError("The app was closed")
+            raise HoldfastError("The app was closed", do="Wait for results before close().")
         return waiting.watch(ids)
 
     def _results(

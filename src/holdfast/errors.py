@@ -5,10 +5,11 @@
     ├── InvalidTask (TypeError)         a function that cannot be a task
     ├── DuplicateTask · UnknownTask · AppNotFound · NotBound
     ├── PayloadInvalid · NotSerializable (TypeError) · TooLarge
-    ├── IdempotencyBusy · RunNotFound · AttemptLost
-    ├── ResultTimeout (TimeoutError)
+    ├── IdempotencyBusy · BatchIncomplete · AttemptLost
+    ├── RunNotFound · UnknownQueue
+    ├── ResultTimeout (TimeoutError) · RunUnfinished
     ├── RunFailed
-    │   └── RunCanceled · RunExpired · RunTimedOut · RunCrashed
+    │   └── RunCanceled · RunExpired · RunTimedOut · RunCrashed · SystemFailure
     └── DatabaseError
         ├── DatabaseUnavailable · DatabaseReadOnly · DatabaseFull · DatabaseForeign
         └── DatabaseUrlInvalid · DatabaseNotOurs · DatabaseTooNew · MigrationNeeded
@@ -23,12 +24,16 @@ from __future__ import annotations
 
 import inspect
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+if TYPE_CHECKING:
+    from holdfast.handle import BatchHandle
 
 __all__ = [
     "AbortRun",
     "AppNotFound",
     "AttemptLost",
+    "BatchIncomplete",
     "DatabaseError",
     "DatabaseForeign",
     "DatabaseFull",
@@ -54,7 +59,10 @@ __all__ = [
     "RunFailed",
     "RunNotFound",
     "RunTimedOut",
+    "RunUnfinished",
+    "SystemFailure",
     "TooLarge",
+    "UnknownQueue",
     "UnknownTask",
 ]
 
@@ -214,6 +222,10 @@ class RunNotFound(HoldfastError):
     """There is no run with this id."""
 
 
+class UnknownQueue(HoldfastError):
+    """There is no queue with this name."""
+
+
 class AttemptLost(HoldfastError):
     """This attempt no longer holds its run: the run went on elsewhere, or has ended. Nothing was written."""
 
@@ -233,15 +245,21 @@ class RecordedError(Protocol):
     def traceback(self) -> str: ...
 
 
+class RunUnfinished(HoldfastError):
+    """The run is not finished, so it has no output yet."""
+
+
 class RunFailed(HoldfastError):
     """The run did not complete.
 
     ``run_id``, its final ``status``, and the recorded ``error`` (``.type``, ``.message``, ``.traceback``).
     """
 
+    advice: ClassVar[str] = "Its traceback is in .error."
+
     def __init__(self, run_id: str, status: str, error: RecordedError) -> None:
         reason = f"{error.type}: {error.message}" if error.message else error.type
-        super().__init__(f"Run {run_id} ended as {status}: {_cut(reason, 500)}")
+        super().__init__(f"Run {run_id} ended as {status}", seen=reason, do=self.advice)
         self.run_id = run_id
         self.status = status
         self.error = error
@@ -250,17 +268,49 @@ class RunFailed(HoldfastError):
 class RunCanceled(RunFailed):
     """The run was canceled."""
 
+    advice = "Somebody asked for its end; replay it if that was a mistake."
+
 
 class RunExpired(RunFailed):
     """The run's time to live passed before it started."""
+
+    advice = "Give it a longer ttl, or start more workers."
 
 
 class RunTimedOut(RunFailed):
     """The run took longer than its max_duration."""
 
+    advice = "Give it more max_duration, or let it do less."
+
 
 class RunCrashed(RunFailed):
     """The processes that carried the run out died, as often as max_crashes allows."""
+
+    advice = "Look for a signal or for memory in the logs of its workers."
+
+
+class SystemFailure(RunFailed):
+    """Holdfast itself could not go on with the run."""
+
+    advice = "The reason is in .error; replay it once that is mended."
+
+
+class BatchIncomplete(HoldfastError):
+    """Some items of the batch could not be triggered.
+
+    All others were: ``batch`` is their handle. ``errors`` has the error of each missing item under its place in the
+    batch, counted from 0.
+    """
+
+    def __init__(self, batch: BatchHandle[Any], errors: dict[int, Exception]) -> None:
+        place, error = next(iter(errors.items()))
+        super().__init__(
+            f"{len(errors)} of {len(errors) + len(batch)} items of the batch could not be triggered",
+            seen=f"item {place}: {type(error).__name__}: {error}",
+            do="The others were triggered, see .batch; the errors are in .errors by place.",
+        )
+        self.batch = batch
+        self.errors = errors
 
 
 # -- the database -----------------------------------------------------------------------------------------------------

@@ -11,10 +11,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from holdfast.codec import Codec
 from holdfast.duration import Duration
-from holdfast.errors import HoldfastError
 from holdfast.model import Results, Run
 
-__all__ = ["BatchHandle", "BatchIncomplete", "RunHandle", "RunVerbs"]
+__all__ = ["BatchHandle", "RunHandle", "RunVerbs"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -59,7 +58,8 @@ class RunHandle(Generic[R_co]):
         """Wait for the end of the run and return what its task returned.
 
         Raises:
-            RunFailed: it ended without an output; RunCanceled, RunExpired, RunTimedOut, RunCrashed say how.
+            RunFailed: it ended without an output; its kinds say how: RunCanceled, RunExpired, RunTimedOut, RunCrashed,
+                SystemFailure.
             ResultTimeout: it did not end within ``timeout``. It goes on.
             RunNotFound: there is no such run, or no longer.
         """
@@ -166,21 +166,3 @@ class BatchHandle(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<BatchHandle {self.id} of {len(self.runs)} runs>"
-
-
-class BatchIncomplete(HoldfastError):
-    """Some items of the batch could not be triggered.
-
-    All others were: ``batch`` is their handle. ``errors`` has the error of each missing item under its place in the
-    batch, counted from 0.
-    """
-
-    def __init__(self, batch: BatchHandle[Any], errors: dict[int, Exception]) -> None:
-        place, error = next(iter(errors.items()))
-        super().__init__(
-            f"{len(errors)} of {len(errors) + len(batch)} items of the batch could not be triggered",
-            seen=f"item {place}: {type(error).__name__}: {error}",
-            do="The others were triggered, see .batch; the errors are in .errors by place.",
-        )
-        self.batch = batch
-        self.errors = errors

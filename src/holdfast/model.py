@@ -24,9 +24,11 @@ from holdfast.errors import (
     RunExpired,
     RunFailed,
     RunTimedOut,
+    RunUnfinished,
+    SystemFailure,
 )
 
-__all__ = ["FINAL", "STATUSES", "LogLine", "Results", "Run", "RunError", "RunStatus", "RunUnfinished", "failure"]
+__all__ = ["FINAL", "STATUSES", "LogLine", "Results", "Run", "RunError", "RunStatus", "failure"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -68,10 +70,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HERE: Final = str(Path(__file__).parent)
 _MESSAGE_LIMIT: Final = 16_384
 _TRACEBACK_LIMIT: Final = 65_536
-
-
-class RunUnfinished(HoldfastError):
-    """The run is not finished, so it has no output yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,7 @@ class Run(Generic[R_co]):
         """What the task returned.
 
         Raises:
-            RunFailed: it ended without one; RunCanceled, RunExpired, RunTimedOut, RunCrashed say how.
+            RunFailed: it ended without one; RunCanceled, RunExpired, RunTimedOut, RunCrashed, SystemFailure say how.
             RunUnfinished: it has not ended.
         """
         if not self.ok:
@@ -313,6 +311,7 @@ _FAILURES: Final[Mapping[str, type[RunFailed]]] = {
     "expired": RunExpired,
     "timed_out": RunTimedOut,
     "crashed": RunCrashed,
+    "system_failure": SystemFailure,
 }
 
 

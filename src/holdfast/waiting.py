@@ -99,7 +99,10 @@ class Waiting:
             left, self._interests = self._interests, []
             self._wake.notify()
         for interest in left:
-            _settle(interest, HoldfastError("The app was closed while somebody waited for a result"))
+            _settle(
+                interest,
+                HoldfastError("The app was closed while somebody waited for a result", do="Close it afterwards."),
+            )
 
     def _forget(self) -> None:
         # After a fork the thread and the waiters are the parent's, and somebody may have held the lock.
@@ -159,7 +162,8 @@ class Waiting:
                 interest.check_at = now + _CHECK_AGAIN
                 ids = list(interest.missing)[:_CHECK_AT_ONCE]
                 if lost := set(ids).difference(record.id for record in self._known(ids)):
-                    _settle(interest, RunNotFound("There is no run with this id, or no longer", seen=min(lost)))
+                    what = "There is no run with this id, or no longer"
+                    _settle(interest, RunNotFound(what, seen=min(lost), do="See holdfast runs list."))
 
 
 def _settle(interest: _Interest, outcome: Finished | Exception) -> None:

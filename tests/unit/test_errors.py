@@ -32,7 +32,8 @@ class Unprintable:
         (InvalidOption(do="Leave it out."), "An option has a value that cannot be used. Leave it out."),
         (TooLarge(limit="max_payload_bytes", size=30, allowed=20),
          "The value is larger than the limit (30 bytes, and max_payload_bytes is 20)."),
-        (RunFailed("r1", "failed", Recorded()), "Run r1 ended as failed: ValueError: no such user"),
+        (RunFailed("r1", "failed", Recorded()),
+         "Run r1 ended as failed (ValueError: no such user). Its traceback is in .error."),
     ],
 )  # fmt: skip
 def test_a_message_is_what_seen_do(error: HoldfastError, message: str) -> None:

@@ -11,8 +11,17 @@ import pytest
 
 from holdfast import model, records
 from holdfast.codec import codec_for
-from holdfast.errors import HoldfastError, RunCanceled, RunCrashed, RunExpired, RunFailed, RunTimedOut
-from holdfast.model import FINAL, STATUSES, Results, Run, RunError, RunStatus, RunUnfinished
+from holdfast.errors import (
+    HoldfastError,
+    RunCanceled,
+    RunCrashed,
+    RunExpired,
+    RunFailed,
+    RunTimedOut,
+    RunUnfinished,
+    SystemFailure,
+)
+from holdfast.model import FINAL, STATUSES, Results, Run, RunError, RunStatus
 
 EMPTY = records.RunRecord(
     id="r1",
@@ -85,7 +94,7 @@ def test_the_output_has_the_type_of_the_task() -> None:
     ("status", "kind"),
     [
         ("failed", RunFailed),
-        ("system_failure", RunFailed),
+        ("system_failure", SystemFailure),
         ("canceled", RunCanceled),
         ("expired", RunExpired),
         ("timed_out", RunTimedOut),
@@ -189,7 +198,7 @@ def test_an_exception_is_described() -> None:
 
 
 def test_a_class_of_a_module_has_its_module() -> None:
-    assert caught_by(raising(RunUnfinished())).type == "holdfast.model.RunUnfinished"
+    assert caught_by(raising(RunUnfinished())).type == "holdfast.errors.RunUnfinished"
 
 
 @pytest.mark.parametrize("error", [Rude(), Cut()])

@@ -14,17 +14,13 @@ from holdfast.cli.show import DIM, Column, age, document, duration, note, now_ms
 from holdfast.client import Client
 from holdfast.engine import catalogue, limits
 from holdfast.engine.trigger import queue_id
-from holdfast.errors import HoldfastError, InvalidOption, shown
+from holdfast.errors import InvalidOption, UnknownQueue, shown
 from holdfast.views import COUNTED, QueueView
 
 app = typer.Typer(no_args_is_help=True)
 
 NONE: Final = "none"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The queue. A task that names none has task/<its id>.")]
-
-
-class UnknownQueue(HoldfastError):
-    """There is no queue with this name."""
 
 
 @app.command("list")

@@ -217,7 +217,9 @@ def awaited(here: Place, handle: RunHandle[Any], timeout: Duration | None) -> Ru
         raise
     run = client.read(views.run, handle.id)
     if run is None:
-        raise HoldfastError("The run ended and was forgotten before it could be read", seen=handle.id)
+        raise HoldfastError(
+            "The run ended and was forgotten before it could be read", seen=handle.id, do="Give it a longer retention."
+        )
     return run
 
 
