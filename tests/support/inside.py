@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast import Holdfast
+from holdfast.inside import home_of
 from holdfast.model import Run
 from holdfast.storage import Store
 from holdfast.worker import capture
-from holdfast.worker.worker import Home, Settings, Worker
+from holdfast.worker.worker import Settings, Worker
 
 
 class Inside:
@@ -29,12 +30,7 @@ class Inside:
 
     def worker(self, store: Store | None = None, **settings: Any) -> Worker:
         """A worker that knows the tasks defined so far; it does nothing yet."""
-        home = Home(
-            tasks=dict(self.app.tasks),
-            queues=[queue.entry() for queue in self.app.queues.values()],
-            verbs=self.app.client,
-            output_limit=self.app.settings.get("output_limit").value,
-        )
+        home = home_of(self.app)
         return Worker(home, store or self.store, Settings(**settings))
 
     def start(self, worker: Worker | None = None, **settings: Any) -> Worker:

@@ -36,8 +36,7 @@ async def work(doze: Doze) -> int:
 async def gated(n: int, ctx: AsyncContext) -> int:
     """Goes on when the gate is open; says so in its log and its metadata, and triggers another run."""
     ledger.note("began", n, os.getpid(), ctx.attempt.number)
-    while not ledger.is_open():
-        await asyncio.sleep(0.01)
+    await ledger.until(ledger.is_open)
     ledger.note("passed", n, os.getpid())
     ctx.metadata["pid"] = os.getpid()
     log.info("passed in %d", os.getpid())
@@ -78,8 +77,7 @@ async def tidy(n: int, ctx: AsyncContext) -> int:
     """Waits at the gate, and notes how it is interrupted."""
     ledger.note("began", n, os.getpid(), ctx.attempt.number)
     try:
-        while not ledger.is_open():
-            await asyncio.sleep(0.01)
+        await ledger.until(ledger.is_open)
     except asyncio.CancelledError:
         ledger.note("interrupted", n, os.getpid())
         raise
@@ -92,11 +90,9 @@ async def bomb(n: int) -> int:
     """Number 0 takes its process down; the others wait at the gate."""
     ledger.note("began", n, os.getpid())
     if n == 0:
-        while len(ledger.lines(ledger.folder(), "began")) < 100:  # all 100 are held when it goes off the first time
-            await asyncio.sleep(0.01)
+        await ledger.until(lambda: len(ledger.lines(ledger.folder(), "began")) >= 100)  # all are held by then
         os.kill(os.getpid(), 9)
-    while not ledger.is_open():
-        await asyncio.sleep(0.01)
+    await ledger.until(ledger.is_open)
     ledger.note("ended", n, os.getpid())
     return n
 

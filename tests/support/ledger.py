@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 VARIABLE = "HOLDFAST_TEST_FOLDER"
@@ -42,3 +44,9 @@ def open_gate(place: Path, name: str = "gate") -> None:
 
 def is_open(name: str = "gate") -> bool:
     return (folder() / name).exists()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what another process does."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)

@@ -172,7 +172,7 @@ async def test_a_few_huge_lines_are_cut_too(inside: Inside) -> None:
     @inside.app.task
     async def shouts(n: int) -> None:
         for _ in range(n):
-            print("x" * 100_000)
+            sys.stdout.write("x" * 100_000 + "\n")
 
     inside.start()
     run = await inside.run(shouts, 1000, timeout=30)

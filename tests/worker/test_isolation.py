@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 from holdfast import AsyncContext, Context
 from tests.support.inside import Inside
+from tests.support.ledger import until
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
@@ -90,11 +91,6 @@ async def test_a_thread_that_does_not_return_keeps_its_slot_when_its_run_is_lost
     free = inside.start(concurrency=1)
     assert (await inside.ended(handle, 10)).output == 7
     release.set()
-    await asyncio.wait_for(_idle(busy), 10)
+    await asyncio.wait_for(until(lambda: not busy.running), 10)
     assert free.me != busy.me
     assert len(stuck_runs) == 2
-
-
-async def _idle(worker: object) -> None:
-    while worker.running:  # type: ignore[attr-defined]
-        await asyncio.sleep(0.01)

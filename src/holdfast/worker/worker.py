@@ -33,6 +33,7 @@ from holdfast.ids import new_id
 from holdfast.records import Claimed, Ended, LogLine, QueueEntry
 from holdfast.sizes import MIB
 from holdfast.storage import Store
+from holdfast.storage.base import RowBusy
 from holdfast.storage.runs import AgainRow, Fence, again_row
 from holdfast.task import Task
 from holdfast.worker.live import Live, said
@@ -52,7 +53,9 @@ POLL_SECONDS = 1.0  # where wake-ups arrive
 BLIND_POLL_SECONDS = 0.1  # where they do not
 GRACE_SECONDS = 30.0  # for code that was told to stop
 BACKOFF_SECONDS = 2.0
+ASIDE_SECONDS = 5.0  # until what was locked is tried again
 LATER = (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly, IdempotencyBusy)  # what passes: the same again, later
+BUSY = (RowBusy, IdempotencyBusy)  # … which only some of it has to wait for
 
 
 class Home(NamedTuple):
@@ -94,6 +97,7 @@ class Worker:
         self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
         self.ended: list[Ended] = []
         self.again: list[AgainRow] = []
+        self.aside: deque[Ended | AgainRow] = deque()  # outcomes that somebody's lock is in the way of
         self.lines: deque[LogLine] = deque()  # threads append to it
         self.suspects: set[str] = set()
         self.pace, self.heads = Pace(), Heads()
@@ -105,6 +109,7 @@ class Worker:
         self.repeated: set[str] = set()  # runs whose outcome was in a lost answer
         self.outcast = False  # declared lost, and not registered anew yet
         self.orders_at = self.routes_at = self.lines_at = self.asked_at = 0.0
+        self.aside_at = self.metadata_at = 0.0
         self.fruitless = 0
         self.notes = False
         self.suspects_wait = False
@@ -131,7 +136,7 @@ class Worker:
             self.threads.shutdown(wait=False, cancel_futures=True)
 
     def finished(self) -> bool:
-        return self.draining and not (self.held or self.ended or self.again or self.lines)
+        return self.draining and not (self.held or self.ended or self.again or self.aside or self.lines)
 
     async def persist(self, act: Callable[[], Any]) -> None:
         """Do this however long the database is away."""
@@ -217,14 +222,14 @@ class Worker:
         self.asked_at = time.monotonic()
         try:
             result = await self.store.run(claim.exchange, ask, ended, again, lines)
-        except (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly):
+        except Exception as error:
+            if not away(error):
+                await self.one_by_one([*ended, *again], lines, error)
+                return True
             self.ended, self.again = ended + self.ended, again + self.again
             self.lines.extendleft(reversed(lines))
             self.repeated.update([run.id for run in ended] + [row.id for row in again])
             raise
-        except Exception as error:
-            await self.one_by_one([*ended, *again], lines, error)
-            return True
         self.take_in(ask, result)
         return bool(result.claimed) or ask.idle is not None or self.must_tell()
 
@@ -332,38 +337,48 @@ class Worker:
             self.again.append(again_row(outcome, self.me, run.attempt, run.started_at))
 
     async def one_by_one(self, outcomes: list[Ended | AgainRow], lines: list[LogLine], error: Exception) -> None:
-        """The round was refused: write each outcome alone, so that only the bad one is told, and keep the others."""
+        """The round was refused: write each outcome alone, so that only the bad one is told, and forget none."""
         if not (outcomes or lines):
             raise error
         log.warning("the database refused a round, its outcomes are written one by one: %s", error)
         left, said_by = deque(outcomes), by_run(lines)
         try:
-            for _ in range(len(left)):
-                one = left[0]
-                if await self.write_alone(one, said_by.pop(one.id, [])):
-                    left.popleft()
-                else:
-                    left.rotate(-1)
+            while left:
+                await self.write_alone(left[0], said_by.pop(left[0].id, []))
+                left.popleft()
         finally:
             for one in left:
                 (self.ended if isinstance(one, Ended) else self.again).append(one)  # type: ignore[arg-type]
         for some in said_by.values():
             await self.write_lines(some)
 
-    async def write_alone(self, one: Ended | AgainRow, lines: list[LogLine]) -> bool:
-        """Write an outcome; if it cannot be stored, that. False if somebody else's lock is in the way."""
+    async def write_alone(self, one: Ended | AgainRow, lines: list[LogLine]) -> None:
+        """Write an outcome; if it cannot be stored, that; if somebody else's lock is in the way, put it aside."""
         await self.write_lines(lines)
         try:
             await self.tell(one)
-        except IdempotencyBusy:
-            return False
-        except (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly):
-            raise
+        except BUSY as error:
+            log.warning("the outcome of run %s has to wait: %s", one.id, error)
+            self.aside.append(one)
+            self.aside_at = time.monotonic()
         except Exception as error:
+            if away(error):
+                raise
             log.exception("the outcome of run %s cannot be stored", one.id)
             message = f"The outcome of this run could not be stored: {said(error)}"
             await self.tell(system_failure(one.id, one.claim, message))
-        return True
+
+    async def retry_aside(self) -> None:
+        """Try what was locked: until it is locked again, for that takes the time of everything else."""
+        for _ in range(len(self.aside)):
+            one, waiting = self.aside.popleft(), len(self.aside)
+            try:
+                await self.write_alone(one, [])
+            except BaseException:
+                self.aside.appendleft(one)
+                raise
+            if len(self.aside) > waiting:
+                return
 
     async def tell(self, one: Ended | AgainRow) -> None:
         ended, again = ([one], []) if isinstance(one, Ended) else ([], [one])
@@ -375,10 +390,10 @@ class Worker:
             return
         try:
             await self.store.run(claim.write_logs, lines, [])
-        except (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly):
-            self.lines.extendleft(reversed(lines))
-            raise
-        except Exception:
+        except Exception as error:
+            if away(error):
+                self.lines.extendleft(reversed(lines))
+                raise
             log.exception("%d log lines cannot be stored, of run %s", len(lines), lines[0].run_id)
 
     def take_lines(self) -> list[LogLine]:
@@ -404,6 +419,8 @@ class Worker:
                 self.changed.set()
         if now - self.orders_at >= ORDERS_SECONDS:
             await self.obey()
+        if self.aside and now - self.aside_at >= ASIDE_SECONDS:
+            await self.retry_aside()
         if now - self.routes_at >= ROUTES_SECONDS:
             await self.find_routes()
 
@@ -425,12 +442,13 @@ class Worker:
     async def write_metadata(self) -> None:
         """Write what running attempts have changed in their runs' metadata."""
         changed = [(live, text) for live in list(self.held.values()) if (text := live.metadata()) is not None]
-        if not changed:
+        if not changed or time.monotonic() < self.metadata_at:
             return
         try:
             await self.store.run(claim.write_logs, [], [fenced(live, text) for live, text in changed])
-        except LATER:
-            return  # it is written later, with the outcome at the latest
+        except LATER:  # it is written later, with the outcome at the latest
+            self.metadata_at = time.monotonic() + ASIDE_SECONDS
+            return
         except Exception:
             log.exception("the metadata of running runs cannot be stored")
         for live, text in changed:
@@ -449,7 +467,7 @@ class Worker:
         self.hand_back(await self.store.read(claim.strays, self.me, older_ms))
 
     def hand_back(self, held: Iterable[Fence]) -> None:
-        reported = {run.id for run in self.ended} | {row.id for row in self.again}
+        reported = {one.id for one in (*self.ended, *self.again, *self.aside)}
         for run_id, number in held:
             live = self.held.get(run_id)
             if (live is None or live.claimed.claim != number) and run_id not in reported:
@@ -542,6 +560,7 @@ class Worker:
             live.interrupt("lost")
             live.abandon()
         self.ended, self.again = [], []
+        self.aside.clear()
         self.lines.clear()
         self.suspects.clear()
         self.outcast = True
@@ -593,6 +612,11 @@ class Pace:
             self.rate = rate if rate > self.rate else 0.7 * self.rate + 0.3 * rate
             self.since, self.ended = now, 0
         return min(AHEAD, int(self.rate * AHEAD_SECONDS))
+
+
+def away(error: Exception) -> bool:
+    """Whether nothing can be written at present: the same again, later."""
+    return isinstance(error, LATER) and not isinstance(error, BUSY)
 
 
 def fenced(live: Live, metadata: str) -> Ended:
