@@ -7,6 +7,8 @@ second block says so in its name, ``-- name: claim (postgres)``, and its first c
     {now}              the one clock, in milliseconds
     {in:ids}           ``= ANY (…)`` over an array, or ``IN (…)`` over a JSON list: the text is the same for any length
     {rows(a text, …)}  the rows of a batch: one JSON parameter on PostgreSQL, one execution per row on SQLite
+    {by a.id}          on PostgreSQL: begin with the ids of the batch. Without it a plan that was made while the table was
+                       small begins with the table, and reads all of it for ever
     {any} SELECT … {end}   the rows of a subquery that must run once, whatever the plan
     {for_update} {for_share} {skip_locked}    row locks, where rows can be locked
 
@@ -24,6 +26,7 @@ from typing import NamedTuple
 NAME = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)
 ROWS = re.compile(r"\{rows\(([^}]*)\)\}", re.DOTALL)
 IN = re.compile(r"\{in:(\w+)\}")
+BY = re.compile(r"\{by ([\w.]+)\}")
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 
 
@@ -34,6 +37,7 @@ class Dialect(NamedTuple):
     fragments: dict[str, str]
     member: str  # {in:x}
     parameter: str  # :x
+    by: str  # {by x}
 
 
 SQLITE = Dialect(
@@ -50,6 +54,7 @@ SQLITE = Dialect(
     },
     member="IN (SELECT value FROM json_each(:{0}))",
     parameter=":{0}",
+    by="",
 )
 POSTGRES = Dialect(
     name="postgres",
@@ -65,6 +70,7 @@ POSTGRES = Dialect(
     },
     member="= ANY (:{0})",
     parameter="%({0})s",
+    by="{0} = ANY (ARRAY(SELECT item ->> 'id' FROM json_array_elements(:rows::json) item)) AND",
 )
 
 
@@ -92,6 +98,7 @@ def prepare(name: str, source: str, dialect: Dialect, *, frozen: bool = False) -
     text = IN.sub(lambda match: dialect.member.format(match[1]), text)
     fragments = dialect.fragments | ({"now": "CAST(:now AS BIGINT)"} if frozen else {})
     text = re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], text)
+    text = BY.sub(lambda match: dialect.by.format(match[1]), text)
     parameters = frozenset(PARAMETER.findall(text))
     if (
         dialect is SQLITE and columns

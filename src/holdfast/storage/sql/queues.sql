@@ -96,7 +96,7 @@ heads AS MATERIALIZED (
     SELECT r.id FROM {s}run r WHERE r.queue_id = f.queue_id AND r.lane_id = f.lane_id AND r.state = 'held'
     ORDER BY r.sort_at, r.id LIMIT GREATEST(f.n, 0) FOR UPDATE OF r SKIP LOCKED) h)
 UPDATE {s}run r SET state = 'ready', sort_at = {now} - r.priority_ms, start_by = {now} + h.grant_ms
-FROM heads h WHERE r.id = h.id
+FROM heads h WHERE r.id = ANY (ARRAY(SELECT id FROM heads)) AND r.id = h.id
 RETURNING r.id, r.queue_id, r.lane_id
 
 -- name: promote (sqlite)
@@ -135,7 +135,7 @@ UPDATE {s}run SET lane_id = x.lane_id,
   state = CASE WHEN state = 'ready' AND x.lane_id IS NOT NULL AND suspect = 0 THEN 'held'
                WHEN state = 'held' AND x.lane_id IS NULL THEN 'ready' ELSE state END
 FROM {rows(id text, lane_id bigint)}
-WHERE {s}run.id = x.id
+WHERE {by {s}run.id} {s}run.id = x.id
 
 -- name: return_unserved
 -- A promoted run whose route nobody serves gives its slot back, and goes to the end of its lane.

@@ -55,8 +55,9 @@ DELETE FROM {s}idempotency WHERE run_id = (SELECT x.run_id FROM {rows(run_id tex
 -- name: free_keys (postgres)
 -- A batch is one statement here. A key that is locked is just being renewed: its time is over, and it is not ours.
 DELETE FROM {s}idempotency WHERE ctid = ANY (ARRAY(
-  SELECT i.ctid FROM {s}idempotency i JOIN {rows(run_id text, task text, key text)}
-    ON i.task = x.task AND i.key = x.key AND i.run_id = x.run_id FOR UPDATE OF i SKIP LOCKED))
+  SELECT k.ctid FROM {rows(run_id text, task text, key text)} CROSS JOIN LATERAL (
+    SELECT i.ctid FROM {s}idempotency i WHERE i.task = x.task AND i.key = x.key AND i.run_id = x.run_id
+    FOR UPDATE SKIP LOCKED) k))
 
 -- name: runs
 -- A run is in exactly one of the two tables; both are asked at once, or one that is just moving would be missed.
@@ -129,5 +130,9 @@ DELETE FROM {s}idempotency WHERE (task, key) IN (SELECT task, idempotency_key FR
   AND run_id {in:ids}
 
 -- name: prune_expired_keys
-DELETE FROM {s}idempotency WHERE (task, key) IN (
-  SELECT task, key FROM {s}idempotency WHERE expires_at IS NOT NULL AND expires_at <= {now} {skip_locked})
+DELETE FROM {s}idempotency WHERE expires_at IS NOT NULL AND expires_at <= {now}
+
+-- name: prune_expired_keys (postgres)
+-- One that is locked is just being renewed, perhaps in a transaction that stays open for minutes.
+DELETE FROM {s}idempotency WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM {s}idempotency WHERE expires_at IS NOT NULL AND expires_at <= {now} FOR UPDATE SKIP LOCKED))

@@ -116,7 +116,7 @@ RETURNING id, queue_id, lane_id, task, idempotency_key
 -- The run leaves the hot table, enters history, frees its slot and its key, in one statement; answers what was not ours.
 WITH x AS MATERIALIZED (SELECT * FROM {rows(id text, claim int, status text, output text, error text, metadata text)}),
 gone AS (
-  DELETE FROM {s}run r USING x WHERE r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
+  DELETE FROM {s}run r USING x WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
   RETURNING r.*, x.status, x.output, x.error, x.metadata AS new_metadata),
 freed AS (
   INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM gone WHERE lane_id IS NOT NULL),
@@ -130,8 +130,10 @@ kept AS (
   FROM gone),
 freed_keys AS (
   DELETE FROM {s}idempotency WHERE ctid = ANY (ARRAY(
-    SELECT i.ctid FROM gone g JOIN {s}idempotency i ON i.task = g.task AND i.key = g.idempotency_key AND i.run_id = g.id
-    WHERE g.idempotency_key IS NOT NULL AND g.status NOT IN ('completed', 'canceled') FOR UPDATE OF i SKIP LOCKED)))
+    SELECT k.ctid FROM gone g CROSS JOIN LATERAL (
+      SELECT i.ctid FROM {s}idempotency i WHERE i.task = g.task AND i.key = g.idempotency_key AND i.run_id = g.id
+      FOR UPDATE SKIP LOCKED) k
+    WHERE g.idempotency_key IS NOT NULL AND g.status NOT IN ('completed', 'canceled'))))
 SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
 
 -- name: put_back
@@ -157,7 +159,7 @@ put AS (
     due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
     sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - r.priority_ms ELSE r.sort_at END,
     metadata = COALESCE(x.metadata, r.metadata)
-  FROM x WHERE r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
+  FROM x WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
   RETURNING r.id, r.queue_id, r.lane_id),
 noted AS (
   INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM put WHERE lane_id IS NOT NULL),
@@ -189,7 +191,7 @@ UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect 
 -- name: set_metadata
 UPDATE {s}run SET metadata = x.metadata
 FROM {rows(id text, claim int, metadata text)}
-WHERE {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
+WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
 
 
 -- name: lock_runs
@@ -232,7 +234,7 @@ ORDER BY worker_id, id LIMIT :n {skip_locked_r}
 UPDATE {s}run SET state = CASE WHEN start_by IS NULL THEN 'ready' ELSE 'held' END, start_by = NULL,
   worker_id = NULL, claimed_at = NULL, suspect = 1, crashes = x.crashes, lived_ms = x.lived_ms
 FROM {rows(id text, claim int, crashes int, lived_ms bigint)}
-WHERE {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
+WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
 
 
 -- name: fill_blob
@@ -247,7 +249,7 @@ ON CONFLICT (run_id, name) DO UPDATE SET body = excluded.body
 -- A big output, kept only if the completion before it in this transaction was ours.
 INSERT INTO {s}blob (run_id, name, body)
 SELECT x.id, 'output', x.output FROM {rows(id text, claim int, output text)}
-JOIN {s}done d ON d.id = x.id AND d.claim = x.claim AND d.status = 'completed' WHERE true
+JOIN {s}done d ON {by d.id} d.id = x.id AND d.claim = x.claim AND d.status = 'completed' WHERE true
 ON CONFLICT (run_id, name) DO UPDATE SET body = excluded.body
 
 -- name: insert_tags
