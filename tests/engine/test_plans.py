@@ -1,0 +1,224 @@
+"""No hot statement reads a table, however big it has become since its plan was made.
+
+On PostgreSQL the worst case is a worker that started on an empty database: its plans were made when no table had a row,
+and are kept. So they are made here before the tables are filled, and then asked what they really do: no sequential scan
+of a table that grows, and no more rows touched than the statement is about.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import apsw
+import psycopg
+import pytest
+from psycopg import sql
+
+from holdfast.engine.trigger import queue_id, route_id
+from holdfast.storage import Store
+from holdfast.storage.postgres import SETTINGS
+from tests.engine.making import Hand, know, queue
+
+GREET, PART = route_id("task/greet", "greet", None), route_id("task/part", "part", None)
+LANES = queue_id("lanes")
+TOUCHED = 2_500  # rows that one statement may look at in one table
+SMALL = {"worker", "worker_task", "queue", "route", "task"}  # these have a few rows for ever
+
+FILL = f"""
+INSERT INTO holdfast.worker (id, state, seen_at, lease_ms, host, pid, concurrency, started_at)
+  SELECT 'w' || i, CASE WHEN i % 5 = 0 THEN 'lost' ELSE 'live' END, 0, 1, 'h', 1, 1, 0 FROM generate_series(1, 50) i;
+INSERT INTO holdfast.run (id, state, task, queue_id, route_id, sort_at, created_at, payload, expire_at, batch_id)
+  SELECT 'a' || lpad(i::text, 9, '0'), 'ready', 'greet', {queue_id("task/greet")}, {GREET}, i, i, '1',
+    CASE WHEN i % 4 = 0 THEN 99999999999999 END, 'b' || (i / 100) FROM generate_series(1, 40000) i;
+INSERT INTO holdfast.run (id, state, task, queue_id, route_id, sort_at, created_at)
+  SELECT 'b' || lpad(i::text, 9, '0'), 'ready', 'part', {queue_id("task/part")}, {PART}, i, i
+  FROM generate_series(1, 100) i;
+INSERT INTO holdfast.run (id, state, task, queue_id, route_id, lane_id, sort_at, created_at)
+  SELECT 'c' || lpad(i::text, 9, '0'), 'held', 'greet', {LANES}, {route_id("lanes", "greet", None)}, i % 200, i, i
+  FROM generate_series(1, 10000) i;
+INSERT INTO holdfast.run (id, state, task, queue_id, route_id, sort_at, created_at, due_at)
+  SELECT 'd' || lpad(i::text, 9, '0'), 'delayed', 'greet', {queue_id("task/greet")}, {GREET}, i, i,
+    CASE WHEN i <= 50 THEN i ELSE 99999999999999 END FROM generate_series(1, 10000) i;
+INSERT INTO holdfast.run (id, state, task, queue_id, route_id, sort_at, created_at, worker_id, claim, claimed_at)
+  SELECT 'e' || lpad(i::text, 9, '0'), 'executing', 'greet', {queue_id("task/greet")}, {GREET}, i, i,
+    'w' || (i % 50 + 1), 1, 1 FROM generate_series(1, 500) i;
+UPDATE holdfast.run SET cancel_at = 1 WHERE id <= 'a000000020' OR id = 'e000000001';
+UPDATE holdfast.run SET expire_at = 1 WHERE id BETWEEN 'a000000100' AND 'a000000120';
+INSERT INTO holdfast.done (id, status, task, queue_id, priority_ms, claim, attempt, crashes, created_at, finished_at,
+    batch_id)
+  SELECT 'f' || lpad(i::text, 9, '0'), 'completed', 'greet', 1, 0, 1, 1, 0, i, i, 'b' || (i / 100)
+  FROM generate_series(1, 40000) i;
+INSERT INTO holdfast.log (run_id, claim, seq, at, level, attempt, logger, message)
+  SELECT 'f' || lpad((i / 2)::text, 9, '0'), 1, i, 1, 'INFO', 1, 'x', '""' FROM generate_series(1, 20000) i;
+INSERT INTO holdfast.attempt (run_id, claim, number, finished_at, outcome)
+  SELECT 'f' || lpad(i::text, 9, '0'), 1, 1, 1, 'failed' FROM generate_series(1, 20000) i;
+INSERT INTO holdfast.tag (tag, run_id) SELECT 't', 'f' || lpad(i::text, 9, '0') FROM generate_series(1, 20000) i;
+INSERT INTO holdfast.blob (run_id, name, body)
+  SELECT 'f' || lpad(i::text, 9, '0'), 'payload', '1' FROM generate_series(1, 20000) i;
+INSERT INTO holdfast.idempotency (task, key, run_id, expires_at)
+  SELECT 'greet', i::text, 'f' || lpad(i::text, 9, '0'),
+    CASE WHEN i <= 20 THEN 1 WHEN i % 2 = 0 THEN 99999999999999 END FROM generate_series(1, 20000) i;
+INSERT INTO holdfast.lane_due (queue_id, lane_id) SELECT {LANES}, i FROM generate_series(1, 5000) i;
+"""
+
+HOT = [f"a{n:09}" for n in range(500, 520)]
+EXECUTING = [f"e{n:09}" for n in range(1, 21)]
+DONE = [f"f{n:09}" for n in range(1, 21)]
+ENDED = json.dumps([{"id": run, "claim": 1, "status": "failed", "error": "{}"} for run in EXECUTING])
+BACK = {"claim": 1, "delay_ms": 0, "counts": 1, "number": 1, "worker_id": "w", "outcome": "failed"}
+AGAIN = json.dumps([BACK | {"id": run} for run in EXECUTING])
+NEW = json.dumps(
+    [
+        {"id": f"n{n}", "task": "greet", "queue_id": queue_id("task/greet"), "route_id": GREET, "priority_ms": 0}
+        for n in range(20)
+    ]
+)
+LINE = {"claim": 1, "seq": 1, "at": 1, "level": "INFO", "attempt": 1, "logger": "x", "message": "1"}
+LINES = json.dumps([LINE | {"run_id": run} for run in EXECUTING])
+KEYS = json.dumps([{"id": f"n{n}", "task": "greet", "idempotency_key": str(n)} for n in range(1, 21)])
+FREED = json.dumps([{"run_id": f"f{n:09}", "task": "greet", "key": str(n)} for n in range(1, 21)])
+TO_PROMOTE = json.dumps([{"queue_id": LANES, "lane_id": lane, "cap": 2} for lane in range(100)])
+RECOVERED = json.dumps([{"id": run, "claim": 1, "crashes": 0, "lived_ms": 0} for run in EXECUTING])
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "claim": {"me": "w1", "routes": [GREET, PART], "since": [-(2**62)] * 2, "n": 100, "each": 100, "suspect": 0},
+    "outlook": {"me": "w1"},
+    "complete": {"rows": ENDED},
+    "put_back": {"rows": AGAIN},
+    "due": {"n": 500},
+    "insert_runs": {"rows": NEW},
+    "insert_logs": {"rows": LINES},
+    "insert_outputs": {"rows": json.dumps([{"id": run, "claim": 0, "output": "1"} for run in DONE])},
+    "insert_tags": {"rows": json.dumps([{"run_id": run, "tag": "x"} for run in HOT])},
+    "hold_parents": {"ids": EXECUTING},
+    "take_notes": {"n": 400},
+    "leave_notes": {"rows": json.dumps([{"queue_id": LANES, "lane_id": 1}])},
+    "ungrant": {"n": 400},
+    "promote": {"lanes": TO_PROMOTE},
+    "queue_used": {"queue_id": LANES},
+    "lane_used": {"queue_id": LANES, "lane_id": 1},
+    "lane_waits": {"queue_id": LANES, "lane_id": 1},
+    "next_lane": {"queue_id": LANES, "after": 5, "upto": 2**63 - 1},
+    "held_lanes": {},
+    "return_unserved": {"routes": [PART]},
+    "orphans": {"n": 500},
+    "recover": {"rows": RECOVERED},
+    "canceled": {"n": 500},
+    "expired": {"n": 500},
+    "strays": {"me": "w1", "older_ms": 0},
+    "canceling": {"me": "w1"},
+    "clear_suspect": {"ids": EXECUTING, "me": "w2"},
+    "set_metadata": {"rows": json.dumps([{"id": run, "claim": 1, "metadata": "{}"} for run in EXECUTING])},
+    "lock_runs": {"ids": HOT},
+    "request_cancel": {"ids": EXECUTING},
+    "finish": {"ids": HOT, "status": "canceled", "error": None},
+    "delete_runs": {"ids": HOT},
+    "keys": {"tasks": ["greet"] * 20, "names": [str(n) for n in range(20)]},
+    "take_keys": {"rows": KEYS},
+    "renew_keys": {"rows": KEYS},
+    "free_keys": {"rows": FREED},
+    "prune_expired_keys": {},
+    "runs": {"ids": [*HOT, *DONE]},
+    "finished": {"ids": [*HOT, *DONE]},
+    "batch_runs": {"batch_id": "b5"},
+    "logs": {"run_id": DONE[5], "claim": 0, "seq": 0, "n": 100},
+    "attempts": {"run_id": DONE[5]},
+    "fill_blob": {"ids": DONE, "name": "payload"},
+    "prunable": {"older_ms": 0, "n": 500},
+    **{name: {"ids": DONE} for name in ("prune_done", "prune_attempts", "prune_logs", "prune_tags", "prune_blobs")},
+    "prune_keys": {"ids": DONE},
+    "beat": {"ids": ["w1"]},
+    "set_idle": {"me": "w1", "idle": 1},
+    "set_lanes": {"rows": json.dumps([{"id": run, "lane_id": LANES} for run in HOT])},
+    "starts": {"lane_id": LANES, "window_ms": 1_000},
+    "forget_starts": {"lane_id": LANES, "window_ms": 1_000},
+}
+
+
+class Scan(NamedTuple):
+    """What one node of a plan did: how, on which table, and how many rows it looked at."""
+
+    how: str
+    table: str
+    touched: float
+
+
+@pytest.fixture
+def session(store: Store, database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A session whose plans were made while all tables were empty, and which has since seen them filled."""
+    know(store, queue("lanes", per_key=1), tasks=("greet", "part"))
+    Hand(store)
+    with psycopg.connect(database_url, autocommit=True, options=SETTINGS) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        for name in statements(store):
+            prepare(connection, store, name)
+            explain(connection, store, name)
+        connection.execute(FILL.encode())
+        yield connection
+
+
+def statements(store: Store) -> list[str]:
+    return [name for name in PARAMETERS if name in store.statements]
+
+
+def prepare(connection: psycopg.Connection[Any], store: Store, name: str) -> None:
+    text = store.statements[name].text
+    names = placeholders(text)
+    numbered = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", text)
+    connection.execute(f"PREPARE s_{name} AS {numbered}".encode())
+
+
+def placeholders(text: str) -> list[str]:
+    return list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+
+
+def explain(connection: psycopg.Connection[Any], store: Store, name: str) -> list[Scan]:
+    """Carry out a statement and undo it; answers what it did to get at its rows."""
+    values = [sql.Literal(PARAMETERS[name][key]) for key in placeholders(store.statements[name].text)]
+    arguments = sql.SQL("({})").format(sql.SQL(", ").join(values)) if values else sql.SQL("")
+    query = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {}{}").format(sql.Identifier(f"s_{name}"), arguments)
+    with connection.transaction(force_rollback=True):
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return list(scans(row[0][0]["Plan"]))
+
+
+def scans(node: dict[str, Any]) -> Iterator[Scan]:
+    if "Relation Name" in node and "Scan" in node["Node Type"]:
+        counts = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+        rows = sum(node.get(key, 0) for key in counts)
+        yield Scan(node["Node Type"], node["Relation Name"], rows * node["Actual Loops"])
+    for child in node.get("Plans", ()):
+        yield from scans(child)
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_no_hot_statement_of_postgres_reads_a_table(session: psycopg.Connection[Any], store: Store) -> None:
+    for _ in range(2):
+        done = {name: explain(session, store, name) for name in statements(store)}
+        assert {name: bad for name, found in done.items() if (bad := [scan for scan in found if not fine(scan)])} == {}
+        session.execute("ANALYZE")  # and once more with plans that know how big everything is
+
+
+def fine(scan: Scan) -> bool:
+    return scan.touched <= TOUCHED and (scan.how != "Seq Scan" or scan.table in SMALL)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_hot_statement_of_sqlite_is_planned_without_an_index(store: Store) -> None:
+    plans = {name: "; ".join(steps(store, name)) for name in statements(store)}
+    growing = r"SCAN holdfast_(run|done|log|attempt|blob|tag|idempotency|start)\b(?! USING)"
+    assert {name: plan for name, plan in plans.items() if re.search(growing, plan)} == {}
+
+
+def steps(store: Store, name: str) -> list[str]:
+    statement = store.statements[name]
+    values: Any = dict.fromkeys(statement.parameters)
+    if statement.columns:
+        values = [None] * (len(statement.columns) + len(statement.parameters))
+    with closing(apsw.Connection(store.url.removeprefix("sqlite:///"))) as connection:
+        return [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", values)]
