@@ -23,7 +23,7 @@ from holdfast.cli.show import COLOURS, DIM, clean, masked, out, print_json, sett
 from holdfast.errors import AppNotFound, DatabaseError, HoldfastError
 from holdfast.settings import Setting
 from holdfast.views import Finding
-from holdfast.views.health import megabytes
+from holdfast.views.diagnosis import megabytes
 
 app = typer.Typer()
 

@@ -1,11 +1,12 @@
 """What people ask, for the CLI, the API and the dashboard alike: read models without presentation.
 
-    runs      lists of runs, newest first, page by page
-    run       one run in full: attempts, log lines, payload, and why it is not running
-    why       the reasons, decided purely from what was read
-    queues    queues with their limits, and what stands in them
-    hosts     workers and tasks
-    health    is anything wrong, and what to do
+    lists       lists of runs, newest first, page by page
+    detail      one run in full: attempts, log lines, payload, and why it is not running
+    why         the reasons, decided purely from what was read
+    backlog     queues with their limits, and what stands in them
+    hosts       workers and tasks
+    served      who serves what, and so what is pending_version
+    diagnosis   is anything wrong, and what to do
 
 Everything is ``f(tx, …)`` and only reads. Times are milliseconds since the epoch and end in ``_at``, durations end in
 ``_ms``. Whatever is asked costs the same with ten million finished runs: counts have a bound (`COUNTED`; a count that
@@ -14,11 +15,11 @@ reached it means "or more"), and a search that has looked far enough says where 
 
 from __future__ import annotations
 
-from holdfast.views.health import Finding, Health, findings, health
+from holdfast.views.backlog import COUNTED, QueueView, queue, queues
+from holdfast.views.detail import AttemptView, LogView, RunView, lines, log_end, new_runs, records, run
+from holdfast.views.diagnosis import Finding, Health, findings, health
 from holdfast.views.hosts import TaskView, WorkerView, tasks, workers
-from holdfast.views.queues import COUNTED, QueueView, queue, queues
-from holdfast.views.run import AttemptView, LogView, RunView, lines, log_end, new_runs, records, run
-from holdfast.views.runs import Filter, Listed, Page, listed_runs, page
+from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
 from holdfast.views.why import Reason
 
 __all__ = [

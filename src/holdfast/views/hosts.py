@@ -105,5 +105,5 @@ def tasks(tx: Tx) -> list[TaskView]:
             version=version,
             announced_at=seen,
         )
-        for task, queue, options, schema, version, seen, _ in tx.rows("tasks")
+        for task, queue, options, schema, version, seen in tx.rows("catalogue")
     ]

@@ -17,8 +17,8 @@ from holdfast.duration import format_ms
 from holdfast.engine.limits import SLACK_MS
 from holdfast.records import RunRecord
 from holdfast.storage import Tx
+from holdfast.views.backlog import QueueView, queue
 from holdfast.views.hosts import WorkerView, worker, workers, workers_of
-from holdfast.views.queues import QueueView, queue
 
 NAMED: Final = 5  # runs that are named as the holders of slots
 AHEAD: Final = 1_000  # runs ahead that are counted
@@ -127,12 +127,16 @@ def slots(tx: Tx, where: QueueView, lane: int) -> Slots:
         if whole
         else (where.concurrency_limit_per_key, where.rate_per_key, where.rate_per_key_ms)
     )
-    count = tx.rows("queue_used", queue_id=where.id) if whole else tx.rows("lane_used", queue_id=where.id, lane_id=lane)
-    holders = tx.rows("slots_taken", queue_id=where.id, lane_id=lane, whole=int(whole), n=NAMED)
+    if whole:
+        taken = tx.rows("queue_used", queue_id=where.id)[0][0]
+        holders = tx.rows("slots_of_queue", queue_id=where.id, n=NAMED)
+    else:
+        taken = tx.rows("lane_used", queue_id=where.id, lane_id=lane)[0][0]
+        holders = tx.rows("slots_of_lane", queue_id=where.id, lane_id=lane, n=NAMED)
     started = 0
     if rate is not None and rate_ms is not None:
         started = tx.rows("starts_counted", lane_id=lane, window_ms=rate_ms + SLACK_MS)[0][0]
-    return Slots(limit, count[0][0], [(run_id, state) for run_id, state in holders], rate, rate_ms, started)
+    return Slots(limit, taken, [(run_id, state) for run_id, state in holders], rate, rate_ms, started)
 
 
 def last_error(tx: Tx, run_id: str) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from typing import Annotated, Final
 
 import typer
 
@@ -10,8 +11,12 @@ from holdfast import views
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
 from holdfast.cli.runs.filters import Batch, QueueOption, Since, Status, Tag, TaskOption, read_filter
-from holdfast.cli.show import DIM, Column, age, clean, duration, note, now_ms, print_json, print_table, styled
-from holdfast.views import Listed, Page
+from holdfast.cli.show import DIM, Column, age, clean, duration, moment, note, now_ms, print_json, print_table, styled
+from holdfast.client import Client
+from holdfast.views import Filter, Listed, Page
+from holdfast.views.lists import made_at
+
+PATIENCE_SECONDS: Final = 5.0
 
 
 def list_runs(
@@ -33,11 +38,23 @@ def list_runs(
     """List runs, the newest first."""
     wanted = read_filter(status, task, queue, tag, batch, since)
     with opened(database, app) as client:
-        page = client.read(views.page, wanted, limit=limit, before=cursor)
+        page = searched(client, wanted, limit, cursor)
     if json:
         print_json(page)
     else:
         print_page(page)
+
+
+def searched(client: Client, wanted: Filter, limit: int, cursor: str | None) -> Page:
+    """A page, and if the search for it stopped short, the search goes on for as long as somebody likes to wait."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    runs: list[Listed] = []
+    while True:
+        page = client.read(views.page, wanted, limit=limit - len(runs), before=cursor)
+        runs += page.runs
+        cursor = page.next_cursor
+        if page.complete or len(runs) >= limit or time.monotonic() > deadline:
+            return Page(runs=runs, next_cursor=cursor, complete=page.complete)
 
 
 def print_page(page: Page) -> None:
@@ -51,7 +68,7 @@ def print_page(page: Page) -> None:
     if page.complete:
         note(f"There are more: --cursor {page.next_cursor}")
     else:
-        note(f"Looked at many runs and stopped. To look further back: --cursor {page.next_cursor}")
+        note(f"Looked back as far as {moment(made_at(page.next_cursor))}. To go on: --cursor {page.next_cursor}")
 
 
 def columns(now: int) -> list[Column]:
@@ -65,7 +82,7 @@ def columns(now: int) -> list[Column]:
         Column("TOOK", took, from_width=72, right=True),
         Column("TRY", lambda run: str(run.attempts) if run.attempts > 1 else "", from_width=88, right=True),
         Column("TAGS", lambda run: ", ".join(run.tags), from_width=140, flexible=True),
-        Column("", lambda run: remark(now, run), from_width=84, flexible=True, style=DIM),
+        Column("NOTE", lambda run: remark(now, run), from_width=84, flexible=True, style=DIM),
     ]
 
 

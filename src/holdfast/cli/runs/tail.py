@@ -24,7 +24,7 @@ from holdfast.client import Client
 from holdfast.errors import DatabaseUnavailable, RunNotFound
 from holdfast.model import FINAL
 from holdfast.views import Listed, LogView
-from holdfast.views.runs import least_id
+from holdfast.views.lists import least_id
 
 PAUSE_SECONDS: Final = 0.2
 FOLLOWED: Final = 1_000  # runs at once

@@ -7,9 +7,8 @@ SELECT id, state, task, queue_id, created_at FROM {s}run WHERE id < :before AND 
 
 -- name: list_executing
 -- Workers' slots bound these; sorting them is cheaper than walking the backlog for them.
-WITH held AS MATERIALIZED (
-  SELECT id, state, task, queue_id, created_at FROM {s}run WHERE worker_id IS NOT NULL AND id < :before AND id >= :floor)
-SELECT * FROM held ORDER BY id DESC LIMIT :n
+WITH held AS MATERIALIZED (SELECT id, state, task, queue_id, created_at FROM {s}run WHERE worker_id IS NOT NULL)
+SELECT * FROM held WHERE id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
 
 -- name: list_hot_of_batch
 SELECT id, state, task, queue_id, created_at FROM {s}run WHERE batch_id = :batch AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
@@ -74,9 +73,12 @@ FROM {s}worker w WHERE w.id = :id
 -- name: workers_of_task
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
-  (SELECT count(*) FROM {s}worker_task a WHERE a.worker_id = w.id) AS tasks
-FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id
-WHERE wt.task = :task AND w.state IN ('live', 'draining') ORDER BY w.started_at, w.id
+  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks
+FROM {s}worker w WHERE w.state IN ('live', 'draining')
+  AND EXISTS (SELECT 1 FROM {s}worker_task k WHERE k.worker_id = w.id AND k.task = :task) ORDER BY w.started_at, w.id
+
+-- name: catalogue
+SELECT id, queue, options, schema, version, seen_at FROM {s}task ORDER BY id
 
 -- name: list_queues
 SELECT id, name, cap, cap_per_key, cap_override, cap_per_key_override, rate, rate_ms, rate_per_key, rate_per_key_ms, paused_at
@@ -115,10 +117,14 @@ SELECT queue_id, task, count(*) FROM {s}run WHERE worker_id IS NOT NULL GROUP BY
 SELECT x.queue_id, count(*) FROM (SELECT queue_id FROM {s}run WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting')
   AND state = 'delayed' ORDER BY due_at LIMIT :bound) x GROUP BY x.queue_id
 
--- name: slots_taken
--- Who has the slots of a lane, or of a whole queue, the longest first; ready is promoted, and waits for a worker.
-SELECT id, state FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL AND state IN ('ready', 'executing')
-  AND (lane_id = :lane_id OR :whole = 1) ORDER BY claimed_at NULLS LAST, id LIMIT :n
+-- name: slots_of_lane
+-- Who has the slots, the longest first; ready is promoted, and waits for a worker.
+SELECT id, state FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id AND lane_id IS NOT NULL
+  AND state IN ('ready', 'executing') ORDER BY claimed_at NULLS LAST, id LIMIT :n
+
+-- name: slots_of_queue
+SELECT id, state FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL
+  AND state IN ('ready', 'executing') ORDER BY claimed_at NULLS LAST, id LIMIT :n
 
 -- name: starts_counted
 SELECT count(*) FROM {s}start WHERE lane_id = :lane_id AND at > {now} - :window_ms

@@ -20,7 +20,7 @@ from holdfast.model import FINAL
 from holdfast.storage import Tx
 from holdfast.views.served import QUEUED, Served, served
 
-FAR = 50_000  # runs looked at in one search, on either side
+FAR = 100_000  # runs looked at in one search, on either side
 CHUNK: Final = 200
 LARGEST_CHUNK: Final = 5_000
 LAST: Final = "~"  # greater than every id
@@ -223,6 +223,14 @@ def least_id(at: int) -> str:
     """The least id that can be made in this millisecond: ids begin with their time, in 10 characters."""
     ms = max(0, at)
     return "".join(ALPHABET[ms >> shift & 31] for shift in range(45, -1, -5))
+
+
+def made_at(run_id: str) -> int:
+    """When an id was made: what `least_id` turns around."""
+    ms = 0
+    for character in run_id[:10]:
+        ms = ms << 5 | max(0, ALPHABET.find(character))
+    return ms
 
 
 def listed(row: tuple[Any, ...], live: Served) -> Listed:

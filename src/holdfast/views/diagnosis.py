@@ -14,8 +14,8 @@ import msgspec
 
 from holdfast.duration import format_ms
 from holdfast.storage import Tx
+from holdfast.views.backlog import COUNTED, QueueView, Waiting, queues, waiting
 from holdfast.views.hosts import WorkerView, workers
-from holdfast.views.queues import COUNTED, QueueView, Waiting, queues, waiting
 from holdfast.views.served import served
 
 LONG_MS: Final = 60_000  # a run that could start and has not for so long
