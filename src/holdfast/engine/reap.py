@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from holdfast.engine.cancel import finish
+from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx
 
 SWEEP = 500
@@ -98,6 +99,7 @@ def sweep_orphans(tx: Tx) -> tuple[list[str], list[str], list[str]]:
     recovered = [orphan for orphan in alive if orphan.deaths < limits[orphan.id]]
     tx.batch("insert_attempts", [crashed_attempt(orphan) for orphan in recovered])
     tx.batch("recover", [recovery(orphan) for orphan in recovered])
+    store_runs.leave_notes(tx, ((orphan.queue_id, orphan.lane_id) for orphan in recovered))
     finish(tx, ids(canceled), "canceled")
     for orphan in crashed:
         finish(tx, [orphan.id], "crashed", crash_error(orphan))
