@@ -65,7 +65,9 @@ if TYPE_CHECKING:
     from holdfast.model import LogLine, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
     from holdfast.queue import Queue
+    from holdfast.queues import Queues, QueueState
     from holdfast.retry import Retry
+    from holdfast.runs import ListedRun, RunPage, Runs
     from holdfast.task import AsyncTask, SyncTask, Task
 
 __all__ = [
@@ -94,6 +96,7 @@ __all__ = [
     "InvalidOption",
     "InvalidTask",
     "Item",
+    "ListedRun",
     "LogLine",
     "Metadata",
     "MigrationNeeded",
@@ -101,6 +104,8 @@ __all__ = [
     "NotSerializable",
     "PayloadInvalid",
     "Queue",
+    "QueueState",
+    "Queues",
     "ResultTimeout",
     "Results",
     "Retry",
@@ -113,9 +118,11 @@ __all__ = [
     "RunFailed",
     "RunHandle",
     "RunNotFound",
+    "RunPage",
     "RunStatus",
     "RunTimedOut",
     "RunUnfinished",
+    "Runs",
     "SyncTask",
     "SystemFailure",
     "Task",
@@ -140,6 +147,8 @@ _MODULES = (
     "handle",
     "task",
     "blueprint",
+    "runs",
+    "queues",
     "app",
 )
 

@@ -24,8 +24,10 @@ from holdfast.handle import BatchHandle, RunHandle
 from holdfast.names import ID_LENGTH, checked_name
 from holdfast.options import Rules, Target, TriggerOptions, new_run, read_rules, read_trigger_options
 from holdfast.queue import Queue, own_queue
+from holdfast.queues import Queues
 from holdfast.records import NewRun
 from holdfast.retry import Retry
+from holdfast.runs import Runs
 from holdfast.settings import Settings, calling_file, calling_place, project_of
 from holdfast.task import Task, TaskFactory
 
@@ -163,6 +165,22 @@ class Holdfast:
             importlib.import_module(module)
 
     # -- runs --
+
+    @property
+    def runs(self) -> Runs:
+        """All runs, whatever task they are of: ``list``, ``retrieve``, ``cancel``, ``replay``, and their ``a…`` twins.
+
+        >>> app.runs.list(status="failed", since="1h")
+        """
+        return Runs(self.client)
+
+    @property
+    def queues(self) -> Queues:
+        """The queues as operators see them: ``list``, ``retrieve``, ``pause``, ``resume``, ``limit``, and their twins.
+
+        >>> app.queues.pause("mail")
+        """
+        return Queues(self.client)
 
     def handle(self, run_id: str, /) -> RunHandle[Any]:
         """The handle of any run. Nothing is read; an unknown id shows when the handle is used."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,9 +11,8 @@ from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
 from holdfast.cli.show import DIM, Column, age, document, duration, note, now_ms, out, print_json, print_table, styled
 from holdfast.client import Client
-from holdfast.engine import catalogue, limits
-from holdfast.engine.trigger import queue_id
-from holdfast.errors import InvalidOption, UnknownQueue, shown
+from holdfast.errors import InvalidOption, shown
+from holdfast.queues import Limit, Queues
 from holdfast.views import COUNTED, QueueView
 
 app = typer.Typer(no_args_is_help=True)
@@ -40,7 +38,7 @@ def list_queues(database: Database = None, app: App = None, json: Json = False) 
 def pause(name: Name, database: Database = None, app: App = None, json: Json = False) -> None:
     """Let no run of a queue start until it is resumed. Those that execute go on."""
     with opened(database, app) as client:
-        change(client, name, client.write(catalogue.pause, name))
+        Queues(client).pause(name)
         tell(client, name, json=json)
 
 
@@ -48,7 +46,7 @@ def pause(name: Name, database: Database = None, app: App = None, json: Json = F
 def resume(name: Name, database: Database = None, app: App = None, json: Json = False) -> None:
     """Let a paused queue go on."""
     with opened(database, app) as client:
-        change(client, name, client.write(catalogue.resume, name))
+        Queues(client).resume(name)
         tell(client, name, json=json)
 
 
@@ -74,19 +72,15 @@ def limit(
     at_once_limit, per_key_limit = read_limit(at_once, "The limit"), read_limit(per_key, "--per-key")
     with opened(database, app) as client:
         if at_once is not None or per_key is not None:
-            known = client.read(views.queue, name)
-            change(client, name, known is not None)
-            before = (known.overriding_limit, known.overriding_limit_per_key) if known is not None else (None, None)
-            whole = before[0] if at_once is None else at_once_limit
-            keyed = before[1] if per_key is None else per_key_limit
-            client.write(catalogue.override, name, whole, keyed)
-            relane(client, name)
+            Queues(client).limit(name, at_once_limit, concurrency_limit_per_key=per_key_limit)
         tell(client, name, json=json)
 
 
-def read_limit(text: str | None, option: str) -> int | None:
-    """A limit as it is written; None gives the code its say back."""
-    if text is None or text.lower() == NONE:
+def read_limit(text: str | None, option: str) -> Limit:
+    """A limit as it is written: None gives the code its say back, and what is not written stays."""
+    if text is None:
+        return ...
+    if text.lower() == NONE:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
         raise InvalidOption(
@@ -97,34 +91,11 @@ def read_limit(text: str | None, option: str) -> int | None:
     return int(text)
 
 
-def relane(client: Client, name: str) -> None:
-    """The runs of the queue go into the lanes that its limits ask for now, a thousand at a time."""
-    number = queue_id(name)
-    after: str | None = ""
-    while after is not None:
-        after = client.write(limits.relane, name, number, after)
-
-
-def change(client: Client, name: str, done: bool) -> None:
-    """Whether there is such a queue.
-
-    Raises:
-        UnknownQueue: there is none; the message names one that is spelt alike.
-    """
-    if not done:
-        names = [each.name for each in client.read(views.queues)]
-        close = difflib.get_close_matches(name, [*names, f"task/{name}"], n=1)
-        own = f"task/{name}"
-        guess = own if own in names else close[0] if close else None
-        do = f"Did you mean {guess}?" if guess is not None else "See holdfast queues list."
-        raise UnknownQueue("There is no queue with this name", seen=name, do=do)
-
-
 def tell(client: Client, name: str, *, json: bool) -> None:
     """How the queue is now."""
     found = client.read(views.queue, name)
-    change(client, name, found is not None)
     if found is None:
+        Queues(client).retrieve(name)  # raises, and names one that is spelt alike
         return
     if json:
         print_json(queue_document(found))

@@ -1,0 +1,266 @@
+"""`app.runs`: the runs of an app, whatever task they are of. The same words as ``holdfast runs``.
+
+    app.runs.list(status="failed", since="1h")     a page of them, the newest first
+    app.runs.retrieve(run_id)                      one, in full
+    app.runs.cancel(run_id)                        ask for its end
+    app.runs.replay(run_id)                        the same once more, as a new run
+
+``x`` is for sync code, ``ax`` for async code. What is shown is what ``views`` reads, as for the command line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple, overload
+
+from holdfast import views
+from holdfast.client import Client
+from holdfast.codec import AnyCodec
+from holdfast.duration import Duration, to_ms
+from holdfast.errors import InvalidOption, shown
+from holdfast.handle import BatchHandle, RunHandle
+from holdfast.model import STATUSES, Run, RunError, RunStatus, at
+from holdfast.queue import Queue
+from holdfast.storage import Tx
+from holdfast.task import Task
+
+__all__ = ["ListedRun", "RunPage", "Runs"]
+
+MOST: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """A run as it stands in a list: without payload, output, metadata and log, which ``app.runs.retrieve`` has.
+
+    Times are aware datetimes in UTC, or None for what has not happened. ``error`` comes without its traceback.
+    """
+
+    id: str
+    status: RunStatus
+    task: str
+    queue: str
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    due_at: datetime | None
+    concurrency_key: str | None
+    tags: list[str]
+    batch_id: str | None
+    parent_id: str | None
+    error: RunError | None
+
+
+class RunPage(Sequence[ListedRun]):
+    """A page of runs, the newest first.
+
+    ``next_cursor`` is where the next page begins, None at the end. A search for what hardly exists stops when it has
+    looked at many runs: then the page is not ``complete``, and its cursor goes on from there.
+
+    >>> page = app.runs.list(task="greet")
+    >>> while page.next_cursor:
+    ...     page = app.runs.list(task="greet", cursor=page.next_cursor)
+    """
+
+    __slots__ = ("_runs", "complete", "next_cursor")
+
+    def __init__(self, runs: Iterable[ListedRun], next_cursor: str | None, complete: bool) -> None:
+        self._runs = list(runs)
+        self.next_cursor = next_cursor
+        self.complete = complete
+
+    @overload
+    def __getitem__(self, index: int, /) -> ListedRun: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[ListedRun]: ...
+    def __getitem__(self, index: int | slice, /) -> ListedRun | list[ListedRun]:
+        return self._runs[index]
+
+    def __iter__(self) -> Iterator[ListedRun]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __repr__(self) -> str:
+        more = ", and there are more" if self.next_cursor else ""
+        return f"<RunPage of {len(self)} runs{more}>"
+
+
+class Runs:
+    """The runs of one app. See `Holdfast.runs`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(
+        self,
+        *,
+        status: RunStatus | Iterable[RunStatus] | None = None,
+        task: str | Task[Any, Any] | None = None,
+        queue: str | Queue | None = None,
+        tag: str | Iterable[str] | None = None,
+        batch: str | BatchHandle[Any] | None = None,
+        since: Duration | datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """The newest runs that are all of this: with one of these statuses, of this task, queue and batch, with all of
+        these tags, made ``since`` then (a duration ago, or an aware datetime). ``cursor`` is an earlier page's
+        ``next_cursor``; ``limit`` is at most 1000.
+
+        Raises:
+            InvalidOption: an option cannot be used.
+
+        >>> [run.id for run in app.runs.list(status="failed", since="1h")]
+        """
+        search = _read(status, task, queue, tag, batch, since, limit, cursor)
+        return _page(self._client.read(_search, search))
+
+    async def alist(
+        self,
+        *,
+        status: RunStatus | Iterable[RunStatus] | None = None,
+        task: str | Task[Any, Any] | None = None,
+        queue: str | Queue | None = None,
+        tag: str | Iterable[str] | None = None,
+        batch: str | BatchHandle[Any] | None = None,
+        since: Duration | datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> RunPage:
+        """`list` for async code."""
+        search = _read(status, task, queue, tag, batch, since, limit, cursor)
+        return _page(await self._client.aread(_search, search))
+
+    def retrieve(self, run_id: str, /) -> Run[Any]:
+        """A snapshot of one run; its output is a plain JSON value. Raises RunNotFound."""
+        return self._client.retrieve(run_id, AnyCodec())
+
+    async def aretrieve(self, run_id: str, /) -> Run[Any]:
+        """`retrieve` for async code."""
+        return await self._client.aretrieve(run_id, AnyCodec())
+
+    def cancel(self, run_id: str, /) -> None:
+        """Ask for the end of a run. See `RunHandle.cancel`."""
+        self._client.cancel(run_id)
+
+    async def acancel(self, run_id: str, /) -> None:
+        """`cancel` for async code."""
+        await self._client.acancel(run_id)
+
+    def replay(self, run_id: str, /) -> RunHandle[Any]:
+        """Trigger the same task again with the same payload and options, as a new run. Raises RunNotFound."""
+        return RunHandle(self._client.replay(run_id), True, self._client, AnyCodec())
+
+    async def areplay(self, run_id: str, /) -> RunHandle[Any]:
+        """`replay` for async code."""
+        return RunHandle(await self._client.areplay(run_id), True, self._client, AnyCodec())
+
+    def __repr__(self) -> str:
+        return "<Runs>"
+
+
+# -- searching --------------------------------------------------------------------------------------------------------
+
+
+class _Wanted(NamedTuple):
+    """What is asked of the views; ``ago_ms`` is seen from the database's own clock."""
+
+    filter: views.Filter
+    ago_ms: int | None
+    limit: int
+    cursor: str | None
+
+
+def _search(tx: Tx, wanted: _Wanted) -> views.Page:
+    found = wanted.filter
+    if wanted.ago_ms is not None:
+        found = views.Filter(
+            statuses=found.statuses,
+            task=found.task,
+            queue=found.queue,
+            tags=found.tags,
+            batch=found.batch,
+            since=tx.now() - wanted.ago_ms,
+        )
+    return views.page(tx, found, limit=wanted.limit, before=wanted.cursor)
+
+
+def _read(
+    status: object, task: object, queue: object, tag: object, batch: object, since: Any, limit: object, cursor: object
+) -> _Wanted:
+    ago_ms = to_ms(since, name="since") if since is not None and not isinstance(since, datetime) else None
+    wanted = views.Filter(
+        statuses=frozenset(map(_status, _several(status, "status"))),
+        task=_text(task.id if isinstance(task, Task) else task, "task"),
+        queue=_text(queue.name if isinstance(queue, Queue) else queue, "queue"),
+        tags=tuple(_several(tag, "tag")),
+        batch=_text(batch.id if isinstance(batch, BatchHandle) else batch, "batch"),
+        since=_milliseconds(since) if isinstance(since, datetime) else None,
+    )
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
+        raise InvalidOption(
+            f"limit is not a whole number from 1 to {MOST}", seen=shown(limit), do="Go on with cursor=page.next_cursor."
+        )
+    return _Wanted(wanted, ago_ms, limit, _text(cursor, "cursor"))
+
+
+def _milliseconds(moment: datetime) -> int:
+    if moment.utcoffset() is None:
+        raise InvalidOption(
+            "since has no time zone", seen=shown(moment), do="Write an aware datetime, or a duration ago."
+        )
+    return int(moment.timestamp() * 1000)
+
+
+def _several(value: object, option: str) -> list[str]:
+    values = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(values, Iterable):
+        raise InvalidOption(f"{option} is neither text nor a list of it", seen=shown(value), do="Write it as text.")
+    return [text for each in values if (text := _text(each, option)) is not None]
+
+
+def _text(value: object, option: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise InvalidOption(f"{option} is not text", seen=shown(value), do="Write it as text.")
+
+
+def _status(word: str) -> str:
+    if word not in STATUSES:
+        close = difflib.get_close_matches(word, STATUSES, n=1)
+        do = f"Did you mean {close[0]}?" if close else f"There are {', '.join(STATUSES)}."
+        raise InvalidOption("There is no such status", seen=shown(word), do=do)
+    return word
+
+
+def _page(page: views.Page) -> RunPage:
+    return RunPage(map(_listed, page.runs), page.next_cursor, page.complete)
+
+
+def _listed(run: views.Listed) -> ListedRun:
+    return ListedRun(
+        id=run.id,
+        status=run.status,  # type: ignore[arg-type]
+        task=run.task,
+        queue=run.queue,
+        attempts=run.attempts if run.worker_id is not None else run.attempts - 1,
+        created_at=at(run.created_at),
+        started_at=_maybe_at(run.started_at),
+        finished_at=_maybe_at(run.finished_at),
+        due_at=_maybe_at(run.due_at),
+        concurrency_key=run.concurrency_key,
+        tags=run.tags,
+        batch_id=run.batch_id,
+        parent_id=run.parent_id,
+        error=None if run.error is None else RunError(run.error.type, run.error.message),
+    )
+
+
+def _maybe_at(ms: int | None) -> datetime | None:
+    return None if ms is None else at(ms)
