@@ -16,7 +16,9 @@ from tests.support.inside import Inside
 
 
 @pytest.fixture
-async def inside(database_url: str) -> AsyncIterator[Inside]:
+async def inside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
+    for pace in ("ORDERS_SECONDS", "ROUTES_SECONDS", "POLL_SECONDS"):  # what is looked at now and then, sooner
+        monkeypatch.setattr(f"holdfast.worker.worker.{pace}", 0.2)
     here = Inside(database_url)
     yield here
     await here.close()

@@ -311,7 +311,8 @@ class Worker:
         run = live.claimed
         self.held.pop(run.id, None)
         self.suspects.discard(run.id)
-        self.pace.count()
+        if live.work is not None:
+            self.pace.count()
         self.note(run, outcome)
         if live.in_thread:
             self.ghosts += 1
@@ -476,8 +477,11 @@ class Worker:
 
     def share(self) -> None:
         """Hand back what was claimed ahead and has waited too long after all: somebody else may be free."""
-        for live in [live for live in self.waiting if live.age() > ORDERS_SECONDS]:
+        late = [live for live in self.waiting if live.age() > ORDERS_SECONDS]
+        for live in late:
             self.drop(live, "returned")
+        if late:
+            self.pace.rate = 0.0  # nothing more is claimed ahead until runs end again
 
     async def trust_survivors(self) -> None:
         """A suspect that has outlived its last life is one no more."""
