@@ -110,8 +110,10 @@ def note(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document."""
-    text = json.dumps(document(value), indent=2, ensure_ascii=False)
+    """One JSON document: a view, or views under names."""
+    named = isinstance(value, dict)
+    shown = {name: document(each) for name, each in value.items()} if named else document(value)
+    text = json.dumps(shown, indent=2, ensure_ascii=False)
     sys.stdout.write(SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
