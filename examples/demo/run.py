@@ -44,6 +44,8 @@ SKIPPED = {"__pycache__", "node_modules", "venv"}
 
 
 def main() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal need not know every sign
     folder = asked_for()
     files, nameless = files_of(folder)
     if nameless:

@@ -1,14 +1,15 @@
 """The measurements, one after the other, in one database.
 
+    latency       a trigger every now and then, for idle workers: from the call to the first line of the task
     trigger       one caller, each trigger durable before the next
     concurrent    64 callers on an event loop, each for itself
     batch         one call for all runs; they become the backlog of the next measurement
     drain         workers that are up and wait are let at the backlog; counted from the first start to the last end
-    latency       a trigger every now and then, for idle workers: from the call to the first line of the task
-    memory        what a worker process holds resident after all this
+    memory        what a worker process holds resident after that
 
-Starting a worker is not measured: its queue is paused until all workers have registered. The first start and the last
-end are those that the database has recorded. Whatever happens, all that was made is erased in the end.
+Latency comes first, for a database that has just been busy is not idle: it writes out what it has in memory. Starting a
+worker is not measured: its queue is paused until all workers have registered. The first start and the last end are
+those that the database has recorded. Whatever happens, all that was made is erased in the end.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ CALLERS = 64
 LONGEST_SECONDS = 2.0  # of triggering, for each of the two ways
 MOST_SAMPLES = 200
 PAUSE_SECONDS = (0.02, 0.04)  # between two triggers that find workers idle
+WARM_UP = 10
 SETTLE_SECONDS = 1.0
 READY_SECONDS = 60.0
 STUCK_SECONDS = 60.0  # without a run that ends
@@ -112,10 +114,12 @@ def absent_again(url: str) -> Iterator[None]:
     """An SQLite file that was not there before is not there afterwards."""
     path = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
     known = path is None or path.exists()
-    yield
-    if path is not None and not known:
-        for end in ("", "-wal", "-shm"):
-            path.with_name(path.name + end).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        if path is not None and not known:
+            for end in ("", "-wal", "-shm"):
+                path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def on_disk() -> str | None:
@@ -143,6 +147,9 @@ class Bench:
         self.worker_ids: set[str] = set()
 
     def figures(self) -> Figures:
+        self.say("latency of idle workers")
+        with self.workers():
+            latency = self.latency()
         self.say("triggers, one caller")
         single = self.one_caller()
         self.say(f"triggers, {CALLERS} callers")
@@ -150,12 +157,9 @@ class Bench:
         self.erase(self.tasks.sink)
         self.say(f"a batch of {self.runs} triggers")
         batch = self.backlog()
-        self.say("starting workers")
+        self.say(f"{self.runs} runs")
         with self.workers() as pids:
-            self.say(f"{self.runs} runs")
             drain = self.drain()
-            self.say("latency of idle workers")
-            latency = self.latency()
             mib = max(resident_mib(pid) for pid in pids)
         return Figures(
             trigger_per_s=round(single, 1),
@@ -254,12 +258,14 @@ class Bench:
 
     def latency(self) -> Latency:
         """From the call of a trigger to the first line of its task, in workers that sleep."""
+        clock, called, handles = self.tasks.clock, [], []
+        for number in range(WARM_UP):
+            clock.trigger(number).result(timeout="1m")
         time.sleep(SETTLE_SECONDS)
-        called, handles = [], []
         for number in range(self.samples):
             time.sleep(random.uniform(*PAUSE_SECONDS))
             called.append(time.monotonic_ns())
-            handles.append(self.tasks.clock.trigger(number))
+            handles.append(clock.trigger(number))
         waited = sorted((handle.result(timeout="1m") - at) / 1e6 for handle, at in zip(handles, called, strict=True))
         return Latency(*(round(percentile(waited, share), 2) for share in (0.50, 0.95, 0.99)))
 
