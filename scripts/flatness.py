@@ -19,7 +19,7 @@ from holdfast.engine.claim import Ask
 from holdfast.engine.trigger import queue_id
 from holdfast.ids import new_id
 from holdfast.records import Ended, NewRun, QueueEntry, TaskEntry
-from holdfast.worker.worker import Heads
+from holdfast.worker.pace import Heads
 
 ROUND = 200
 

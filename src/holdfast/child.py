@@ -31,7 +31,8 @@ from holdfast.inside import home_of
 from holdfast.loops import Loop
 from holdfast.worker import capture
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
-from holdfast.worker.worker import Settings, Worker
+from holdfast.worker.home import Settings
+from holdfast.worker.worker import Worker
 
 log = logging.getLogger("holdfast")
 

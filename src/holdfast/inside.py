@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError, InvalidOption, shown
 from holdfast.names import checked_name
 from holdfast.queue import Queue
 from holdfast.worker.embedded import Embedded
-from holdfast.worker.worker import Home, Settings
+from holdfast.worker.home import Home, Settings
 
 if TYPE_CHECKING:
     from holdfast.app import Holdfast

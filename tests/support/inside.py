@@ -12,7 +12,8 @@ from holdfast.inside import home_of
 from holdfast.model import Run
 from holdfast.storage import Store
 from holdfast.worker import capture
-from holdfast.worker.worker import Settings, Worker
+from holdfast.worker.home import Settings
+from holdfast.worker.worker import Worker
 
 
 class Inside:

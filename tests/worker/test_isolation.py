@@ -85,12 +85,12 @@ async def test_a_thread_that_does_not_return_keeps_its_slot_when_its_run_is_lost
     for _ in range(2):
         await asyncio.to_thread(started.acquire, timeout=10)
     busy.lost()
-    assert (busy.running, len(busy.held)) == (2, 0)
+    assert (busy.hold.running, len(busy.hold.held)) == (2, 0)
 
     handle = await quick.atrigger(7)
     free = inside.start(concurrency=1)
     assert (await inside.ended(handle, 10)).output == 7
     release.set()
-    await asyncio.wait_for(until(lambda: not busy.running), 10)
+    await asyncio.wait_for(until(lambda: not busy.hold.running), 10)
     assert free.me != busy.me
     assert len(stuck_runs) == 2

@@ -32,7 +32,7 @@ async def going_on(inside: Inside) -> AsyncIterator[Inside]:
     yield inside
     assert all(not task.done() for task in inside.workers.values())
     assert (await inside.run(still_there, 1, timeout=5)).output == 2
-    assert all(worker.running == 0 and not worker.held for worker in inside.workers)
+    assert all(worker.hold.running == 0 and not worker.hold.held for worker in inside.workers)
 
 
 class Sulky(Exception):

@@ -231,6 +231,7 @@ async def test_a_lock_in_the_way_holds_up_nobody_else(
     """Broken by not knowing what a lock timeout is, and the worker ended; and by taking it for an outage, and no other
     outcome was written, nor anything claimed, for as long as the lock was held."""
     monkeypatch.setattr("holdfast.worker.worker.ASIDE_SECONDS", 0.5)
+    monkeypatch.setattr("holdfast.worker.outbox.ASIDE_SECONDS", 0.5)
     count, times = counted
     go = asyncio.Event()
 
@@ -243,7 +244,7 @@ async def test_a_lock_in_the_way_holds_up_nobody_else(
 
     worker = inside.start()
     held, other = await waits.atrigger(1), await waits.atrigger(2)
-    await until(lambda: len(worker.held) == 2)
+    await until(lambda: len(worker.hold.held) == 2)
     with locked(inside.database, held.id):
         go.set()
         assert (await inside.ended(other, 15)).output == 2

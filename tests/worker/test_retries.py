@@ -127,7 +127,7 @@ async def test_a_retry_frees_the_slot_while_it_backs_off(inside: Inside) -> None
     worker = inside.start(concurrency=1)
     await fails.atrigger(1)
     assert (await inside.run(quick, 2, timeout=5)).output == 2
-    assert worker.running == 0
+    assert worker.hold.running == 0
 
 
 async def test_nobody_keeps_what_somebody_else_could_start(inside: Inside) -> None:
@@ -147,10 +147,12 @@ async def test_nobody_keeps_what_somebody_else_could_start(inside: Inside) -> No
     batch = await work.abatch_trigger(range(3000))
     more = await work.abatch_trigger(range(3000, 3040))
     await asyncio.wait_for(slow.wait(), 20)
-    await until(lambda: len(greedy.held) >= 2)
+    await until(lambda: len(greedy.hold.held) >= 2)
     other = inside.start(concurrency=38)
-    await asyncio.wait_for(until(lambda: len(other.held) + len(greedy.held) >= 40 and other.running >= 38), 10)
-    assert greedy.running == 2
+    await asyncio.wait_for(
+        until(lambda: len(other.hold.held) + len(greedy.hold.held) >= 40 and other.hold.running >= 38), 10
+    )
+    assert greedy.hold.running == 2
     release.set()
     assert len((await batch.aresults(timeout=20)).outputs()) == 3000
     assert (await more.aresults(timeout=20)).outputs() == list(range(3000, 3040))

@@ -90,7 +90,7 @@ async def test_a_def_task_over_its_time_keeps_its_slot_until_it_returns(
     first, second = await stuck.atrigger(1), await stuck.atrigger(2)
     await until(lambda: "cannot be interrupted" in caplog.text)
     assert (await first.aretrieve()).status == "executing"
-    assert worker.running == 1
+    assert worker.hold.running == 1
     release.set()
     run = await inside.ended(first)
     assert run.status == "timed_out"
@@ -127,7 +127,7 @@ async def test_a_cancel_reaches_its_run_and_no_other(inside: Inside) -> None:
 
     inside.start()
     batch = await waits.abatch_trigger(range(6))
-    await until(lambda: len(next(iter(inside.workers)).held) == 6)
+    await until(lambda: len(next(iter(inside.workers)).hold.held) == 6)
     await batch.runs[3].acancel()
     results = await batch.aresults(timeout=10)
     assert [run.status for run in results] == ["completed"] * 3 + ["canceled"] + ["completed"] * 2
@@ -156,11 +156,11 @@ async def test_code_that_swallows_the_cancel_is_canceled_when_its_grace_is_over(
     await handle.acancel()
     run = await inside.ended(handle, 5)
     assert (run.status, heard) == ("canceled", ["began", "swallowed"])
-    assert worker.running == 0
+    assert worker.hold.running == 0
     release.set()
     await until(lambda: "returned" in heard)
     assert (await handle.aretrieve()).status == "canceled"
-    assert worker.running == 0
+    assert worker.hold.running == 0
 
 
 async def test_code_that_finishes_although_it_is_canceled_has_completed(inside: Inside, heard: list[str]) -> None:
@@ -196,7 +196,7 @@ async def test_a_def_task_that_is_canceled_completes_if_it_returns(inside: Insid
     handle = await cannot_stop.atrigger(7)
     await until(lambda: heard)
     await handle.acancel()
-    await until(lambda: worker.held[handle.id].reason == "canceled")
+    await until(lambda: worker.hold.held[handle.id].reason == "canceled")
     release.set()
     run = await inside.ended(handle, 5)
     assert (run.status, run.output) == ("completed", 7)
@@ -253,7 +253,7 @@ async def test_what_no_attempt_holds_is_canceled_at_once(inside: Inside) -> None
         assert (await handle.aretrieve()).status == "canceled"
     assert (await holder.aretrieve()).status == "executing"
     assert 4 not in began
-    assert list(worker.held) == [holder.id]
+    assert list(worker.hold.held) == [holder.id]
 
 
 async def test_a_cancel_during_the_backoff_beats_the_next_attempt(inside: Inside) -> None:
@@ -286,7 +286,7 @@ async def test_nothing_is_left_of_a_run_that_was_interrupted(inside: Inside) -> 
     worker = inside.start(concurrency=50)
     batch = await endless.abatch_trigger(range(50))
     assert {run.status for run in await batch.aresults(timeout=10)} == {"timed_out"}
-    assert not worker.held
+    assert not worker.hold.held
     far = worker.loop.time() + 5
     timers = [timer for timer in worker.loop._scheduled if not timer.cancelled() and timer.when() > far]  # type: ignore[attr-defined]
     assert len(timers) < 10
@@ -308,10 +308,10 @@ async def test_a_run_that_is_stopped_before_its_first_step_is_over_at_once(insid
         for name in Claimed._fields
     )
     reported: list[Any] = []
-    worker.note = lambda run, outcome: reported.append(outcome)  # type: ignore[method-assign]
-    worker.admit([claimed])
-    worker.interrupt(claimed.id, 1, "canceled")
+    worker.outbox.note = lambda run, outcome: reported.append(outcome)  # type: ignore[method-assign]
+    worker.hold.admit([claimed], worker.queue_names)
+    worker.hold.interrupt(claimed.id, 1, "canceled")
     assert [outcome.status for outcome in reported] == ["canceled"]
-    assert (worker.running, len(worker.held)) == (0, 0)
+    assert (worker.hold.running, len(worker.hold.held)) == (0, 0)
     await asyncio.sleep(0)
-    assert worker.running == 0
+    assert worker.hold.running == 0

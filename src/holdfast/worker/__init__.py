@@ -1,10 +1,15 @@
 """Workers: processes that claim runs and carry them out.
 
-supervisor   starts worker processes, beats for them, replaces those that die
-channel      what those two say to each other
-worker       claim, dispatch, drain: the rounds of one process
-live         one attempt: from the claimed record to its outcome
-outcome      what an ending means for the run: decided purely
-capture      log lines and prints, kept per run
-embedded     a worker inside another process
+    supervisor   starts worker processes, beats for them, replaces those that die
+    channel      what those two say to each other
+    embedded     a worker inside another process
+
+    worker       claim, dispatch, drain: the rounds of one process
+    hold         what it holds: attempts, and their slots
+    outbox       what it has to tell the database: outcomes and log lines
+    pace         what to ask for: how fast runs end here, and where the lines begin
+    home         what it is given by an app and by whoever starts it
+    live         one attempt: from the claimed record to its outcome
+    outcome      what an ending means for the run: decided purely
+    capture      log lines and prints, kept per run
 """

@@ -23,7 +23,8 @@ from holdfast.loops import Loop
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
 from holdfast.worker import capture
-from holdfast.worker.worker import Home, Settings, Worker
+from holdfast.worker.home import Home, Settings
+from holdfast.worker.worker import Worker
 
 log = logging.getLogger("holdfast")
 

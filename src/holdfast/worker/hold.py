@@ -1,0 +1,199 @@
+"""What a worker holds: attempts that wait for a slot here, attempts that run, and the slots themselves.
+
+An attempt is held from its claim until its outcome is noted. A slot is in use while code of an attempt may run, also
+after the attempt is over: a thread cannot be ended from outside, and keeps its slot as a ghost until it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from holdfast.engine import claim, limits
+from holdfast.errors import DatabaseError, IdempotencyBusy
+from holdfast.records import Claimed
+from holdfast.storage import Store
+from holdfast.storage.runs import Fence
+from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
+from holdfast.worker.live import Live, said
+from holdfast.worker.outbox import Outbox
+from holdfast.worker.outcome import Outcome, Reason
+from holdfast.worker.pace import Pace
+
+log = logging.getLogger("holdfast")
+
+PATIENCE_SECONDS = 1.0  # for what was claimed ahead of a slot
+
+
+class Hold:
+    """The attempts of one worker. Its methods run on the loop; ``changed`` is set when one is over."""
+
+    def __init__(self, home: Home, store: Store, settings: Settings, outbox: Outbox, changed: asyncio.Event) -> None:
+        self.home, self.store, self.settings = home, store, settings
+        self.outbox, self.lines, self.changed = outbox, outbox.lines, changed
+        self.loop = asyncio.get_running_loop()
+        self.context = contextvars.copy_context()  # what attempts start from
+        self.threads: Executor = ThreadPoolExecutor(settings.concurrency, "holdfast-task")
+        self.pace = Pace()
+        self.waiting: deque[Live] = deque()  # claimed, not started
+        self.held: dict[str, Live] = {}  # claimed and not reported
+        self.suspects: set[str] = set()
+        self.running = 0  # slots in use …
+        self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
+        self.asked_at = 0.0  # when what comes in was asked for
+        self.closing = self.starting = False
+
+    def room(self) -> int:
+        """How many more runs may be claimed."""
+        free = self.settings.concurrency - self.ghosts + self.pace.ahead() - len(self.held)
+        return 0 if self.closing else max(0, free)
+
+    # in
+
+    def admit(self, claimed: list[Claimed], queue_names: Mapping[int, str]) -> None:
+        """Take in what a claim brought, and start what there are slots for."""
+        for row in sorted(claimed, key=lambda run: (run.sort_at, run.id)):
+            run = row._replace(queue=queue_names.get(row.queue, ""))  # type: ignore[call-overload]
+            try:
+                live = Live(run, self.home.tasks[run.task], self)
+            except Exception as error:
+                self.outbox.give_up(run, f"What is stored of this run cannot be read: {said(error)}")
+                continue
+            if run.suspect:
+                self.suspects.add(run.id)
+            self.held[run.id] = live
+            self.waiting.append(live)
+        if self.closing:  # they were asked for before
+            self.drop_waiting()
+        self.start_waiting()
+
+    def start_waiting(self) -> None:
+        """Start what waits, as far as there are slots. What ends at once calls this again: once is enough."""
+        if self.starting:
+            return
+        self.starting = True
+        try:
+            self.start_next()
+        finally:
+            self.starting = False
+
+    def start_next(self) -> None:
+        while self.waiting and self.running < self.settings.concurrency and not self.closing:
+            live = self.waiting.popleft()
+            if live.claimed.granted and time.monotonic() - self.asked_at > limits.START_MS / 1000:
+                self.drop(live, "returned")  # too late: its rate limit has counted on an earlier start
+                continue
+            self.running += 1
+            live.start()
+
+    async def payload(self, run_id: str) -> str | None:
+        """A payload that was too big to ride along with its claim; None if it is not there."""
+        while True:
+            try:
+                return (await self.store.read(claim.payloads, [run_id])).get(run_id)
+            except (DatabaseError, IdempotencyBusy):
+                await asyncio.sleep(random.uniform(0.2, BACKOFF_SECONDS))
+
+    # out
+
+    def done(self, live: Live, outcome: Outcome | None) -> None:
+        """An attempt is over: note its outcome for the next round, and start the next run."""
+        run = live.claimed
+        self.held.pop(run.id, None)
+        self.suspects.discard(run.id)
+        if live.work is not None:
+            self.pace.count()
+        self.outbox.note(run, outcome)
+        if live.in_thread:
+            self.ghosts += 1
+        elif live.work is not None:
+            self.free()
+        self.changed.set()
+
+    def freed(self) -> None:
+        self.ghosts -= 1
+        self.free()
+
+    def free(self) -> None:
+        """A slot is not in use any more."""
+        self.running -= 1
+        if self.waiting:
+            self.start_waiting()
+        self.changed.set()
+
+    def interrupt(self, run_id: str, number: int, reason: Reason) -> None:
+        live = self.held.get(run_id)
+        if live is None or live.claimed.claim != number or live.reason is not None:
+            return
+        if live.work is None:  # claimed, not started
+            self.drop(live, reason)
+            return
+        live.interrupt(reason)
+
+    def drop(self, live: Live, reason: Reason) -> None:
+        """An attempt that never started ends for this reason."""
+        if live in self.waiting:
+            self.waiting.remove(live)
+        live.reason = reason
+        live.abandon()
+
+    def drop_waiting(self) -> None:
+        for live in list(self.waiting):
+            self.drop(live, "returned")
+
+    def share(self) -> None:
+        """Hand back what was claimed ahead and has waited too long after all: somebody else may be free."""
+        late = [live for live in self.waiting if live.age() > PATIENCE_SECONDS]
+        for live in late:
+            self.drop(live, "returned")
+        if late:
+            self.pace.rate = 0.0  # nothing more is claimed ahead until runs end again
+
+    def hand_back(self, held: Iterable[Fence]) -> None:
+        """Whatever the database says is held here, and is not, goes back in line."""
+        reported = self.outbox.reported()
+        for run_id, number in held:
+            live = self.held.get(run_id)
+            if (live is None or live.claimed.claim != number) and run_id not in reported:
+                log.warning("run %s was claimed by an answer that never arrived: it goes back in line", run_id)
+                self.outbox.send_back(run_id, number)
+
+    def survivors(self) -> list[str]:
+        """The suspects that have outlived their last life."""
+        return [run for run in self.suspects if (live := self.held.get(run)) and live.outlived()]
+
+    def changes(self) -> list[tuple[Live, str]]:
+        """What running attempts have changed in their runs' metadata."""
+        return [(live, text) for live in list(self.held.values()) if (text := live.metadata()) is not None]
+
+    # the end
+
+    def close(self) -> None:
+        """Take no more, and hand back what has not started."""
+        self.closing = True
+        self.drop_waiting()
+
+    def stop_all(self, reason: Reason) -> None:
+        """Stop what runs; what does not stop within a second is reported without it."""
+        for live in list(self.held.values()):
+            self.interrupt(live.claimed.id, live.claimed.claim, reason)
+            self.loop.call_later(1.0, live.abandon)
+
+    def lose_all(self) -> None:
+        """Nothing of this is ours any more."""
+        self.waiting.clear()
+        for live in list(self.held.values()):
+            live.interrupt("lost")
+            live.abandon()
+        self.suspects.clear()
+        self.outbox.clear()
+
+    def shut(self) -> None:
+        """No thread takes up anything new."""
+        self.threads.shutdown(wait=False, cancel_futures=True)

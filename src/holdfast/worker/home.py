@@ -1,0 +1,34 @@
+"""What a worker is given: what it needs of an app, and how it should work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from holdfast.records import QueueEntry
+from holdfast.sizes import MIB
+from holdfast.task import Task
+
+GRACE_SECONDS = 30.0  # for code that was told to stop
+BACKOFF_SECONDS = 2.0  # at most, before the database is asked again
+
+
+class Home(NamedTuple):
+    """What a worker needs of an app: its tasks, its queues, what triggers inside a task go through, and a limit in
+    bytes."""
+
+    tasks: Mapping[str, Task[Any, Any]]
+    queues: list[QueueEntry]
+    verbs: object
+    output_limit: int = 10 * MIB
+
+
+class Settings(NamedTuple):
+    """How a worker works. Durations in seconds, but for the lease."""
+
+    concurrency: int = 32
+    queues: Sequence[str] | None = None
+    lease_ms: int = 30_000
+    drain_seconds: float = 30.0
+    grace_seconds: float = GRACE_SECONDS
+    version: str | None = None

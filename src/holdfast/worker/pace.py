@@ -1,0 +1,61 @@
+"""How a worker knows what to ask for: how fast runs end here, and where the lines begin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from holdfast.engine.trigger import route_id
+from holdfast.records import Claimed
+
+AHEAD = 500  # runs claimed ahead of free slots, at most
+AHEAD_SECONDS = 0.1  # … and never more than will start within this
+LOOK_SECONDS = 0.25
+
+
+class Pace:
+    """How fast runs end here, to know how many may be claimed ahead of their slots."""
+
+    def __init__(self) -> None:
+        self.since, self.ended, self.rate = time.monotonic(), 0, 0.0
+
+    def count(self) -> None:
+        self.ended += 1
+
+    def ahead(self) -> int:
+        """Runs that will start within a tenth of a second, at the pace of the last while."""
+        now = time.monotonic()
+        passed = now - self.since
+        if passed > 0.05:
+            rate = self.ended / passed
+            self.rate = rate if rate > self.rate else 0.7 * self.rate + 0.3 * rate
+            self.since, self.ended = now, 0
+        return min(AHEAD, int(self.rate * AHEAD_SECONDS))
+
+
+class Heads:
+    """Where the line of each route began at the last claim, so that the next one need not step over what is gone.
+
+    What comes in before that, for its priority or because it was handed back, is found a quarter of a second later at
+    most, when the lines are looked at from their beginning.
+    """
+
+    def __init__(self) -> None:
+        self.since: dict[int, int] = {}
+        self.looked_at = 0.0
+
+    def known(self) -> Mapping[int, int]:
+        now = time.monotonic()
+        if now - self.looked_at > LOOK_SECONDS:
+            self.looked_at = now
+            return {}
+        return self.since
+
+    def learn(self, claimed: list[Claimed], names: Mapping[int, str]) -> int:
+        """Note the heads; answers how many routes gave something."""
+        since: dict[int, int] = {}
+        for run in claimed:
+            route = route_id(names.get(run.queue, ""), run.task, run.version)  # type: ignore[call-overload]
+            since[route] = min(run.sort_at, since.get(route, run.sort_at))
+        self.since = since
+        return len(since)
