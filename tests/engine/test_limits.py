@@ -247,6 +247,14 @@ def test_an_override_is_stronger_than_the_code_until_it_is_taken_back(store: Sto
     assert len(round_of(store, hand)) == 1
 
 
+def test_a_higher_limit_lets_more_start_at_once(store: Store) -> None:
+    fill(store, "three", *[None] * 10)
+    hand = Hand(store)
+    assert len(round_of(store, hand)) == 3
+    override(store, "three", 5)
+    assert len(round_of(store, hand)) == 2
+
+
 def test_a_lower_limit_waits_until_enough_have_ended(store: Store) -> None:
     fill(store, "three", *[None] * 6)
     hand = Hand(store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,28 @@ def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, monkeyp
     with pytest.raises(Exception, match="already exists"):
         storage.open(database_url, migrate=True)
     assert dump(database_url) == before
+
+
+def test_whoever_comes_while_another_migrates_waits_and_finds_nothing_to_do(empty_url: str) -> None:
+    one, other = storage.connect(empty_url), storage.connect(empty_url)
+    applied, gate = threading.Event(), threading.Event()
+
+    def slowly(tx: storage.Tx) -> list[str]:
+        names = migrate.apply(tx)
+        tx.now()
+        applied.set()
+        assert gate.wait(10)
+        return names
+
+    first = one.submit(slowly)
+    assert applied.wait(10)
+    second = other.submit(migrate.apply)
+    with pytest.raises(TimeoutError):
+        second.result(0.2)
+    gate.set()
+    assert (len(first.result(10)), second.result(10)) == (migrate.latest(), [])
+    one.close()
+    other.close()
 
 
 def test_of_several_processes_that_migrate_at_once_one_does_it(empty_url: str) -> None:
