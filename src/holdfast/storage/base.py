@@ -26,7 +26,7 @@ from queue import SimpleQueue
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from holdfast.clock import Clock
-from holdfast.errors import DatabaseUnavailable
+from holdfast.errors import DatabaseUnavailable, IdempotencyBusy
 from holdfast.storage.statements import Statement
 
 P = ParamSpec("P")
@@ -38,6 +38,7 @@ Batch = Sequence[Any]
 log = logging.getLogger("holdfast")
 
 FORK_SECONDS = 2.0  # how long a fork waits for transactions to end
+PATIENT = 2  # callers who wait for somebody's lock at once: they must not take every connection
 GROUP = 500  # items in one grouped transaction: past that, a commit costs less than the wait for it
 
 
@@ -335,18 +336,25 @@ class Group(Generic[Item, R]):
 
     def divide(self, members: list[tuple[Item, Future[R]]], error: BaseException) -> None:
         """The group failed: each member is run alone, unless that could not help."""
-        if len(members) == 1 or (isinstance(error, DatabaseUnavailable) and not isinstance(error, RowBusy)):
+        waited = isinstance(error, RowBusy | IdempotencyBusy)
+        if len(members) == 1 or (isinstance(error, DatabaseUnavailable) and not waited):
             for _, future in members:
                 settle(future, error)
         else:
-            for item, future in members:
-                self.alone(item, future)
+            rest = deque(members)
+            for _ in range(PATIENT if waited else len(members)):
+                self.next_alone(rest)
 
-    def alone(self, item: Item, future: Future[R]) -> None:
-        def told(done: Future[Any]) -> None:
-            settle(future, done.exception() or done.result()[0])
+    def next_alone(self, rest: deque[tuple[Item, Future[R]]]) -> None:
+        """Run one of these alone, and the next one after it: as many at once as this was called for."""
+        if rest:
+            item, future = rest.popleft()
+            done = self.store.submit(lambda tx: self.f(tx, [item]), again=self.again)
+            done.add_done_callback(lambda done: self.told(future, done))
+            done.add_done_callback(lambda _: self.next_alone(rest))
 
-        self.store.submit(lambda tx: self.f(tx, [item]), again=self.again).add_done_callback(told)
+    def told(self, future: Future[R], done: Future[Any]) -> None:
+        settle(future, done.exception() or done.result()[0])
 
 
 def settle(future: Future[R], result: R | BaseException) -> None:

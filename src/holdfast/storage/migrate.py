@@ -105,7 +105,9 @@ def state(tx: Tx) -> State:
 
 def apply(tx: Tx) -> list[str]:
     """Apply what is missing, under a lock; answers the names of what was applied."""
+    tx.rows("be_patient")
     tx.rows("lock_migrations")
+    tx.rows("be_quick_with_locks")
     before = state(tx)
     refuse(before, tx.kind)
     missing = [migration for migration in migrations() if migration.version > before.version]

@@ -162,11 +162,14 @@ class PostgresStore(Store):
         try:
             if self.settled:
                 try:
-                    return open_connection(self.conninfo, SETTINGS)
+                    connection = open_connection(self.conninfo, SETTINGS)
+                    if has_settings(connection):
+                        return connection
+                    connection.close()  # a pooler that is told to ignore options, and shares its sessions out
                 except psycopg.OperationalError as error:
                     if "startup parameter" not in str(error):  # PgBouncer's words for options it does not pass on
                         raise
-                    self.settled = False
+                self.settled = False
             connection = open_connection(self.conninfo, None)
             connection.prepare_threshold = None
             return connection
@@ -249,7 +252,7 @@ class PostgresStore(Store):
 
     @property
     def early(self) -> bool:
-        return self.listener is not None and self.listener.connected
+        return self.settled and self.listener is not None and self.listener.connected  # poolers pass on no notification
 
     # the end
 
@@ -341,6 +344,12 @@ def conninfo(url: str) -> str:
 def open_connection(info: str, options: str | None) -> psycopg.Connection[Row]:
     more = {"options": f"{conninfo_to_dict(info).get('options', '')} {options}".strip()} if options else {}
     return psycopg.Connection.connect(make_conninfo(info, **more), autocommit=True)
+
+
+def has_settings(connection: psycopg.Connection[Row]) -> bool:
+    """Whether the server took our settings with the connection."""
+    row = connection.execute("SELECT current_setting('enable_seqscan')").fetchone()
+    return row is not None and row[0] == "off"
 
 
 def hide_password(url: str) -> str:

@@ -7,8 +7,8 @@ second block says so in its name, ``-- name: claim (postgres)``, and its first c
     {now}              the one clock, in milliseconds
     {in:ids}           ``= ANY (…)`` over an array, or ``IN (…)`` over a JSON list: the text is the same for any length
     {rows(a text, …)}  the rows of a batch: one JSON parameter on PostgreSQL, one execution per row on SQLite
-    {by a.id}          on PostgreSQL: begin with the ids of the batch. Without it a plan that was made while the table was
-                       small begins with the table, and reads all of it for ever
+    {by a.id}          on PostgreSQL: begin with the ids of the batch. Without it a plan that was made while the table
+                       was small begins with the table, and reads all of it for ever
     {any} SELECT … {end}   the rows of a subquery that must run once, whatever the plan
     {for_update} {for_share} {skip_locked}    row locks, where rows can be locked
 

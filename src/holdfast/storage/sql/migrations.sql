@@ -13,6 +13,20 @@ SELECT COALESCE(max(version), 0), COALESCE(max(compatible), 0) FROM {s}migration
 -- name: record_migration
 INSERT INTO {s}migration (version, name, checksum, compatible, applied_at) VALUES (:version, :name, :checksum, :compatible, {now})
 
+-- name: be_patient
+SELECT 1
+
+-- name: be_patient (postgres)
+-- Whoever migrates may take long, and the others wait for it.
+SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '600000', true)
+
+-- name: be_quick_with_locks
+SELECT 1
+
+-- name: be_quick_with_locks (postgres)
+-- A change of a table that waits for a lock holds up everybody else who wants the table.
+SELECT set_config('lock_timeout', '2000', true)
+
 -- name: lock_migrations
 SELECT 1
 
