@@ -74,9 +74,17 @@ def sealed(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", outside], check=True)
 
 
+def write_to(file: Path) -> None:
+    store = storage.open(str(file))
+    try:
+        store.run_sync(put, "b")
+    finally:
+        store.close()
+
+
 def test_a_folder_that_cannot_be_written_is_told(sealed: Path) -> None:
     with pytest.raises(DatabaseReadOnly, match="write access"):
-        storage.open(str(sealed)).run_sync(put, "b")
+        write_to(sealed)
 
 
 def test_a_file_that_cannot_be_written_is_told_when_it_is_written(tmp_path: Path) -> None:
@@ -88,7 +96,7 @@ def test_a_file_that_cannot_be_written_is_told_when_it_is_written(tmp_path: Path
         pytest.skip("this file system knows no immutable files")
     try:
         with pytest.raises(DatabaseReadOnly, match="write access"):
-            storage.open(str(file)).run_sync(put, "b")
+            write_to(file)
     finally:
         unseal(file)
     store = storage.open(str(file))
@@ -141,7 +149,7 @@ def test_a_broken_database_is_told(tmp_path: Path) -> None:
         handle.seek(4096)
         handle.write(b"\xff" * 4096 * 20)
     with pytest.raises(DatabaseNotOurs, match="backup"):
-        storage.open(str(file)).run_sync(put, "a")
+        write_to(file)
 
 
 def test_apsw_is_new_enough_not_to_corrupt_a_log() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import psycopg
@@ -99,6 +100,19 @@ def test_only_the_item_whose_key_is_held_by_an_open_transaction_waits_and_is_tol
     assert [future.result(20).id for future in futures] == [run.id for run in runs]
     gate.set()
     assert store.gather(trigger.trigger, new(idempotency_key="held")).result(10).created is False
+
+
+def test_callers_who_wait_for_a_lock_leave_connections_to_the_others(store: Store) -> None:
+    know(store)
+    gate = holding(store, lambda tx: trigger.trigger(tx, [new(idempotency_key="held")]))
+    waiting = [store.gather(trigger.trigger, new(idempotency_key="held")) for _ in range(12)]
+    with pytest.raises(IdempotencyBusy):
+        waiting[0].result(20)  # the group was refused, then the first one alone: by now they wait one after the other
+    begun = time.monotonic()
+    assert store.run_sync(put, "a") == "a"
+    assert time.monotonic() - begun < 1.5  # less than a caller waits for a lock: nobody had to go first
+    gate.set()
+    assert any(future.exception(20) is None for future in waiting)
 
 
 def test_a_known_key_is_not_locked_by_those_who_ask_for_it(store: Store) -> None:
