@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -304,3 +307,34 @@ def test_replay_of_a_run_that_is_not_there(cli: Cli, store: Store) -> None:
 def test_every_status_can_be_asked_for(cli: Cli) -> None:
     for status in STATUSES:
         assert found(cli("runs", "list", "--json", "--status", status)) == []
+
+
+def test_tail_of_all_new_runs_until_it_is_interrupted(
+    database_url: str, store: Store, eventually: Callable[..., None]
+) -> None:
+    hand = Hand(store)
+    (old,) = send(store, new())
+    command = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
+    tail = subprocess.Popen(
+        [*command, "runs", "tail", "--json", "--database", database_url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert tail.stdout is not None
+    assert tail.stderr is not None
+    assert "Ctrl-C" in tail.stderr.readline()
+    (run,) = send(store, new())
+    claimed = {each.id: each for each in hand.claim(2)}[run]
+    hand.say(claimed, "hello")
+    hand.end(claimed)
+    text = ""
+    while '"completed"' not in text:
+        text += tail.stdout.readline()
+    tail.send_signal(signal.SIGINT)
+    rest, said = tail.communicate(timeout=20)
+    assert tail.returncode == 0, said
+    events = json.loads(text + rest)
+    assert old not in {event.get("id", event.get("run_id")) for event in events}
+    assert [event["message"] for event in events if event["event"] == "log"] == ["hello"]
+    assert events[-1]["status"] == "completed"

@@ -189,7 +189,7 @@ def when(now: int, at: int | None) -> str:
 
 def masked(url: str) -> str:
     """A database URL as it may be shown: without its password."""
-    without = re.sub(r"^(\w+://[^:/@]*):[^@]*@", r"\1:…@", url)
+    without = re.sub(r"^(\w+://[^:/@]*):.*@", r"\1:…@", url)
     return re.sub(r"([?&]password=)[^&]*", r"\1…", without)
 
 

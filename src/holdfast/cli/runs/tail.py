@@ -24,7 +24,7 @@ from holdfast.client import Client
 from holdfast.errors import DatabaseUnavailable, RunNotFound
 from holdfast.model import FINAL
 from holdfast.views import Listed, LogView
-from holdfast.views.lists import least_id
+from holdfast.views.lists import least_id, made_at
 
 PAUSE_SECONDS: Final = 0.2
 FOLLOWED: Final = 1_000  # runs at once
@@ -58,12 +58,17 @@ def tail(
     json: Json = False,
 ) -> None:
     """Follow the log of a run until it is final, or of all new runs until it is interrupted."""
-    with opened(database, app) as client:
+    with opened(database, app) as client, ended_by_hand(run_id is None):
         events = follow(client, run_id) if run_id is not None else follow_new(client)
         if json:
             print_array(events)
         else:
             print_events(events, alone=run_id is not None)
+
+
+def ended_by_hand(expected: bool) -> contextlib.suppress:
+    """Ctrl-C is how following all runs ends, and no failure."""
+    return contextlib.suppress(*([KeyboardInterrupt] if expected else []))
 
 
 # -- following --------------------------------------------------------------------------------------------------------
@@ -89,21 +94,42 @@ def follow(client: Client, run_id: str) -> Iterator[Event]:
 def follow_new(client: Client) -> Iterator[Event]:
     """What all runs say and become that are made from now on."""
     following = Following(client)
-    known: dict[str, None] = {}
+    arrivals = Arrivals(client)
     note("Waiting for new runs. Ctrl-C ends this.")
     while True:
-        since = least_id(now_ms() - OVERLAP_MS) if known else least_id(now_ms())
         with contextlib.suppress(DatabaseUnavailable):
-            new = [each for each in client.read(views.new_runs, since, limit=FOLLOWED) if each not in known]
-            known.update(dict.fromkeys(new))
+            new = arrivals.look()
             room = FOLLOWED - len(following.places)
             following.add(new[:room])
             if len(new) > room:
                 yield Missed(len(new) - room)
             yield from following.look()
-        for old in list(known)[: max(0, len(known) - 10 * FOLLOWED)]:
-            del known[old]
         time.sleep(PAUSE_SECONDS)
+
+
+class Arrivals:
+    """The runs that are made from now on, each told of once."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.since = self.start = least_id(now_ms())
+        self.known: set[str] = set()
+
+    def look(self) -> list[str]:
+        """The ids that have come since the last look, in order."""
+        found: list[str] = []
+        after = self.since
+        while True:
+            part = self.client.read(views.new_runs, after, limit=FOLLOWED)
+            found += part
+            if len(part) < FOLLOWED:
+                break
+            after = part[-1]
+        new = [each for each in found if each not in self.known]
+        if found:
+            self.since = max(self.start, least_id(made_at(found[-1]) - OVERLAP_MS))
+            self.known = {each for each in found if each > self.since}
+        return new
 
 
 class Following:
@@ -188,16 +214,16 @@ def print_line(line: LogView, *, run: bool = False, attempts: bool = False) -> N
 
 
 def print_array(events: Iterator[Event]) -> None:
-    """One JSON array, an element per line as it happens; it is closed however this ends."""
-    first = True
-    sys.stdout.write("[")
+    """One JSON array, a whole line for each element as it happens; it is closed however this ends."""
+    before = " "
+    sys.stdout.write("[\n")
     try:
         for event in events:
-            sys.stdout.write(("\n" if first else ",\n") + stdlib_json.dumps(element(event)))
+            sys.stdout.write(f"{before}{stdlib_json.dumps(element(event))}\n")
             sys.stdout.flush()
-            first = False
+            before = ","
     finally:
-        sys.stdout.write("\n]\n")
+        sys.stdout.write("]\n")
 
 
 def element(event: Event) -> dict[str, Any]:

@@ -1,0 +1,216 @@
+"""``holdfast worker``: a process that carries out runs until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import views
+from holdfast.engine.trigger import trigger
+from holdfast.ids import new_id
+from holdfast.records import NewRun
+from holdfast.storage import Store
+
+HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
+TASKS = """
+import asyncio
+from holdfast import Holdfast
+
+app = Holdfast()
+
+@app.task
+def greet(name: str) -> str:
+    print("hello", name)
+    return f"Hello, {name}!"
+
+@app.task
+async def doze(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+"""
+SECONDS = 30
+
+
+class Worker:
+    """``holdfast worker`` as a process; ``facts`` are what it says once it is ready."""
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("HOLDFAST_")}
+        self.process = subprocess.Popen(
+            [*HOLDFAST, "worker", *arguments],
+            cwd=folder,
+            env=clean | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.facts: dict[str, Any] = {}
+
+    def ready(self) -> Worker:
+        text = ""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            text += line
+            if line.startswith("}"):
+                self.facts = json.loads(text)
+                return self
+        raise AssertionError(f"it ended: {self.ended()}")
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit code, and what it said on stderr."""
+        _, said = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, said
+
+
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts workers in a folder with an app, and ends them."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "tasks.py").write_text(TASKS)
+    workers: list[Worker] = []
+
+    def begin(*arguments: str, **environment: str) -> Worker:
+        workers.append(Worker(folder, *arguments, **environment))
+        return workers[-1]
+
+    yield begin
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.process.kill()
+            worker.process.communicate()
+
+
+def send(store: Store, task: str, payload: str, queue: str | None = None) -> str:
+    run = NewRun(id=new_id(), task=task, queue=queue or f"task/{task}", payload=payload)
+    store.run_sync(trigger, [run])
+    return run.id
+
+
+def becomes(store: Store, run: str, status: str) -> Callable[[], None]:
+    def check() -> None:
+        assert store.read_sync(views.records, [run])[0].status == status
+
+    return check
+
+
+def test_it_carries_out_runs_and_drains(
+    start: Start, store: Store, database_url: str, eventually: Callable[..., None]
+) -> None:
+    worker = start("--json", "--database", database_url, "--concurrency", "3").ready()
+    assert (worker.facts["app"], worker.facts["tasks"]) == ("tasks:app", ["doze", "greet"])
+    (known,) = store.read_sync(views.workers)
+    assert (known.id, known.concurrency) == (worker.facts["workers"][0], 3)
+    run = send(store, "greet", '"Ada"')
+    eventually(becomes(store, run, "completed"), SECONDS)
+    assert [line.message for line in store.read_sync(views.log_end, run, 9)] == ["hello Ada"]
+    dozing = send(store, "doze", "0.5")
+    eventually(becomes(store, dozing, "executing"), SECONDS)
+    code, said = worker.stop()
+    assert code == 0, said
+    becomes(store, dozing, "completed")()
+    assert {each.state for each in store.read_sync(views.workers, ended=9)} == {"stopped"}
+
+
+def test_what_is_not_done_in_the_drain_time_goes_back(
+    start: Start, store: Store, database_url: str, eventually: Callable[..., None]
+) -> None:
+    worker = start("--json", "--database", database_url, "--drain", "200ms").ready()
+    run = send(store, "doze", "600")
+    eventually(becomes(store, run, "executing"), SECONDS)
+    assert worker.stop()[0] == 0
+    (record,) = store.read_sync(views.records, [run])
+    assert (record.status, record.attempts, record.crashes) == ("pending_version", 1, 0)
+
+
+def test_several_processes_and_only_some_queues(
+    start: Start, store: Store, database_url: str, eventually: Callable[..., None]
+) -> None:
+    worker = start("--json", "--database", database_url, "--processes", "2", "--queues", "a, task/greet").ready()
+    assert len(worker.facts["workers"]) == worker.facts["processes"] == 2
+    known = store.read_sync(views.workers)
+    assert [each.queues for each in known] == [["a", "task/greet"]] * 2
+    run = send(store, "greet", '"Ada"')
+    other = send(store, "doze", "0")
+    eventually(becomes(store, run, "completed"), SECONDS)
+    becomes(store, other, "pending_version")()
+
+
+def test_it_says_where_it_works(start: Start, tmp_path: Path) -> None:
+    worker = start("tasks.py", "--json").ready()
+    assert worker.facts["database"] == f"{tmp_path}/shop/holdfast.db"
+    code, said = worker.stop(signal.SIGINT)
+    line = next(line for line in said.splitlines() if "holdfast worker" in line)
+    assert all(text in line for text in ("tasks:app", f"{tmp_path}/shop/holdfast.db", "greet"))
+    assert code == 0
+
+
+def test_a_path_starts_at_the_app_wherever_it_is_started(start: Start, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    worker = Worker(elsewhere, str(tmp_path / "shop" / "tasks.py"), "--json", "--database", "mine.db").ready()
+    assert worker.facts["database"] == f"{tmp_path}/shop/mine.db"
+    worker.stop()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_the_environment_names_app_and_database(start: Start, database_url: str, store: Store) -> None:
+    worker = start("--json", HOLDFAST_APP="tasks:app", HOLDFAST_DATABASE_URL=database_url, HOLDFAST_LEASE="7s").ready()
+    (known,) = store.read_sync(views.workers)
+    assert (worker.facts["workers"], known.lease_ms) == ([known.id], 7_000)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import nothing_of_the_kind", "nothing_of_the_kind"),
+        ("x = 1\n1 / 0", "tasks.py:2"),
+        ("def broken(:", "SyntaxError"),
+        ("import sys; sys.exit(3)", "SystemExit"),
+        ("import os; os._exit(3)", "3"),
+        ("x = 1", "app = Holdfast()"),
+    ],
+)
+def test_an_app_that_cannot_be_used(start: Start, tmp_path: Path, code: str, told: str) -> None:
+    (tmp_path / "shop" / "tasks.py").write_text(code)
+    exit_code, said = start("tasks.py").ended()
+    assert exit_code == 2
+    assert told in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing.py"],
+        ["--lease", "1s"],
+        ["--lease", "soon"],
+        ["--drain", "soon"],
+        ["--concurrency", "0"],
+        ["--processes", "many"],
+        ["--database", "mysql://localhost/x"],
+        ["--database", "postgresql://localhost:1/nothing?connect_timeout=2"],
+    ],
+)
+def test_what_cannot_be_meant(start: Start, arguments: list[str]) -> None:
+    code, said = start(*arguments).ended()
+    assert (code, "Error: " in said, "Traceback" in said) == (2, True, False)
+
+
+def test_no_app_at_all(tmp_path: Path) -> None:
+    code, said = Worker(tmp_path).ended()
+    assert (code, "HOLDFAST_APP" in said, "Traceback" in said) == (2, True, False)
