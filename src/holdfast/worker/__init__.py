@@ -12,4 +12,6 @@
     live         one attempt: from the claimed record to its outcome
     outcome      what an ending means for the run: decided purely
     capture      log lines and prints, kept per run
+
+The process that runs a worker under a supervisor is ``holdfast.child``, since it finds the app.
 """
