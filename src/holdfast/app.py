@@ -32,7 +32,10 @@ from holdfast.settings import Settings, calling_file, calling_place, project_of
 from holdfast.task import Task, TaskFactory
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from holdfast.inside import Running
+    from holdfast.testing import Jobs
 
 __all__ = ["Holdfast"]
 
@@ -246,6 +249,20 @@ class Holdfast:
         from holdfast.inside import Running  # a worker is much to load for a process that only triggers
 
         return Running(self, concurrency=concurrency, queues=queues, drain=drain)
+
+    def testing(self, *, at: datetime | None = None, patience: Duration = "30s") -> Jobs:
+        """This app in a test: in memory, with a database of its own, and a clock that the test moves.
+
+        The clock starts ``at`` an aware datetime (default: now). ``patience`` is real time: when nothing has moved for
+        so long, the test fails.
+
+        >>> with app.testing() as jobs:
+        ...     run = jobs.run(greet, "Ada")
+        ...     assert run.output == "Hello, Ada!"
+        """
+        from holdfast.testing import Jobs  # only tests need it
+
+        return Jobs(self, at=at, patience=patience)
 
     def close(self) -> None:
         """Let go of the database. Who still waits for a result is told so. The next verb opens it again."""

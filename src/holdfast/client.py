@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
@@ -43,7 +44,7 @@ from holdfast.queue import Queue, own_queue
 from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
-from holdfast.waiting import Waiting
+from holdfast.waiting import Waiter, Waiting
 
 __all__ = ["Client"]
 
@@ -82,7 +83,8 @@ class Client:
         self._targets: dict[str, tuple[float, Target]] = {}
         self._opening = threading.Lock()
         self._store: Store | None = None
-        self._waiting: Waiting | None = None
+        self._waiting: Waiter | None = None
+        self._lent = False
         _all.add(self)
 
     # -- the store --
@@ -110,6 +112,8 @@ class Client:
 
     def close(self) -> None:
         """Let go of the database. Who still waits for a result is told so. The next verb opens it again."""
+        if self._lent:
+            return
         with self._opening:
             store, waiting = self._store, self._waiting
             self._store = self._waiting = None
@@ -121,6 +125,17 @@ class Client:
     async def aclose(self) -> None:
         """`close` for async code."""
         await asyncio.to_thread(self.close)
+
+    @contextmanager
+    def standing_in(self, store: Store, waiting: Waiter) -> Iterator[None]:
+        """Let all verbs go to another store meanwhile, which belongs to the caller: what tests do. What is known of the
+        app's own database is put aside, and closing the app does nothing."""
+        kept = self._store, self._waiting, self._named, self._targets, self._lent
+        self._store, self._waiting, self._named, self._targets, self._lent = store, waiting, set(), {}, True
+        try:
+            yield
+        finally:
+            self._store, self._waiting, self._named, self._targets, self._lent = kept
 
     def _open(self) -> Store:
         with self._opening:
@@ -317,6 +332,8 @@ class Client:
         future = self._watch(self.store, ids)
         try:
             records = future.result(seconds)
+        except ResultTimeout:  # who stands in for the waiting says it better
+            raise
         except TimeoutError:
             future.cancel()
             records = _in_vain(self.store.read_sync(views.records, ids[:_CHUNK]), ids, timeout)
@@ -328,7 +345,9 @@ class Client:
         seconds = _seconds(timeout)
         store = await self._astore()
         try:
-            records = await asyncio.wait_for(asyncio.wrap_future(self._watch(store, ids)), seconds)
+            records = await asyncio.wait_for(self._awatch(store, ids), seconds)
+        except ResultTimeout:
+            raise
         except TimeoutError:
             records = _in_vain(await store.read(views.records, ids[:_CHUNK]), ids, timeout)
         return self._results(records, ids, outputs)
@@ -357,10 +376,15 @@ class Client:
             await asyncio.sleep(look.pause)
 
     def _watch(self, store: Store, ids: Sequence[str]) -> Future[dict[str, RunRecord]]:
-        waiting = self._waiting
-        if waiting is None:
+        return self._waiter(store).watch(ids)
+
+    async def _awatch(self, store: Store, ids: Sequence[str]) -> dict[str, RunRecord]:
+        return await self._waiter(store).awatch(ids)
+
+    def _waiter(self, store: Store) -> Waiter:
+        if self._waiting is None:
             raise HoldfastError("The app was closed", do="Wait for results before close().")
-        return waiting.watch(ids)
+        return self._waiting
 
     def _results(
         self, records: Mapping[str, RunRecord], ids: Sequence[str], outputs: Sequence[Codec[Any]]

@@ -11,6 +11,7 @@ Both colours wait on the same `concurrent.futures.Future`: sync code on its ``re
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -18,12 +19,12 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from holdfast.errors import DatabaseError, HoldfastError, RunNotFound
 from holdfast.records import RunRecord
 
-__all__ = ["Waiting"]
+__all__ = ["Finished", "Waiter", "Waiting"]
 
 Finished = dict[str, RunRecord]
 Read = Callable[[list[str]], Sequence[RunRecord]]
@@ -54,6 +55,14 @@ class _Interest:
         pause = min(_LONGEST, max(_SHORTEST, (now - self.since) * _SHARE))
         self.due = now + pause
         self.early = now + pause / 2  # from here on it comes along with those who are due: then they share a question
+
+
+class Waiter(Protocol):
+    """What a client asks for the ends of runs."""
+
+    def watch(self, ids: Sequence[str], /) -> Future[Finished]: ...
+    async def awatch(self, ids: Sequence[str], /) -> Finished: ...
+    def close(self) -> None: ...
 
 
 class Waiting:
@@ -91,6 +100,10 @@ class Waiting:
                 self._thread.start()
             self._wake.notify()
         return interest.future
+
+    async def awatch(self, ids: Iterable[str]) -> Finished:
+        """`watch` for async code: the records themselves."""
+        return await asyncio.wrap_future(self.watch(ids))
 
     def close(self) -> None:
         """Stop. Who still waits is told so."""

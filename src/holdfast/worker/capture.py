@@ -137,16 +137,17 @@ def storable(name: object) -> str:
 
 
 class CaptureStream:
-    """A standard stream that also hands what is written to the attempt that wrote it."""
+    """A standard stream that hands what is written to the attempt that wrote it, and passes it on only if told so."""
 
-    def __init__(self, stream: TextIO, name: str) -> None:
-        self.stream, self.name = stream, name
+    def __init__(self, stream: TextIO, name: str, *, pass_on: bool = False) -> None:
+        self.stream, self.name, self.pass_on = stream, name, pass_on
 
     def write(self, text: str) -> int:
         lines = listening.get()
         if lines is not None:
             lines.print(self.name, text)
-            return len(text)
+            if not self.pass_on:
+                return len(text)
         return self.stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -157,9 +158,12 @@ class CaptureStream:
         return getattr(self.stream, name)
 
 
-def install(level: int = logging.INFO) -> Callable[[], None]:
-    """Start to capture in this process; answers what ends it. A root logger that nobody has set is set to ``level``,
-    and the handlers that it has do not hear more for that."""
+def install(level: int = logging.INFO, *, pass_on: bool = False) -> Callable[[], None]:
+    """Start to capture in this process; answers what ends it.
+
+    A root logger that nobody has set is set to ``level``, and the handlers that it has do not hear more for that.
+    ``pass_on``: what is printed goes on to the stream.
+    """
     root = logging.getLogger()
     handler = CaptureHandler()
     before, filters = root.level, [(each, AsBefore(root.level)) for each in root.handlers]
@@ -170,7 +174,10 @@ def install(level: int = logging.INFO) -> Callable[[], None]:
             each.addFilter(as_before)
     root.addHandler(handler)
     stdout, stderr = sys.stdout, sys.stderr
-    out, err = CaptureStream(stdout, "stdout"), CaptureStream(stderr, "stderr")
+    out, err = (
+        CaptureStream(stdout, "stdout", pass_on=pass_on),
+        CaptureStream(stderr, "stderr", pass_on=pass_on),
+    )
     sys.stdout, sys.stderr = out, err
 
     def restore() -> None:

@@ -1,0 +1,122 @@
+"""Contexts for calling a task as the function it is, without any of the rest.
+
+    assert await charge(ada, AsyncFakeContext(attempt=2), Session()) == 1
+
+They are the contexts that tasks get, over a run that is nowhere: the facts are those given here, and the metadata can
+be looked at afterwards. In ``with FakeContext():`` code deep in the stack finds it as ``Context.current()``, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import Token
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
+
+from holdfast import codec
+from holdfast.context import AsyncContext, Attempt, Context, running
+from holdfast.errors import InvalidOption
+from holdfast.queue import own_queue
+from holdfast.records import Claimed
+
+__all__ = ["AsyncFakeContext", "Facts", "FakeContext"]
+
+_A_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Facts(TypedDict, total=False):
+    """What a fake context may be told of its run. ``at`` is when it was made and its attempt started."""
+
+    id: str
+    task: str
+    queue: str
+    attempt: int
+    tags: Sequence[str]
+    metadata: Mapping[str, Any]
+    concurrency_key: str
+    idempotency_key: str
+    priority: float
+    parent_id: str
+    batch_id: str
+    version: str
+    at: datetime
+
+
+class _Fake:
+    """Belongs to a run that is nowhere; entered, it is the context of the code that is called meanwhile."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _attempt: Attempt | None
+        _token: Token[Attempt | None]
+
+    def __enter__(self) -> Self:
+        self._token = running.set(self._attempt)  # type: ignore[misc]  # a slot of the subclasses
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        running.reset(self._token)
+
+
+class FakeContext(_Fake, Context):
+    """A `Context` of no run, for a ``def`` task that is called as a function. Whatever is not given is something usual.
+
+    >>> ctx = FakeContext(attempt=2)
+    >>> resize("cat.png", ctx)
+    >>> ctx.metadata["done"]
+    1
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self, **facts: Unpack[Facts]) -> None:
+        super().__init__(_attempt(facts))
+
+
+class AsyncFakeContext(_Fake, AsyncContext):
+    """An `AsyncContext` of no run, for an ``async def`` task that is called as a function. Whatever is not given is
+    something usual.
+
+    >>> await charge(ada, AsyncFakeContext(tags=["vip"]))
+    """
+
+    __slots__ = ("_token",)
+
+    def __init__(self, **facts: Unpack[Facts]) -> None:
+        super().__init__(_attempt(facts))
+
+
+def _attempt(facts: Facts) -> Attempt:
+    if unknown := sorted(set(facts) - set(Facts.__annotations__)):
+        raise InvalidOption(
+            "A fake context has no such fact",
+            seen=", ".join(unknown),
+            do=f"There are {', '.join(Facts.__annotations__)}.",
+        )
+    task, parent = facts.get("task", "a_task"), facts.get("parent_id")
+    at = int(facts.get("at", _A_MOMENT).timestamp() * 1000)
+    nothing: dict[str, Any] = dict.fromkeys(Claimed._fields)
+    claimed = Claimed(**nothing)._replace(
+        id=facts.get("id", "a_run"),
+        claim=1,
+        task=task,
+        queue=facts.get("queue", own_queue(task)),
+        payload="null",
+        attempt=facts.get("attempt", 1),
+        created_at=at,
+        started_at=at,
+        concurrency_key=facts.get("concurrency_key"),
+        priority_ms=round(facts.get("priority", 0) * 1000),
+        metadata=codec.encode(dict(facts["metadata"])) if "metadata" in facts else None,
+        tags=codec.encode(list(facts["tags"])) if "tags" in facts else None,
+        version=facts.get("version"),
+        parent_id=parent,
+        root_id=parent,
+        batch_id=facts.get("batch_id"),
+        idempotency_key=facts.get("idempotency_key"),
+    )
+    return Attempt(claimed)
