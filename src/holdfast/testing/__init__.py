@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from holdfast.testing.contexts import AsyncFakeContext, FakeContext
 from holdfast.testing.jobs import Jobs
+from holdfast.testing.stepping import Stuck
 from holdfast.testing.told import Payloads
 
-__all__ = ["AsyncFakeContext", "FakeContext", "Jobs", "Payloads"]
+__all__ = ["AsyncFakeContext", "FakeContext", "Jobs", "Payloads", "Stuck"]
