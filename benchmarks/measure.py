@@ -19,6 +19,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -148,7 +149,8 @@ class Bench:
     def program(self, template: str) -> list[str]:
         """A command with the peer's interpreter and program in it."""
         python = self.peer.interpreter(self.places)
-        words = {"{python}": [python], "{play}": [python, *self.peer.play()]}
+        command = str(Path(sys.executable).parent / "holdfast")
+        words = {"{python}": [python], "{play}": [python, *self.peer.play()], "{holdfast}": [command]}
         return [word for part in shlex.split(template) for word in words.get(part, [part])]
 
     def ask(self, *arguments: str) -> Any:

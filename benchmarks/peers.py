@@ -15,7 +15,8 @@ JOBS = Path(__file__).parent / "jobs"
 class Workers:
     """How many processes to start, with which arguments, and the settings in words.
 
-    ``{python}`` stands for the peer's interpreter, ``{play}`` for its program with what is needed to run it.
+    ``{python}`` stands for the peer's interpreter, ``{play}`` for its program with what is needed to run it,
+    ``{holdfast}`` for our command.
     """
 
     words: str
@@ -67,6 +68,7 @@ class Peer:
         return {"PYTHONPATH": str(JOBS)}
 
 
+HOLDFAST = "{{holdfast}} worker with_holdfast.py --processes {processes} --concurrency 100"
 SQL_ANY = "SELECT CASE WHEN EXISTS (SELECT 1 FROM {table}) THEN 1 ELSE 0 END"
 
 PEERS = (
@@ -74,8 +76,8 @@ PEERS = (
         name="holdfast-postgres",
         store="postgres",
         program="with_holdfast",
-        drain=Workers("2 processes, concurrency 100", "{play} work 2 100"),
-        idle=Workers("1 process, concurrency 100", "{play} work 1 100"),
+        drain=Workers("2 processes, concurrency 100", HOLDFAST.format(processes=2)),
+        idle=Workers("1 process, concurrency 100", HOLDFAST.format(processes=1)),
         unfinished=SQL_ANY.format(table="holdfast.run"),
         jobs=40_000,
     ),
@@ -83,8 +85,8 @@ PEERS = (
         name="holdfast-sqlite",
         store="sqlite",
         program="with_holdfast",
-        drain=Workers("1 process, concurrency 100", "{play} work 1 100"),
-        idle=Workers("1 process, concurrency 100", "{play} work 1 100"),
+        drain=Workers("1 process, concurrency 100", HOLDFAST.format(processes=1)),
+        idle=Workers("1 process, concurrency 100", HOLDFAST.format(processes=1)),
         unfinished=SQL_ANY.format(table="holdfast_run"),
         jobs=40_000,
     ),

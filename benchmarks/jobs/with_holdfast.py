@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -31,18 +30,6 @@ class HoldfastJobs(Jobs):
 
     def many(self, numbers: Sequence[int]) -> None:
         noop.batch_trigger([{"n": n} for n in numbers])
-
-    def work(self, *arguments: str) -> None:
-        from holdfast import storage
-        from holdfast.worker.channel import Orders
-        from holdfast.worker.supervisor import Supervisor
-
-        count, concurrency = map(int, arguments)
-        logging.basicConfig(level=logging.INFO)
-        orders = Orders(
-            app=__file__, database=URL, concurrency=concurrency, queues=None, lease_ms=30_000, drain_seconds=5.0
-        )
-        Supervisor(storage.open(URL), orders, count=count).run()
 
 
 jobs = HoldfastJobs()
