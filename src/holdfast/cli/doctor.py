@@ -25,7 +25,7 @@ from holdfast.settings import Setting
 from holdfast.views import Finding
 from holdfast.views.diagnosis import megabytes
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 MIB: Final = 1024 * 1024
 LARGE_WAL: Final = 256 * MIB

@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 # What there is, in the order in which somebody meets it.
 COMMANDS: Final = {
-    "dev": "Run everything in one process group, and again when code changes.",
+    "dev": "Run a worker and a server for development, anew when code changes.",
     "worker": "Carry out runs, until it is told to stop.",
     "trigger": "Make a run of a task.",
     "runs": "List, show, follow, cancel and replay runs.",
@@ -121,7 +121,9 @@ def version(asked: bool) -> None:
 
 @app.callback()
 def holdfast(
-    _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", metavar="", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Background jobs that hold: on one SQLite file, or on PostgreSQL."""
 

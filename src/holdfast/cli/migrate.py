@@ -12,12 +12,14 @@ from holdfast.cli.place import file_of, place
 from holdfast.cli.show import note, out, print_json
 from holdfast.errors import HoldfastError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def migrate(
-    sql: Annotated[bool, typer.Option("--sql", help="Print what would be run, and change nothing.")] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", metavar="", help="Print what would be run, and change nothing.")
+    ] = False,
     database: Database = None,
     app: App = None,
     json: Json = False,

@@ -15,7 +15,7 @@ from holdfast.errors import InvalidOption, shown
 from holdfast.queues import Limit, Queues
 from holdfast.views import COUNTED, QueueView
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 NONE: Final = "none"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The queue. A task that names none has task/<its id>.")]
@@ -55,7 +55,7 @@ def limit(
     name: Name,
     at_once: Annotated[
         str | None,
-        typer.Argument(metavar="[N|none]", help="Runs at a time. none: as the code says.", show_default=False),
+        typer.Argument(metavar="N|none", help="Runs at a time. none: as the code says.", show_default=False),
     ] = None,
     per_key: Annotated[
         str | None,
@@ -65,9 +65,9 @@ def limit(
     app: App = None,
     json: Json = False,
 ) -> None:
-    """Limit how many runs of a queue execute at a time; stronger than what the code says, until it is set to none.
+    """Limit how many runs of a queue execute at a time. Without a number it shows the limits.
 
-    Runs that stand in line obey at once; those that execute are not stopped. Without a number it shows the limits.
+    It is stronger than what the code says, until it is set to none. Runs that execute are not stopped.
     """
     at_once_limit, per_key_limit = read_limit(at_once, "The limit"), read_limit(per_key, "--per-key")
     with opened(database, app) as client:

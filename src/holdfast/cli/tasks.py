@@ -12,7 +12,7 @@ from holdfast.cli.place import NoDatabase, Place, place, using
 from holdfast.cli.show import DIM, Column, age, duration, note, now_ms, print_json, print_table, styled
 from holdfast.views import TaskView
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

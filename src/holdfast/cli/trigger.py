@@ -24,7 +24,7 @@ from holdfast.handle import RunHandle
 from holdfast.options import TriggerOptions
 from holdfast.views import RunView
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -33,10 +33,12 @@ def trigger(
     payload: Annotated[
         str | None,
         typer.Argument(
-            metavar="[JSON]", help="The payload. @FILE reads it from a file, - from standard input.", show_default=False
+            metavar="JSON", help="The payload. @FILE reads it from a file, - from standard input.", show_default=False
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for its end, and print its output.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", metavar="", help="Wait for its end, and print its output.")
+    ] = False,
     timeout: Annotated[
         str | None, typer.Option("--timeout", metavar="DURATION", help="Wait no longer than this.", show_default=False)
     ] = None,
@@ -87,7 +89,9 @@ def trigger(
         str | None,
         typer.Option("--max-duration", metavar="DURATION", help="Stronger than the task's.", show_default=False),
     ] = None,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Also a task that nobody has announced yet.")] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", metavar="", help="Also a task that nobody has announced yet.")
+    ] = False,
     database: Database = None,
     app: App = None,
     json: Json = False,

@@ -21,7 +21,7 @@ from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.worker.channel import Orders
 from holdfast.worker.supervisor import Child, Supervisor
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 FAILED: Final = 2
 SHORTEST_LEASE_MS: Final = 3_000  # beats come once a second
@@ -33,7 +33,7 @@ def worker(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[APP]",
+            metavar="APP",
             help="The app: tasks.py, shop.tasks or shop.tasks:app. Default: HOLDFAST_APP, pyproject.toml, tasks.py.",
             show_default=False,
         ),
@@ -66,8 +66,7 @@ def worker(
 ) -> int:
     """Carry out runs until told to stop.
 
-    SIGTERM or Ctrl-C drains: nothing new is taken, and what is not done in time goes back in line. A second one stops
-    at once.
+    SIGTERM or Ctrl-C drains: what is not done in time goes back in line. A second one stops at once.
     """
     names = None if not queues else [name for text in queues for name in map(str.strip, text.split(",")) if name]
     lease_ms = None if lease is None else read_lease(lease)

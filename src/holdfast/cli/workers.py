@@ -12,7 +12,7 @@ from holdfast.cli.place import opened
 from holdfast.cli.show import DIM, Column, duration, note, plural, print_json, print_table, styled
 from holdfast.views import WorkerView
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 ALL: Final = 1_000
 RECENT: Final = 5
@@ -22,7 +22,7 @@ RECENT_MS: Final = 3_600_000
 @app.command()
 def workers(
     all: Annotated[
-        bool, typer.Option("--all", "-a", help="Those too that ended, for as long as they are known.")
+        bool, typer.Option("--all", "-a", metavar="", help="Those too that ended, for as long as they are known.")
     ] = False,
     database: Database = None,
     app: App = None,

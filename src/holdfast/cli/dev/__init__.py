@@ -23,7 +23,7 @@ def dev(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[APP]",
+            metavar="APP",
             help="The app: tasks.py, shop.tasks or shop.tasks:app. Default: HOLDFAST_APP, pyproject.toml, tasks.py.",
             show_default=False,
         ),

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from holdfast.app import Holdfast
+from holdfast.cli.dev.follow import Follow
 from holdfast.cli.dev.look import Look, Trouble, look_at
 from holdfast.cli.dev.tell import Tell
 from holdfast.cli.dev.watch import Watch
@@ -147,8 +148,10 @@ class Session:
         )
         self.look, self.anew = look, False
         self.tell.start(look, self.client.store.url)
+        follow = Follow(self.client, self.tell)
         code = supervisor.run()
         self.supervisor = None
+        follow.close()
         if code != 0 and not self.stopped:
             self.await_repair(Trouble(what=supervisor.cannot_start or "The worker cannot start."))
         else:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from holdfast.cli.dev.look import Look, Trouble
-from holdfast.cli.show import clean, out
+from holdfast.cli.show import COLOURS, DIM, LEVELS, clean, duration, out
+from holdfast.views import Listed, LogView
 
 SHOWN = 12  # tasks by name
 
@@ -41,8 +42,8 @@ class Tell:
         with self.lock:
             self.console.print(Text.assemble(("\n  Holdfast", "bold"), f" {version('holdfast')}"))
             for name, text in facts.items():
-                self.console.print(Text.assemble((f"  {name:<10}", "bright_black"), clean(text)), soft_wrap=True)
-            self.console.print(Text("\n  Ctrl-C stops it.\n", style="bright_black"))
+                self.console.print(Text.assemble((f"  {name:<10}", DIM), clean(text)), soft_wrap=True)
+            self.console.print(Text("\n  Ctrl-C stops it.\n", style=DIM))
 
     def ready(self, pid: int) -> None:
         took, self.changed_at = self.changed_at, None
@@ -68,14 +69,23 @@ class Tell:
         seen = f" ({trouble.seen})" if trouble.seen else ""
         with self.lock:
             self.console.print(Text(clean(f"{trouble.what}{seen}\n{trouble.do or ''}").rstrip()), soft_wrap=True)
-            self.console.print(Text(then, style="bright_black"), soft_wrap=True)
+            self.console.print(Text(then, style=DIM), soft_wrap=True)
 
-    def line(self, word: str, text: str, style: str) -> None:
+    def run(self, run: Listed) -> None:
+        """A run has ended, or waits for a worker that knows its task."""
+        took = f" in {duration(run.finished_at - run.started_at)}" if run.finished_at and run.started_at else ""
+        attempts = f", attempt {run.attempts}" if run.attempts > 1 else ""
+        self.line(run.task, f"{run.status}{took}{attempts}", COLOURS.get(run.status, ""), f"  {run.id}")
+
+    def said(self, task: str, line: LogView) -> None:
+        """A run has printed a line."""
+        self.line(task, clean(line.message), LEVELS.get(line.level, "") if line.logger != "stderr" else "")
+
+    def line(self, word: str, text: str, style: str, more: str = "") -> None:
         with self.lock:
             clock = time.strftime("%H:%M:%S")
-            self.console.print(
-                Text.assemble((f"{clock}  ", "bright_black"), (f"{word:<8}", style), text), soft_wrap=True
-            )
+            parts = ((f"{clock}  ", DIM), (f"{clean(word, one_line=True):<8} ", "bold"), (text, style), (more, DIM))
+            self.console.print(Text.assemble(*parts), soft_wrap=True)
 
 
 def names(look: Look) -> str:

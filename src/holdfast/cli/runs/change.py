@@ -30,7 +30,7 @@ UNDONE: Final = FINAL - {"completed", "canceled"}  # what one means by "again" w
 
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="The ids of runs. Without any, a filter.", show_default=False),
+    typer.Argument(metavar="RUN", help="The ids of runs. Without any, a filter.", show_default=False),
 ]
 Most = Annotated[
     int | None,
@@ -54,7 +54,7 @@ def cancel(
 ) -> None:
     """Cancel runs. One that waits in line ends at once; one that executes is asked to stop.
 
-    Runs are given by id, or found by a filter; then it shows how many they are, and asks.
+    Runs are given by id, or found by a filter: then it shows how many they are, and asks.
     """
     wanted = read_filter(status, task, queue, tag, batch, since)
     with opened(database, app) as client:
@@ -87,8 +87,9 @@ def replay(
 ) -> None:
     """Trigger runs again, with the same payload and options, as new runs.
 
-    Runs are given by id, or found by a filter; a filter that names no status means those that ended badly. It shows how
-    many they are, and asks.
+    Runs are given by id, or found by a filter: then it shows how many they are, and asks.
+
+    A filter that names no status means those that ended badly.
     """
     wanted = read_filter(status, task, queue, tag, batch, since)
     made: list[tuple[str, str]] = []

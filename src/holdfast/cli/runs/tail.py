@@ -50,7 +50,7 @@ def tail(
     run_id: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN]", help="The id of a run. Default: all that are made from now on.", show_default=False
+            metavar="RUN", help="The id of a run. Default: all that are made from now on.", show_default=False
         ),
     ] = None,
     database: Database = None,
