@@ -84,6 +84,7 @@ class PostgresServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.old: list[str] = []
         with closing(psycopg.connect(url)) as connection:
             self.version = connection.info.server_version
         self.template = f"holdfast_template_{os.getpid()}"
@@ -103,12 +104,18 @@ class PostgresServer:
             connection.execute(statement.encode())
 
     def create(self, database: str, template: str = "template0") -> str:
+        self.drop_old()
         copying = "STRATEGY FILE_COPY" if self.version >= 150_000 else ""
         self.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}" {copying}')
         return self.of(database)
 
     def drop(self, database: str) -> None:
-        self.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+        """Drop a database a little later: its sessions have just been closed, and dropping would wait for their end."""
+        self.old.append(database)
+
+    def drop_old(self) -> None:
+        while self.old:
+            self.execute(f'DROP DATABASE IF EXISTS "{self.old.pop()}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +136,7 @@ def postgres(scratch: Path) -> Iterator[PostgresServer]:
         server = PostgresServer(given)
         yield server
         server.drop(server.template)
+        server.drop_old()
         return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
