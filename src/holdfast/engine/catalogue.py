@@ -75,10 +75,9 @@ def announce(tx: Tx, tasks: Sequence[TaskEntry], queues: Sequence[QueueEntry]) -
     for task in tasks:
         declared.setdefault(task.queue, QueueEntry(name=task.queue))
     by_id = {queue_id(name): queue for name, queue in declared.items()}
-    changed = tx.batch(
-        "declare_queues",
-        sorted(map(queue_row, declared.values()), key=lambda row: row.id),
-    ).rows()
+    rows = sorted(map(queue_row, declared.values()), key=lambda row: row.id)
+    tx.batch("insert_queues", rows)  # then they are there: what is declared meets them by their numbers
+    changed = tx.batch("declare_queues", rows).rows()
     tx.batch(
         "insert_routes",
         sorted((route_row(task.queue, task.id) for task in tasks), key=lambda row: row.id),

@@ -2,11 +2,12 @@
 
 -- name: insert_queues
 -- Made by a trigger before it uses the name: what a worker or an operator has said is not touched.
+-- No index is named: somebody who makes the same queue just now may be met in that of the names.
 INSERT INTO {s}queue (id, name, cap, cap_per_key, rate, rate_ms, rate_per_key, rate_per_key_ms)
 SELECT x.id, x.name, x.cap, x.cap_per_key, x.rate, x.rate_ms, x.rate_per_key, x.rate_per_key_ms
 FROM {rows(id bigint, name text, cap int, cap_per_key int, rate int, rate_ms bigint, rate_per_key int, rate_per_key_ms bigint)}
 WHERE true
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT DO NOTHING
 
 -- name: declare_queues
 -- Announced by a worker: what the code says now. Answers the queues whose limits this changes.
