@@ -5,8 +5,8 @@
     every 60 s    retention
 
 Who is dead is decided by watching: a worker is declared lost by a process that has itself seen its beat stand still
-for the whole lease, on its own monotonic clock and without a gap in its own reads. So a clock that steps, a database
-that is away, or a watcher that was itself asleep kills nobody.
+for the whole lease, on its own monotonic clock, without a gap in its own reads, and while its own writes went through.
+So a clock that steps, a database that is away, full or locked, or a watcher that was itself asleep kills nobody.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from typing import NamedTuple
 from holdfast.engine import limits, reap, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
-from holdfast.storage import Store
+from holdfast.storage import Store, Tx
 
 log = logging.getLogger("holdfast")
 
 SWEEP_SECONDS = 2.0
 GAP_SECONDS = 3 * SWEEP_SECONDS
+PROMPT_SECONDS = 1.0  # a write that takes longer says that others may have waited, too
 LANES_SECONDS = 30.0
 PRUNE_SECONDS = 60.0
 RETENTION_MS = 30 * 24 * 3600 * 1000
@@ -58,7 +59,7 @@ class Watcher:
         return before if before is not None and before.beat.beat == beat.beat else Seen(beat, at)
 
     def forget(self) -> None:
-        """A read failed: nothing that was seen before it counts."""
+        """The database was in trouble: nothing that was seen before counts."""
         self.seen, self.read_at = {}, None
 
 
@@ -70,6 +71,7 @@ class Upkeep:
     ) -> None:
         self.store, self.retention_ms, self.changed = store, retention_ms, changed
         self.watcher = Watcher()
+        self.doubtful = False  # a beat of ours has failed or was late: so may those of others
         self.loops = [
             Loop("sweep", self.sweep, SWEEP_SECONDS),
             Loop("lanes", self.lanes, LANES_SECONDS),
@@ -94,18 +96,40 @@ class Upkeep:
             if max(map(len, swept)) < reap.SWEEP:
                 return
 
+    def beat(self, names: list[str]) -> set[str]:
+        """Beat for workers of this host; answers those that are still taken to be alive.
+
+        What keeps our beats from being written keeps those of others, too: after it nobody is judged by what was seen
+        before.
+        """
+        began = time.monotonic()
+        try:
+            return self.store.run_sync(workers.beat, names)
+        except BaseException:
+            self.doubtful = True
+            raise
+        finally:
+            if time.monotonic() - began > PROMPT_SECONDS:
+                self.doubtful = True
+
     def declare(self) -> None:
+        """Declare those lost that have been silent for their lease; anything unusual on the way makes it start anew."""
         try:
             beats = self.store.read_sync(workers.beats)
+            if self.doubtful:
+                self.doubtful = False
+                self.watcher.forget()
+            silent = self.watcher.observe(beats, time.monotonic())
+            lost = self.store.run_sync(declare_promptly, silent, time.monotonic()) if silent else []
         except BaseException:
             self.watcher.forget()
             raise
-        silent = self.watcher.observe(beats, time.monotonic())
-        if silent:
-            for worker in self.store.run_sync(workers.declare_lost, silent):
-                log.warning(
-                    "worker %s has not beaten for its whole lease: it is lost, and its runs go on elsewhere", worker
-                )
+        if silent and not lost:
+            self.watcher.forget()
+        for worker in lost:
+            log.warning(
+                "worker %s has not beaten for its whole lease: it is lost, and its runs go on elsewhere", worker
+            )
 
     def gone(self, worker_id: str) -> None:
         """A supervisor saw this worker's process exit: nobody need wait for the lease."""
@@ -131,3 +155,8 @@ class Upkeep:
         while self.store.run_sync(reap.prune, self.retention_ms) == reap.SWEEP:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
+
+
+def declare_promptly(tx: Tx, silent: list[Beat], at: float) -> list[str]:
+    """Declare these lost, but not when the database has kept us waiting: their beats may have waited beside us."""
+    return workers.declare_lost(tx, silent) if time.monotonic() - at < PROMPT_SECONDS else []

@@ -18,7 +18,6 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from holdfast.engine import workers
 from holdfast.loops import Loop
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
@@ -56,7 +55,7 @@ class Embedded:
 
     def beat(self) -> None:
         if self.worker.me:
-            self.store.run_sync(workers.beat, [self.worker.me])
+            self.upkeep.beat([self.worker.me])
 
     def start_duties(self) -> None:
         self.restore = capture.install()
