@@ -15,6 +15,7 @@ import contextlib
 import gc
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -22,13 +23,16 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 import msgspec
 
+from holdfast.app import Holdfast
 from holdfast.discovery import find_app
-from holdfast.errors import HoldfastError
+from holdfast.errors import DatabaseUnavailable, HoldfastError
 from holdfast.inside import home_of
 from holdfast.loops import Loop
+from holdfast.storage import Store
 from holdfast.worker import capture
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
 from holdfast.worker.home import Settings
@@ -57,9 +61,16 @@ def main() -> None:
         channel.tell(News(error="the app cannot be imported; its traceback stands above"))
         sys.exit(CANNOT_START)
     asyncio.run(work(worker, channel))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without waiting for anybody: threads that cannot be interrupted and tasks that will not stop have
+    been reported, and everything else that waits for them would wait as long."""
     logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)  # a def task that cannot be interrupted may still hold its thread; its run was handed back
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)
 
 
 def prepare(orders: Orders, channel: Channel) -> Worker:
@@ -68,7 +79,7 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
     app = find_app(orders.app).app
     app.load()
     app.settings.use_flags(database=orders.database, lease=orders.lease_ms and orders.lease_ms / 1000)
-    store, home = app.client.store, home_of(app)
+    store, home = opened(app), home_of(app)
     settings = Settings(
         concurrency=orders.concurrency,
         queues=orders.queues,
@@ -84,15 +95,28 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
     )
 
 
+def opened(app: Holdfast) -> Store:
+    """The database of the app, however long it is away: a child may be replaced just then."""
+    while True:
+        try:
+            return app.client.store
+        except DatabaseUnavailable as error:
+            log.warning("the database does not answer, trying again: %s", error)
+            time.sleep(random.uniform(0.2, 2))
+
+
 async def work(worker: Worker, channel: Channel) -> None:
+    """Run the worker; the process ends with it."""
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGTERM, Terminator(loop, worker.drain))
     threading.Thread(target=follow, args=(channel, loop, worker), name="holdfast-channel", daemon=True).start()
-    watchdog = Watchdog(loop)
+    Watchdog(loop)
     try:
         await worker.run()
-    finally:
-        watchdog.stop()
+    except BaseException:
+        log.exception("this worker cannot go on")
+        leave(1)
+    leave(0)
 
 
 class Terminator:
@@ -109,9 +133,10 @@ class Terminator:
 
 
 def follow(channel: Channel, loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
-    """Wait for the supervisor to go; then end quickly, and never outlive a lease that nobody renews."""
+    """Hear that the supervisor beats, until it is gone; then end quickly, and never outlive a lease that nobody
+    renews."""
     while channel.hear():
-        pass
+        worker.beaten_at = time.monotonic()
     log.error("the supervisor is gone: this worker hands back what it holds and ends")
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(worker.abort)
@@ -144,9 +169,6 @@ class Watchdog:
 
     def answer(self) -> None:
         self.answered_at, self.warned = time.monotonic(), False
-
-    def stop(self) -> None:
-        self.loops.stop()
 
 
 if __name__ == "__main__":

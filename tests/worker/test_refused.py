@@ -174,7 +174,7 @@ async def test_a_claim_whose_answer_is_lost_is_handed_back_at_once(
     inside: Inside, faults: Faults, counted: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The transaction was committed, nobody heard of it, and the worker is alive and beats: no lease ends. Broken by
-    not comparing after a doubt: the runs waited for the five seconds after which strays are looked for."""
+    comparing never: the runs were executing for as long as the worker lived."""
     count, times = counted
     lost: list[str] = []
 
@@ -197,21 +197,18 @@ async def test_a_claim_whose_answer_is_lost_is_handed_back_at_once(
     assert worker.me
 
 
-async def test_strays_of_a_claim_that_came_through_late_are_found(
-    inside: Inside, counted: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_strays_of_a_claim_that_came_through_late_are_found(inside: Inside, counted: Any) -> None:
     """A statement may reach the server after the worker has compared, through a network that held it up: what the
     database says it holds is read again and again. Broken by not reading it with the orders."""
-    monkeypatch.setattr("holdfast.worker.worker.STRAY_MS", 200)
     count, times = counted
     worker = inside.start()
     await inside.run(count, 0)
-    ready = worker.settings
-    worker.settings = ready._replace(concurrency=-1000)  # it asks for nothing
+    ready = worker.hold.settings
+    worker.hold.settings = ready._replace(concurrency=-1000)  # it asks for nothing
     handle = await count.atrigger(1)
     ask = claim.Ask(worker.me, worker.routes, 1)
     assert [run.id for run in (await inside.store.run(claim.exchange, ask, [], [], [])).claimed] == [handle.id]
-    worker.settings = ready
+    worker.hold.settings = ready
     run = await inside.ended(handle, 5)
     assert (run.output, run.attempts, times[1]) == (1, 1, 1)
 

@@ -35,6 +35,12 @@ class News(msgspec.Struct, kw_only=True):
     database: str | None = None
 
 
+class Beaten(msgspec.Struct):
+    """What a supervisor tells a child each time it has beaten for it: somebody is there, and reaches the database."""
+
+    at: float
+
+
 class Channel:
     """Lines of JSON between a child and its supervisor."""
 
@@ -46,6 +52,11 @@ class Channel:
     def tell(self, message: msgspec.Struct) -> None:
         with self.lock, contextlib.suppress(OSError):
             self.end.sendall(msgspec.json.encode(message) + b"\n")
+
+    def hint(self, message: msgspec.Struct) -> None:
+        """Tell what the other side can do without: nobody waits for one that does not listen."""
+        with self.lock, contextlib.suppress(OSError):
+            self.end.send(msgspec.json.encode(message) + b"\n", socket.MSG_DONTWAIT)
 
     def hear(self) -> bytes:
         """The next line; empty when the other side is gone."""

@@ -1,11 +1,12 @@
 """The supervisor: starts worker processes, beats for them, and replaces those that die.
 
 It never imports the app. What users do in a worker, a blocked loop, a C extension that holds the interpreter, cannot
-stop its beats; and it gives none to a child that is stopped or gone, so that a lease says what is true. It saw a
-child exit, so the child's runs go on elsewhere at once, without waiting for a lease. A child that does not get ready
-is killed and replaced.
+stop its beats; and it gives none to a child that is stopped or gone, so that a lease says what is true. It tells each
+child that it has beaten, so that one whose supervisor is silent takes nothing that it could not keep. It saw a child
+exit, so the child's runs go on elsewhere at once, without waiting for a lease. A child that does not get ready is
+killed and replaced.
 
-The first SIGTERM or SIGINT drains the children, a second one kills them.
+The first SIGTERM or SIGINT drains the children, a second one kills them; so does a drain that takes too long.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from types import FrameType
 
 import msgspec
 
-from holdfast.engine import workers
 from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
-from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
+from holdfast.worker.channel import CANNOT_START, CHANNEL, Beaten, Channel, News, Orders
 
 log = logging.getLogger("holdfast")
 
@@ -38,7 +38,9 @@ BEAT_SECONDS = 1.0
 LOOK_SECONDS = 0.05
 READY_SECONDS = 60.0
 SHORT_LIFE_SECONDS = 10.0
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 30.0  # before the next child is started, when the last ones did not even get ready …
+SHORT_PAUSE_SECONDS = 1.0  # … and when they did
+DEAF_SECONDS = 10.0  # for a child to end after its drain: its event loop may be blocked
 
 
 class Child:
@@ -54,7 +56,9 @@ class Child:
         self.names: list[str] = []  # every worker it has been; the last one is the one it is
         self.news: News | None = None
         self.error: str | None = None
-        threading.Thread(target=self.listen, name="holdfast-news", daemon=True).start()
+        self.told_at: float | None = None  # to drain
+        self.listening = threading.Thread(target=self.listen, name="holdfast-news", daemon=True)
+        self.listening.start()
 
     @property
     def pid(self) -> int:
@@ -74,6 +78,18 @@ class Child:
 
     def exited(self) -> int | None:
         return self.process.poll()
+
+    def last_words(self) -> None:
+        """It has exited: take in what it said before. One it has forked may keep the channel open."""
+        self.listening.join(1)
+
+    def drain(self) -> None:
+        if self.told_at is None:
+            self.told_at = time.monotonic()
+            self.send(signal.SIGTERM)
+
+    def deaf(self, drain_seconds: float) -> bool:
+        return self.told_at is not None and time.monotonic() - self.told_at > drain_seconds + DEAF_SECONDS
 
     def late(self) -> bool:
         return not self.names and time.monotonic() - self.started_at > READY_SECONDS
@@ -111,7 +127,7 @@ class Supervisor:
         self.children: list[Child] = []
         self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)
         self.beating = Loop("beat", self.beat, BEAT_SECONDS)
-        self.stopping = 0
+        self.stopping = self.signal = 0
         self.failures = 0
         self.start_at = 0.0  # not before this
         self.announced: set[int] = set()
@@ -133,25 +149,28 @@ class Supervisor:
             self.kill()
             self.beating.stop()
             self.upkeep.stop()
-        return CANNOT_START if self.cannot_start else 0
+        if self.cannot_start:
+            return CANNOT_START
+        return 128 + self.signal if self.stopping > 1 else 0
 
     def finished(self) -> bool:
         return not self.children and (self.stopping > 0 or self.cannot_start is not None)
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
         self.stop()
 
     def stop(self) -> None:
         """Drain the children; called again, kill them."""
         self.stopping += 1
         for child in self.children:
-            child.send(signal.SIGTERM if self.stopping == 1 else signal.SIGKILL)
+            child.drain() if self.stopping == 1 else child.send(signal.SIGKILL)
 
     def restart(self) -> None:
         """Replace all children, as when the code has changed: the old ones drain."""
         self.start_at, self.failures, self.cannot_start, self.restarting = 0.0, 0, None, True
         for child in self.children:
-            child.send(signal.SIGTERM)
+            child.drain()
 
     def kill(self) -> None:
         for child in self.children:
@@ -170,17 +189,32 @@ class Supervisor:
             elif child.late():
                 log.error("worker process %d did not get ready within %g s: it is replaced", child.pid, READY_SECONDS)
                 child.send(signal.SIGKILL)
+            elif child.deaf(self.orders.drain_seconds):
+                log.error("worker process %d did not end when it was drained: it is killed", child.pid)
+                child.send(signal.SIGKILL)
             elif child.worker and child.pid not in self.announced:
                 self.announced.add(child.pid)
                 self.ready(child)
-        if not self.stopping and not self.cannot_start and time.monotonic() >= self.start_at:
+        if self.stopping:
+            for child in self.children:
+                child.drain()  # one that was just being started when the signal came
+        elif not self.cannot_start and time.monotonic() >= self.start_at:
+            self.fill_up()
+
+    def fill_up(self) -> None:
+        """Start the children that are missing."""
+        try:
             while len(self.children) < self.count:
                 self.children.append(Child(self.orders))
+        except OSError as error:
+            log.error("no worker process can be started, which is tried again: %s", error)
+            self.start_at = time.monotonic() + SHORT_PAUSE_SECONDS
 
     def bury(self, child: Child) -> None:
         """A child has exited: its runs go on elsewhere now, and another one takes its place, after a pause if it died
         young."""
         code = child.exited()
+        child.last_words()
         for name in child.names:
             with contextlib.suppress(HoldfastError):  # the sweep will find them
                 self.upkeep.gone(name)
@@ -188,20 +222,25 @@ class Supervisor:
             self.cannot_start = child.error or "the worker cannot start"
             log.error("the worker cannot start: %s", self.cannot_start)
         elif code != 0 and not self.stopping:
-            self.pause(child, code)
+            log.warning("worker process %d %s and is replaced", child.pid, described(code))
+            self.pause(child)
 
-    def pause(self, child: Child, code: int | None) -> None:
+    def pause(self, child: Child) -> None:
+        """Wait longer and longer while children die young; not for long if they got ready, for then a run may be to
+        blame, and others wait."""
         young = time.monotonic() - child.started_at < SHORT_LIFE_SECONDS
         self.failures = self.failures + 1 if young else 0
-        pause = min(LONGEST_PAUSE_SECONDS, 0.2 * 2 ** min(self.failures, 10)) * random.uniform(0.5, 1) if young else 0.0
-        self.start_at = time.monotonic() + (pause if self.failures > 3 else 0)
-        log.warning("worker process %d %s and is replaced", child.pid, described(code))
+        if self.failures > 3:
+            longest = SHORT_PAUSE_SECONDS if child.names else LONGEST_PAUSE_SECONDS
+            pause = min(longest, 0.2 * 2 ** min(self.failures, 10)) * random.uniform(0.5, 1)
+            self.start_at = time.monotonic() + pause
 
     def beat(self) -> None:
         """One beat for every child that lives and is not stopped."""
-        names = [child.worker for child in self.children if child.worker and alive(child.pid)]
-        if names:
-            self.store.run_sync(workers.beat, names)
+        living = {child.worker: child for child in self.children if child.worker and alive(child.pid)}
+        if living:
+            for name in self.upkeep.beat(list(living)):
+                living[name].channel.hint(Beaten(time.monotonic()))
 
 
 def described(code: int | None) -> str:

@@ -38,7 +38,8 @@ log = logging.getLogger("holdfast")
 
 ORDERS_SECONDS = 1.0
 ROUTES_SECONDS = 1.0
-STRAY_MS = 5_000
+SILENCE_SECONDS = 3.0  # of a supervisor, which should beat every second
+EVER_MS = -(10**14)  # older than anything to come: a clock that was set back must not hide what is held
 POLL_SECONDS = 1.0  # where wake-ups arrive
 BLIND_POLL_SECONDS = 0.1  # where they do not
 NEVER = float("inf")
@@ -63,6 +64,7 @@ class Worker:
         self.draining = self.stopped = self.woken = False
         self.doubtful = False  # an answer was lost
         self.outcast = False  # declared lost, and not registered anew yet
+        self.beaten_at: float | None = None  # when a supervisor said that it beats for us; None if nobody ever says so
         self.notes = self.suspects_wait = False
         self.due_at = NEVER
         self.orders_at = self.routes_at = self.metadata_at = 0.0
@@ -142,6 +144,9 @@ class Worker:
     async def turn(self) -> None:
         """One pass: say and take, then look around; sleep if there was nothing."""
         try:
+            if self.outcast and not self.attended():
+                await asyncio.sleep(ORDERS_SECONDS)  # whatever it took it would lose again, and leave under suspicion
+                return
             if self.outcast:
                 await self.register()
             took = await self.exchange()
@@ -155,6 +160,11 @@ class Worker:
             log.exception("a round failed, and is tried again")
             await self.doubt()
 
+    def attended(self) -> bool:
+        """Whether somebody beats for this worker, as far as it can know."""
+        silence = max(SILENCE_SECONDS, self.settings.lease_ms / 2000)
+        return self.beaten_at is None or time.monotonic() - self.beaten_at < silence
+
     async def doubt(self) -> None:
         """What the last round did is not known. Compare, but not at once."""
         self.doubtful = True
@@ -163,7 +173,7 @@ class Worker:
     async def exchange(self) -> bool:
         """A round, if there is anything to say or to take. Answers whether another one should follow at once."""
         if self.doubtful:
-            await self.compare(0)
+            await self.compare()
             self.doubtful = False
         await self.outbox.write_surplus()
         ask, parcel = self.ask(), self.outbox.take()
@@ -183,7 +193,7 @@ class Worker:
 
     def ask(self) -> Ask:
         """What this worker can take now."""
-        n = self.hold.room()
+        n = self.hold.room() if self.attended() else 0
         suspect = bool(n and self.suspects_wait and not self.hold.suspects)
         each = max(1, -(-n // max(1, self.busy)))
         idle = self.wants_idle if self.must_tell() else None
@@ -236,7 +246,7 @@ class Worker:
     async def obey(self) -> None:
         """Do what this worker is told, hand back what it does not know, write what its attempts say of themselves."""
         self.orders_at = time.monotonic()
-        orders = await self.store.read(claim.orders, self.me, STRAY_MS)
+        orders = await self.store.read(claim.orders, self.me, EVER_MS)
         if orders.state not in ("live", "draining"):
             self.lost()
             return
@@ -247,9 +257,12 @@ class Worker:
         await self.trust_survivors()
         await self.write_metadata()
 
-    async def compare(self, older_ms: int) -> None:
-        """After a lost answer: whatever the database says we hold and we do not know goes back in line."""
-        self.hold.hand_back(await self.store.read(claim.strays, self.me, older_ms))
+    async def compare(self) -> None:
+        """After a lost answer: whatever the database says we hold and we do not know goes back in line.
+
+        Nothing of ours is under way while this is asked, so what is not known now never will be.
+        """
+        self.hold.hand_back(await self.store.read(claim.strays, self.me, EVER_MS))
 
     async def trust_survivors(self) -> None:
         """A suspect that has outlived its last life is one no more."""
