@@ -33,7 +33,6 @@ from holdfast.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
     DatabaseUrlInvalid,
-    HoldfastError,
     IdempotencyBusy,
 )
 from holdfast.storage import statements
@@ -292,7 +291,7 @@ class Listener:
         while not self.stopping.is_set():
             try:
                 self.hear()
-            except (psycopg.Error, HoldfastError):
+            except Exception:  # a listener that has ended hears nothing ever again
                 self.connected = False
                 self.stopping.wait(random.uniform(0.5, 1.5))
 

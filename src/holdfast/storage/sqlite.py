@@ -198,9 +198,12 @@ class SQLiteStore(Store):
 
     def submit(self, f: Callable[[Tx], R], *, write: bool = True, again: bool = False) -> Future[R]:
         future: Future[R] = Future()
-        if not (self.schedule(f, future) if write else self.readers.submit(lambda: self.read_one(f, future))):
+        if not (self.schedule(f, future) if write else self.schedule_read(f, future)):
             future.set_exception(closed(self.url))
         return future
+
+    def schedule_read(self, f: Callable[[Tx], R], future: Future[R]) -> bool:
+        return not self.closed and self.readers.submit(lambda: self.read_one(f, future))
 
     def schedule(self, f: Callable[[Tx], R], future: Future[R]) -> bool:
         with self.queue_lock:

@@ -31,8 +31,9 @@ class FileWatch:
     def work(self) -> None:
         try:
             if sys.platform == "linux":
-                self.watch_inotify()
-            else:
+                with contextlib.suppress(OSError):  # the kernel has no watch left for us
+                    self.watch_inotify()
+            if not self.stopping.is_set():
                 self.watch_polling()
         finally:
             self.alive = False
