@@ -66,17 +66,19 @@ CLOSED = """
 import os, sys
 from holdfast import storage
 from holdfast.errors import DatabaseUnavailable
-from tests.storage.notes import put
+from tests.storage.notes import get, put
 
 store = storage.open(sys.argv[1])
 store.close()
 child = os.fork()
 if child == 0:
-    try:
-        store.run_sync(put, "a")
-    except DatabaseUnavailable:
-        os._exit(0)
-    os._exit(1)
+    refused = 0
+    for call in (lambda: store.run_sync(put, "a"), lambda: store.read_sync(get, "a")):
+        try:
+            call()
+        except DatabaseUnavailable:
+            refused += 1
+    os._exit(0 if refused == 2 else 1)
 assert os.waitpid(child, 0)[1] == 0
 """
 

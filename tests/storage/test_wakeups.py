@@ -14,6 +14,7 @@ import pytest
 from holdfast import storage
 from holdfast.engine import trigger
 from holdfast.storage import Store
+from holdfast.storage.watch import FileWatch
 from tests.conftest import eventually_holds
 from tests.engine.making import Hand, know, new, send
 from tests.storage.notes import put
@@ -111,6 +112,19 @@ def test_on_sqlite_a_reader_wakes_nobody(store: Store, other: Store) -> None:
     ear.quiet()
     other.read_sync(lambda tx: tx.now())
     assert not ear.heard.wait(0.2)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_on_sqlite_the_file_is_polled_where_the_kernel_cannot_tell(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: FileWatch) -> None:
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr(FileWatch, "watch_inotify", none_left)
+    ear = Ear(store)
+    other.run_sync(put, "a")
+    assert ear.heard.wait(5)
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
