@@ -52,6 +52,8 @@ DIM: Final = "bright_black"
 ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 UNLIMITED: Final = 100_000  # columns of what is no terminal
+GAP: Final = 2
+NARROWEST: Final = 6
 
 
 # -- consoles ---------------------------------------------------------------------------------------------------------
@@ -231,32 +233,42 @@ def print_table(columns: Sequence[Column], rows: Sequence[Any]) -> None:
     """Rows under heads, in the columns that fit; one that is empty in every row is left out. Piped, there are always
     the same columns, and something in each."""
     from rich.table import Table
-    from rich.text import Text
 
     console = out()
     nothing = "" if console.is_terminal else "-"
     fitting = [each for each in columns if each.from_width <= console.width]
-    cells = [[each.cell(row) or nothing for each in fitting] for row in rows]
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=DIM, show_edge=False)
-    used = [index for index in range(len(fitting)) if any(str(row[index]) for row in cells)]
-    for index in used:
+    cells = [[as_text(each.cell(row) or nothing) for each in fitting] for row in rows]
+    used = [index for index in range(len(fitting)) if any(row[index].plain for row in cells)]
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style=DIM, show_edge=False)
+    natural = [max(len(fitting[index].head), *(row[index].cell_len for row in cells)) for index in used]
+    for index, width in zip(
+        used, widths(natural, [fitting[index].flexible for index in used], console.width), strict=True
+    ):
         each = fitting[index]
-        table.add_column(
-            each.head,
-            justify="right" if each.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            style=each.style,
-            min_width=None if each.flexible else max(len(str(row[index])) for row in cells),
-        )
+        side: Any = "right" if each.right else "left"
+        table.add_column(each.head, justify=side, style=each.style, width=width, no_wrap=True, overflow="ellipsis")
     for row in cells:
-        table.add_row(
-            *(
-                cell if isinstance(cell, Text) else Text(clean(cell, one_line=True))
-                for cell in map(row.__getitem__, used)
-            )
-        )
+        table.add_row(*(row[index] for index in used))
     show(table)
+
+
+def as_text(cell: str | Text) -> Text:
+    from rich.text import Text
+
+    return cell if isinstance(cell, Text) else Text(clean(cell, one_line=True))
+
+
+def widths(natural: Sequence[int], flexible: Sequence[bool], room: int) -> list[int]:
+    """How wide the columns are: as wide as what is in them, but flexible ones share what the others leave."""
+    given = list(natural)
+    over = sum(given) + GAP * (len(given) - 1) - room
+    while over > 0:
+        widest = max((index for index, may in enumerate(flexible) if may), key=given.__getitem__, default=None)
+        if widest is None or given[widest] <= NARROWEST:
+            break
+        given[widest] -= 1
+        over -= 1
+    return given
 
 
 def show(what: RenderableType) -> None:
