@@ -26,9 +26,9 @@ __all__ = ["Answers"]
 
 
 class Step(Protocol):
-    """What the answers tell the worker of a step."""
+    """What the answers tell the step that is under way."""
 
-    def waiters(self, count: int, /) -> None: ...
+    def lend(self, count: int, /) -> None: ...
 
 
 class _Wait(NamedTuple):
@@ -122,7 +122,7 @@ class Answers:
 
     def count(self) -> None:
         if self.step is not None:
-            self.step.waiters(self.attempts())
+            self.step.lend(self.attempts())
 
     def attempts(self) -> int:
         return len({id(wait.attempt) for wait in self.waiting()})

@@ -102,7 +102,7 @@ class Stage:
         restore = capture.install(pass_on=True)
         try:
             await worker.run()
-            worker.threads.shutdown()
+            worker.hold.threads.shutdown()
         finally:
             restore()
             self.answers.step_ended()

@@ -26,9 +26,11 @@ from holdfast.records import Claimed
 from holdfast.storage import Store
 from holdfast.task import Task
 from holdfast.testing.answers import Answers
+from holdfast.worker.hold import Hold
+from holdfast.worker.home import Home, Settings
 from holdfast.worker.live import Live
 from holdfast.worker.outcome import Outcome
-from holdfast.worker.worker import Home, Settings, Worker
+from holdfast.worker.worker import Worker
 
 __all__ = ["Stepped", "Stuck", "settled", "stand_in"]
 
@@ -44,27 +46,63 @@ class Stuck(HoldfastError):
     """A step of the test does not come to an end."""
 
 
+class OneByOne(Hold):
+    """What a step holds: one run has a slot, and more only while some wait for others. A change moves the step on."""
+
+    def __init__(self, worker: Stepped) -> None:
+        super().__init__(worker.home, worker.store, worker.settings, worker.outbox, worker.changed)
+        self.settings = worker.settings._replace(concurrency=1)  # the threads for more of them are there
+        self.moved, self.carried = worker.moved, 0
+
+    def room(self) -> int:
+        return 0 if self.closing else max(0, AHEAD - len(self.held))
+
+    def admit(self, claimed: list[Claimed], queue_names: Mapping[int, str]) -> None:
+        self.moved()
+        self.carried += len(claimed)
+        if self.carried > RUNS:
+            raise Stuck(
+                "Runs lead to runs without end",
+                seen=f"{self.carried:,} in one step, the last ones of {claimed[-1].task}",
+                do="Give what triggers itself a delay, and move the clock with jobs.advance().",
+            )
+        super().admit(claimed, queue_names)
+
+    def done(self, live: Live, outcome: Outcome | None) -> None:
+        self.moved()
+        super().done(live, outcome)
+
+    def lend(self, count: int) -> None:
+        """So many runs wait for others: they lend out their slots meanwhile."""
+        self.settings = self.settings._replace(concurrency=1 + count)
+        self.moved()
+        self.start_waiting()
+        self.changed.set()
+
+
 class Stepped(Worker):
     """Carries out whatever is due, and ends. ``next_due_at`` is then when there is more to do, None if never."""
+
+    hold: OneByOne
 
     def __init__(self, home: Home, store: Store, clock: FrozenClock, answers: Answers, patience_ms: int) -> None:
         super().__init__(home, store, Settings(concurrency=THREADS))
         self.clock, self.answers, self.patience_ms = clock, answers, patience_ms
         self.next_due_at: int | None = None
-        self.quiet = self.carried = 0
+        self.quiet = 0
         self.moved_at = time.monotonic()
 
     async def register(self) -> None:
-        self.answers.step_began(self)
-        self.settings = self.settings._replace(concurrency=1)  # the threads are there already
+        self.hold = OneByOne(self)
+        self.answers.step_began(self.hold)
         await super().register()
 
     def wake(self) -> None:
         """Wake-ups are for those who sleep."""
 
     def ask(self) -> Ask:
-        n = 0 if self.draining else max(0, AHEAD - len(self.held))
-        return super().ask()._replace(n=n, each=max(1, n))
+        asked = super().ask()
+        return asked._replace(each=max(1, asked.n))
 
     async def turn(self) -> None:
         took = await self.exchange()
@@ -78,39 +116,17 @@ class Stepped(Worker):
         self.next_due_at = None if due_in is None else self.clock.now() + due_in
         super().take_in(ask, result)
 
-    def admit(self, claimed: list[Claimed]) -> None:
-        self.moved()
-        self.carried += len(claimed)
-        if self.carried > RUNS:
-            raise Stuck(
-                "Runs lead to runs without end",
-                seen=f"{self.carried:,} in one step, the last ones of {claimed[-1].task}",
-                do="Give what triggers itself a delay, and move the clock with jobs.advance().",
-            )
-        super().admit(claimed)
-
-    def done(self, live: Live, outcome: Outcome | None) -> None:
-        self.moved()
-        super().done(live, outcome)
-
     def moved(self) -> None:
         self.quiet, self.moved_at = 0, time.monotonic()
 
-    def waiters(self, count: int) -> None:
-        """So many runs wait for others: they lend out their slots meanwhile."""
-        self.settings = self.settings._replace(concurrency=1 + count)
-        self.moved()
-        self.start_waiting()
-        self.changed.set()
-
     async def rest(self) -> None:
         """Nothing was taken. Wait for what executes, or look around once more; then that was all."""
-        self.orders_at = self.routes_at = self.lines_at = LONG_AGO
+        self.orders_at = self.routes_at = self.outbox.lines_at = LONG_AGO
         if self.changed.is_set() or self.is_due():
             self.changed.clear()
             self.quiet = 0
             return
-        stuck = self.answers.all_wait(self.running)
+        stuck = self.answers.all_wait(self.hold.running)
         if self.executes():
             await self.wait()
         if self.executes() and not stuck:
@@ -123,7 +139,7 @@ class Stepped(Worker):
             self.draining = True
 
     def executes(self) -> bool:
-        return bool(self.held or self.ended or self.again or self.aside or self.lines)
+        return bool(self.hold.held or self.outbox)
 
     def is_due(self) -> bool:
         return self.notes or (self.next_due_at is not None and self.next_due_at <= self.clock.now())
@@ -136,7 +152,7 @@ class Stepped(Worker):
                 self.lose_patience()
 
     def lose_patience(self) -> None:
-        busy = [live for live in self.held.values() if live.work is not None]
+        busy = [live for live in self.hold.held.values() if live.work is not None]
         for live in busy:
             live.interrupt("returned")
         raise Stuck(
