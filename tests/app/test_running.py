@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -174,9 +173,11 @@ def test_leaving_waits_for_what_executes_and_hands_back_the_rest(app: Holdfast, 
 
 def test_what_outlasts_the_drain_goes_back_in_line(app: Holdfast) -> None:
     ended: list[str] = []
+    began = threading.Event()
 
     @app.task
     async def endless(ctx: AsyncContext) -> None:
+        began.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -184,8 +185,7 @@ def test_what_outlasts_the_drain_goes_back_in_line(app: Holdfast) -> None:
 
     with app.running(drain="0.1s"):
         handle = app.trigger("endless")
-        while handle.retrieve().status != "executing":
-            time.sleep(0.01)
+        assert began.wait(10)
     run = handle.retrieve()
     assert (run.status, run.attempts, ended) == ("pending_version", 0, [run.id])
 
