@@ -98,16 +98,22 @@ def test_what_fails_in_the_middle_is_cleaned_up_too(database_url: str, monkeypat
     assert rows_of(database_url) == before
 
 
-def test_a_file_that_was_not_there_is_not_there_afterwards(tmp_path: Path) -> None:
-    bench("--database", f"{tmp_path}/new.db")
-    assert list(tmp_path.iterdir()) == []
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    (tmp_path / "empty").mkdir()
+    return tmp_path / "empty"
 
 
-def test_without_a_database_it_uses_none_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOLDFAST_DATABASE_URL", f"sqlite:///{tmp_path}/production.db")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_a_file_that_was_not_there_is_not_there_afterwards(empty: Path) -> None:
+    bench("--database", f"{empty}/new.db")
+    assert list(empty.iterdir()) == []
+
+
+def test_without_a_database_it_uses_none_of_the_users(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", f"sqlite:///{empty}/production.db")
+    monkeypatch.setenv("TMPDIR", str(empty))
     assert bench()["database"] == "sqlite"
-    assert list(tmp_path.iterdir()) == []
+    assert list(empty.iterdir()) == []
 
 
 def test_people_get_a_table() -> None:

@@ -136,6 +136,14 @@ def test_it_works_on_either_database(dev: Callable[..., Dev], database_url: str)
     assert result(database_url, "Ada") == "Hello, Ada!"
 
 
+def test_it_tells_what_runs_print_and_how_they_end(dev: Callable[..., Dev], tmp_path: Path) -> None:
+    running = dev(tasks=TASKS.replace("    return", "    print('for', name)\n    return"))
+    running.until("ready")
+    result(f"{tmp_path}/holdfast.db", "Ada")
+    assert "for Ada" in running.until("greet ")
+    assert "completed" in running.until("greet ")
+
+
 def test_saved_code_is_the_code_that_runs(dev: Callable[..., Dev], tmp_path: Path) -> None:
     running, database = dev(), f"{tmp_path}/holdfast.db"
     running.until("ready")

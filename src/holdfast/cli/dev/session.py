@@ -24,7 +24,7 @@ from holdfast.cli.dev.follow import Follow
 from holdfast.cli.dev.look import Look, Trouble, look_at
 from holdfast.cli.dev.tell import Tell
 from holdfast.cli.dev.watch import Watch
-from holdfast.cli.show import complain
+from holdfast.cli.show import DIM, complain
 from holdfast.client import Client
 from holdfast.settings import project_of
 from holdfast.worker.channel import Orders
@@ -73,7 +73,7 @@ class Session:
                 lookout.close()
             self.home.close()
         if self.code == 0:
-            self.tell.line("stopped", "no run is lost: what was under way goes on with the next worker", "bright_black")
+            self.tell.line("stopped", "what is left goes on when a worker starts", DIM)
         return self.code
 
     @contextmanager

@@ -75,7 +75,8 @@ class Tell:
         """A run has ended, or waits for a worker that knows its task."""
         took = f" in {duration(run.finished_at - run.started_at)}" if run.finished_at and run.started_at else ""
         attempts = f", attempt {run.attempts}" if run.attempts > 1 else ""
-        self.line(run.task, f"{run.status}{took}{attempts}", COLOURS.get(run.status, ""), f"  {run.id}")
+        why = ": no worker knows this task" if run.status == "pending_version" else ""
+        self.line(run.task, f"{run.status}{took}{attempts}{why}", COLOURS.get(run.status, ""), f"  {run.id}")
 
     def said(self, task: str, line: LogView) -> None:
         """A run has printed a line."""
