@@ -13,7 +13,7 @@ from holdfast import storage
 from holdfast.storage import Store
 from holdfast.storage import migrate as migration
 
-__all__ = ["Schema", "migrate", "opened", "read", "script"]
+__all__ = ["Schema", "migrate", "opened", "read", "ready", "script"]
 
 
 class Schema(NamedTuple):
@@ -34,6 +34,19 @@ class Schema(NamedTuple):
     def too_new(self) -> bool:
         """Whether newer code has taken it where this one cannot follow."""
         return self.ours and self.version > self.needed and self.compatible > self.needed
+
+
+@contextmanager
+def ready(url: str) -> Iterator[Store]:
+    """A database as every other door opens it, for who needs a store and no client: a supervisor.
+
+    Raises a DatabaseError if it cannot be opened, or if its operator has to migrate it first.
+    """
+    store = storage.open(url)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 @contextmanager

@@ -214,3 +214,11 @@ def test_what_cannot_be_meant(start: Start, arguments: list[str]) -> None:
 def test_no_app_at_all(tmp_path: Path) -> None:
     code, said = Worker(tmp_path).ended()
     assert (code, "HOLDFAST_APP" in said, "Traceback" in said) == (2, True, False)
+
+
+def test_the_command_itself_stays_small() -> None:
+    """It is the supervisor: what it imports stays in memory beside the workers."""
+    code = (
+        "import sys, holdfast.cli.worker; print([name for name in ('pydantic', 'holdfast.app') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -15,13 +15,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from holdfast.app import Holdfast
-from holdfast.client import Client
-from holdfast.discovery import find_app
 from holdfast.errors import AppNotFound, HoldfastError
-from holdfast.settings import project_of
+
+if TYPE_CHECKING:  # the supervisor, which is to stay small, uses this module and no app
+    from holdfast.app import Holdfast
+    from holdfast.client import Client
 
 DATABASE_VARIABLE = "HOLDFAST_DATABASE_URL"
 
@@ -74,12 +74,17 @@ def over(place: Place, database: str | None) -> Place:
 
 def bare() -> Place:
     """An app without tasks, which belongs to the project of the working directory."""
+    from holdfast.app import Holdfast
+    from holdfast.settings import project_of
+
     app = Holdfast()
     app.settings.project = project_of(Path.cwd() / "_")
     return Place(app, None)
 
 
 def imported(app: str | None) -> Place:
+    from holdfast.discovery import find_app
+
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:

@@ -12,9 +12,10 @@ from typing import Annotated, Final
 
 import typer
 
+from holdfast import schema
 from holdfast.cli.dev.look import Look, Trouble, look_at
 from holdfast.cli.options import Database, Json
-from holdfast.cli.place import AppBroken, bare, file_of
+from holdfast.cli.place import AppBroken, file_of
 from holdfast.cli.show import clean, complain, err, masked, plural, print_json
 from holdfast.duration import format_ms, to_ms
 from holdfast.errors import HoldfastError, InvalidOption
@@ -72,25 +73,20 @@ def worker(
     lease_ms = None if lease is None else read_lease(lease)
     drain_ms = to_ms(drain, name="--drain")
     look = looked(target, database)
+    orders = Orders(
+        app=target,
+        database=look.database,
+        concurrency=concurrency,
+        queues=names,
+        lease_ms=lease_ms,
+        drain_seconds=drain_ms / 1000,
+    )
+    start = Start(look, orders, processes, json=json)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    home = bare().app
-    home.settings.use_flags(database=look.database)
-    try:
-        orders = Orders(
-            app=target,
-            database=look.database,
-            concurrency=concurrency,
-            queues=names,
-            lease_ms=lease_ms,
-            drain_seconds=drain_ms / 1000,
-        )
-        start = Start(look, orders, processes, json=json)
-        store = home.client.store
+    with schema.ready(look.database) as store:
         start.tell()
         supervisor = Supervisor(store, orders, count=processes, retention_ms=look.retention_ms, ready=start.ready)
         code = supervisor.run()
-    finally:
-        home.close()
     if code != 0:
         complain("The worker cannot start", supervisor.cannot_start, None)
     return FAILED if code else 0
