@@ -12,6 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from holdfast import views
+from holdfast.cli.runs.tail import Arrivals
+from holdfast.client import Client
 from holdfast.model import STATUSES
 from holdfast.storage import Store
 from tests.cli.conftest import Answer, Cli
@@ -307,6 +309,18 @@ def test_replay_of_a_run_that_is_not_there(cli: Cli, store: Store) -> None:
 def test_every_status_can_be_asked_for(cli: Cli) -> None:
     for status in STATUSES:
         assert found(cli("runs", "list", "--json", "--status", status)) == []
+
+
+def test_a_run_that_is_committed_behind_a_later_one_is_told_of(database_url: str, store: Store) -> None:
+    client = Client(lambda: database_url)
+    arrivals = Arrivals(client)
+    earlier, later = new(), new()
+    send(store, later)
+    assert arrivals.look() == [later.id]
+    send(store, earlier)
+    assert arrivals.look() == [earlier.id]
+    assert arrivals.look() == []
+    client.close()
 
 
 def test_tail_of_all_new_runs_until_it_is_interrupted(

@@ -160,6 +160,26 @@ def test_a_search_that_has_gone_far_says_where_to_go_on(store: Store, monkeypatc
     assert pages > 2
 
 
+def test_a_side_that_is_searched_further_does_not_overtake_the_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "FAR", 3)
+    monkeypatch.setattr(lists, "CHUNK", 1)
+    hand = Hand(store, "wave")
+    (done,) = send(store, new("wave"))
+    hand.end(hand.claim_one())
+    (hot,) = send(store, new("wave"))
+    send(store, *[new() for _ in range(30)])
+    found, cursor = [], None
+    while True:
+        part = page(store, limit=3, before=cursor, task="wave")
+        found += [run.id for run in part.runs]
+        cursor = part.next_cursor
+        if cursor is None:
+            break
+    assert found == [hot, done]
+
+
 def test_a_listed_run_tells_how_it_ended(store: Store) -> None:
     made = a_bit_of_everything(store)
     (failed,) = page(store, statuses=["failed"]).runs
