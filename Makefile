@@ -39,6 +39,8 @@ check: $(READY) ## lint, format, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python tests/typing/check.py
 	$(BIN)/lint-imports
 
 demo: $(READY) ## the example at work on real files, with a worker killed on the way; FOLDER=… for your own

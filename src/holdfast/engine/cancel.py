@@ -32,7 +32,8 @@ def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
     outcome: dict[str, Canceled] = {row[0]: "requested" if row[1] == "executing" else "canceled" for row in rows}
     rest = [run_id for run_id in ids if run_id not in outcome]
     final = {row[0] for row in tx.rows("finished", ids=rest)} if rest else set()
-    return outcome | {run_id: "final" if run_id in final else "unknown" for run_id in rest}
+    missing: dict[str, Canceled] = {run_id: "final" if run_id in final else "unknown" for run_id in rest}
+    return outcome | missing
 
 
 def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None) -> None:

@@ -80,7 +80,7 @@ class State(NamedTuple):
 def migrations() -> tuple[Migration, ...]:
     """All migrations, in order."""
     found = []
-    for file in resources.files(__package__).joinpath("migrations").iterdir():
+    for file in resources.files("holdfast.storage").joinpath("migrations").iterdir():
         if match := FILE.fullmatch(file.name):
             text = file.read_text(encoding="utf-8")
             compatible = COMPATIBLE.search(text)

@@ -134,7 +134,7 @@ def blocks() -> list[tuple[str, str | None, str]]:
     """The blocks of all files: name, the database it is only for, and its text without comments."""
     found: list[tuple[str, str | None, str]] = []
     for file in sorted(
-        resources.files(__package__).joinpath("sql").iterdir(),
+        resources.files("holdfast.storage").joinpath("sql").iterdir(),
         key=lambda entry: entry.name,
     ):
         if file.name.endswith(".sql"):

@@ -83,8 +83,6 @@ class OneByOne(Hold):
 class Stepped(Worker):
     """Carries out whatever is due, and ends. ``next_due_at`` is then when there is more to do, None if never."""
 
-    hold: OneByOne
-
     def __init__(self, home: Home, store: Store, clock: FrozenClock, answers: Answers, patience_ms: int) -> None:
         super().__init__(home, store, Settings(concurrency=THREADS))
         self.clock, self.answers, self.patience_ms = clock, answers, patience_ms
@@ -93,8 +91,8 @@ class Stepped(Worker):
         self.moved_at = time.monotonic()
 
     async def register(self) -> None:
-        self.hold = OneByOne(self)
-        self.answers.step_began(self.hold)
+        self.hold = one_by_one = OneByOne(self)
+        self.answers.step_began(one_by_one)
         await super().register()
 
     def wake(self) -> None:
