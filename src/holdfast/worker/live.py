@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from holdfast.context import AsyncContext, Attempt, Context, running
@@ -212,7 +211,7 @@ class Live:
             return await signature.call(payload, AsyncContext(self.attempt))
         inside = contextvars.copy_context()
         self.in_thread = True
-        return await self.host.loop.run_in_executor(self.host.threads, partial(inside.run, self.call_here, payload))
+        return await self.host.loop.run_in_executor(self.host.threads, lambda: inside.run(self.call_here, payload))
 
     def call_here(self, payload: Any) -> Any:
         try:
