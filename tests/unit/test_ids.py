@@ -75,11 +75,11 @@ def _first_id_of_a_fork() -> str:
 @pytest.mark.parametrize(
     ("parts", "number"),
     [
-        ((), 8238016292129134938),
-        (("",), 8425315350720491227),
-        ((None,), 5367003119948742948),
-        (("email", "send"), 888582929953740394),
-        (("email", None, "größe"), 6102987081600531714),
+        ((), 8203414616412130826),
+        (("",), 5952444921833288990),
+        ((None,), 3970492405946891596),
+        (("email", "send"), 6296912039275189695),
+        (("email", None, "größe"), 2438317149622632601),
     ],
 )
 def test_a_hash_is_the_same_for_ever(parts: tuple[str | None, ...], number: int) -> None:
