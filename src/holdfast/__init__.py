@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.batch import Item
     from holdfast.blueprint import Blueprint
     from holdfast.context import AsyncContext, Context
+    from holdfast.debounce import Debounce
     from holdfast.duration import Duration
     from holdfast.errors import (
         AbortRun,
@@ -88,6 +89,7 @@ __all__ = [
     "DatabaseTooNew",
     "DatabaseUnavailable",
     "DatabaseUrlInvalid",
+    "Debounce",
     "DuplicateTask",
     "Duration",
     "Holdfast",
@@ -137,6 +139,7 @@ __all__ = [
 _MODULES = (
     "errors",
     "duration",
+    "debounce",
     "retry",
     "queue",
     "model",

@@ -21,8 +21,9 @@ from holdfast.declared import Declared
 from holdfast.duration import Duration
 from holdfast.errors import DuplicateTask, InvalidOption, shown
 from holdfast.handle import BatchHandle, RunHandle
+from holdfast.idempotency import Scope
 from holdfast.names import ID_LENGTH, checked_name
-from holdfast.options import Rules, Target, TriggerOptions, new_run, read_rules, read_trigger_options
+from holdfast.options import Rules, Target, TriggerOptions, key_to_reset, new_run, read_rules, read_trigger_options
 from holdfast.queue import Queue, own_queue
 from holdfast.queues import Queues
 from holdfast.records import NewRun
@@ -204,15 +205,16 @@ class Holdfast:
         local = self._local(task)
         if local is not None:
             return local.trigger(payload, **options)
-        return self.client.trigger(self._run(self.client.target(task), payload, options), AnyCodec())
+        run = self._run(self.client.target(task), payload, options)
+        return self.client.trigger(run, AnyCodec())
 
     async def atrigger(self, task: str, payload: Any = None, /, **options: Unpack[TriggerOptions]) -> RunHandle[Any]:
         """`trigger` for async code."""
         local = self._local(task)
         if local is not None:
             return await local.atrigger(payload, **options)
-        target = await self.client.atarget(task)
-        return await self.client.atrigger(self._run(target, payload, options), AnyCodec())
+        run = self._run(await self.client.atarget(task), payload, options)
+        return await self.client.atrigger(run, AnyCodec())
 
     def batch_trigger(self, items: Iterable[Item[R]], /) -> BatchHandle[R]:
         """Make a run for each item; the items may be of different tasks. See `Task.batch_trigger`.
@@ -224,6 +226,17 @@ class Holdfast:
     async def abatch_trigger(self, items: Iterable[Item[R]], /) -> BatchHandle[R]:
         """`batch_trigger` for async code."""
         return await self.client.abatch_trigger(batch_of(items, self.client))
+
+    def reset_idempotency_key(self, task: str, key: str, /, *, scope: Scope = "global") -> bool:
+        """Free an idempotency key of a task, which may be one whose code is not here. See
+        `Task.reset_idempotency_key`."""
+        name = checked_name(task, option="The id of a task", length=ID_LENGTH)
+        return self.client.reset_idempotency_key(name, key_to_reset(key, scope, parent_of(self.client)))
+
+    async def areset_idempotency_key(self, task: str, key: str, /, *, scope: Scope = "global") -> bool:
+        """`reset_idempotency_key` for async code."""
+        name = checked_name(task, option="The id of a task", length=ID_LENGTH)
+        return await self.client.areset_idempotency_key(name, key_to_reset(key, scope, parent_of(self.client)))
 
     def running(
         self,

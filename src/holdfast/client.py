@@ -26,6 +26,7 @@ from holdfast.context import running
 from holdfast.duration import Duration, to_ms
 from holdfast.engine import cancel as canceling
 from holdfast.engine import catalogue, read
+from holdfast.engine.trigger import Outcome, reset_key
 from holdfast.engine.trigger import trigger as make
 from holdfast.errors import (
     BatchIncomplete,
@@ -41,7 +42,7 @@ from holdfast.handle import BatchHandle, RunHandle
 from holdfast.model import Results, Run
 from holdfast.options import Target
 from holdfast.queue import Queue, own_queue
-from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
+from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
 from holdfast.waiting import Waiter, Waiting
@@ -50,7 +51,6 @@ __all__ = ["Client"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Outcome = Triggered | Exception
 Names = tuple[list[QueueEntry], list[tuple[str, str]]]
 
 _CHUNK: Final = 1000
@@ -219,6 +219,12 @@ class Client:
             except Exception:  # one item spoils the chunk: each gets its own answer now
                 outcomes += await _outcomes([_gather(store, run) for run in chunk])
         return self._batch_handle(batch, outcomes)
+
+    def reset_idempotency_key(self, task: str, key: str) -> bool:
+        return self.store.run_sync(reset_key, task, key)
+
+    async def areset_idempotency_key(self, task: str, key: str) -> bool:
+        return await (await self._astore()).run(reset_key, task, key)
 
     def target(self, task: str) -> Target:
         """What a trigger by name must know of a task whose code is not here: as workers announced it last.

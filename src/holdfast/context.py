@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, cast
 
 from holdfast import codec
 from holdfast.errors import NotBound
+from holdfast.idempotency import shown_key
 from holdfast.metadata import Metadata
 from holdfast.options import NO_PARENT, Parent
 from holdfast.records import Claimed
@@ -58,7 +59,7 @@ class Attempt:
     def as_parent(self) -> Parent:
         """This attempt as the parent of what its code triggers."""
         claimed = self.claimed
-        return Parent(claimed.id, claimed.claim, claimed.root_id or claimed.id)
+        return Parent(claimed.id, claimed.claim, claimed.root_id or claimed.id, claimed.attempt)
 
 
 running: Final[ContextVar[Attempt | None]] = ContextVar("holdfast_running", default=None)
@@ -116,7 +117,7 @@ class _Facts:
             id=claimed.id,
             created_at=_at(claimed.created_at),
             tags=cast("list[str]", codec.decode(claimed.tags)) if claimed.tags else [],
-            idempotency_key=claimed.idempotency_key,
+            idempotency_key=shown_key(claimed.idempotency_key),
             priority=claimed.priority_ms / 1000,
             parent_id=claimed.parent_id,
             root_id=claimed.root_id,

@@ -27,6 +27,7 @@ from holdfast.errors import (
     RunUnfinished,
     SystemFailure,
 )
+from holdfast.idempotency import shown_key
 
 __all__ = ["FINAL", "STATUSES", "LogLine", "Results", "Run", "RunError", "RunStatus", "failure"]
 
@@ -235,7 +236,7 @@ class Run(Generic[R_co]):
 
     @property
     def idempotency_key(self) -> str | None:
-        return self._record.idempotency_key
+        return shown_key(self._record.idempotency_key)
 
     @property
     def version(self) -> str | None:

@@ -21,8 +21,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypedDict
 
 from holdfast import codec
+from holdfast.debounce import Debounce
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import InvalidOption, shown
+from holdfast.idempotency import Scope, checked_scope, stored_key
 from holdfast.ids import new_id
 from holdfast.names import checked_key, checked_name
 from holdfast.queue import Queue, queue_of
@@ -39,6 +41,7 @@ __all__ = [
     "TaskOptions",
     "TriggerOptions",
     "encode_rules",
+    "key_to_reset",
     "new_run",
     "read_rules",
     "read_trigger_options",
@@ -60,6 +63,8 @@ class TriggerOptions(TypedDict, total=False):
     - ``queue``: another queue than the task's; ``concurrency_key``: whose limit per key it counts under.
     - ``priority``: seconds of head start over what else waits.
     - ``idempotency_key``: the same task and key give the earlier run for as long as ``idempotency_ttl`` (30 days).
+      Inside a task, ``idempotency_scope="run"`` makes it a key of that run, and ``"attempt"`` of that attempt.
+    - ``debounce``: a burst of triggers makes one run. Neither with ``delay`` nor with an ``idempotency_key``.
     - ``tags``: to find it by; ``metadata``: a small JSON object that the run can read and change.
     - ``max_attempts`` and ``max_duration``: stronger than the task's.
     """
@@ -72,6 +77,8 @@ class TriggerOptions(TypedDict, total=False):
     priority: float
     idempotency_key: str
     idempotency_ttl: Duration
+    idempotency_scope: Scope
+    debounce: Debounce
     tags: Sequence[str]
     metadata: Mapping[str, Any]
     max_attempts: int
@@ -160,11 +167,13 @@ class Target(NamedTuple):
 
 
 class Parent(NamedTuple):
-    """The attempt whose code triggers: its run, the claim that fences it, and the run at the top of the family."""
+    """The attempt whose code triggers: its run, the claim that fences it, the run at the top of the family, and the
+    number of the attempt."""
 
     id: str | None
     claim: int | None
     root_id: str | None
+    attempt: int | None = None
 
 
 NO_PARENT: Final = Parent(None, None, None)
@@ -172,7 +181,7 @@ _NOTHING: Final[dict[str, Any]] = {}
 
 
 def read_trigger_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a NewRun that these options decide.
+    """The fields of a NewRun that these options decide, and the scope of its key if that is not global.
 
     Raises:
         InvalidOption: an option is unknown, has a value that cannot be used, or contradicts another.
@@ -187,10 +196,16 @@ def read_trigger_options(options: Mapping[str, Any]) -> dict[str, Any]:
             seen=f"delay={shown(options['delay'])}, scheduled_for={shown(options['scheduled_for'])}",
             do="Keep one of them.",
         )
+    if debounce := found.pop("debounce", None):
+        _refuse_with_debounce(options, found)
+        found |= debounce.fields()
     if "idempotency_key" in found:
         found.setdefault("idempotency_ttl_ms", to_ms(IDEMPOTENCY_TTL, name="idempotency_ttl"))
-    elif "idempotency_ttl_ms" in found:
-        raise InvalidOption("idempotency_ttl is given without idempotency_key", do="Add the key, or leave out the ttl.")
+        if found.setdefault("idempotency_scope", "global") == "global":
+            found["idempotency_key"] = stored_key(found["idempotency_key"], found.pop("idempotency_scope"), None, None)
+    elif without := {"idempotency_ttl_ms", "idempotency_scope"} & found.keys():
+        option = min(without).removesuffix("_ms")
+        raise InvalidOption(f"{option} is given without idempotency_key", do="Add the key, or leave it out.")
     governing = {name: found.pop(name) for name in ("max_attempts", "max_duration_ms") if name in found}
     if governing:
         found["options"] = codec.encode(governing)
@@ -222,8 +237,27 @@ def new_run(
         root_id=parent.root_id,
     )
     for name, value in said.items():
-        setattr(run, name, value)
+        if name != "idempotency_scope":
+            setattr(run, name, value)
+    if scope := said.get("idempotency_scope"):
+        run.idempotency_key = stored_key(said["idempotency_key"], scope, parent.id, parent.attempt)
     return run
+
+
+def key_to_reset(key: object, scope: object, parent: Parent) -> str:
+    """An idempotency key as it is stored, for who wants to free it. Raises InvalidOption."""
+    checked = checked_key(key, option="idempotency_key")
+    return stored_key(checked, checked_scope(scope, "scope"), parent.id, parent.attempt)
+
+
+def _refuse_with_debounce(options: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    for option, field in ("delay", "delay_ms"), ("idempotency_key", "idempotency_key"):
+        if field in found:
+            raise InvalidOption(
+                f"debounce and {option} are both given",
+                seen=f"{option}={shown(options[option])}, debounce={shown(options['debounce'])}",
+                do="Keep one of them; a Debounce has a delay and a key of its own.",
+            )
 
 
 # -- reading single options -------------------------------------------------------------------------------------------
@@ -331,6 +365,14 @@ def _queue(value: Any, option: str) -> Queue:
     return queue_of(value)
 
 
+def _debounce(value: Any, option: str) -> Debounce:
+    if not isinstance(value, Debounce):
+        raise InvalidOption(
+            f"{option} is not a Debounce", seen=shown(value), do='Write Debounce(key="user-1", delay="10s").'
+        )
+    return value
+
+
 _Reader = tuple[str, Callable[[Any, str], Any]]
 
 # Option, the field it becomes, and how it is read.
@@ -343,6 +385,8 @@ _TRIGGER_READERS: Final[Mapping[str, _Reader]] = {
     "priority": ("priority_ms", _head_start_ms),
     "idempotency_key": ("idempotency_key", _key),
     "idempotency_ttl": ("idempotency_ttl_ms", _lasting),
+    "idempotency_scope": ("idempotency_scope", checked_scope),
+    "debounce": ("debounce", _debounce),
     "tags": ("tags", _tags),
     "metadata": ("metadata", _metadata),
     "max_attempts": ("max_attempts", _count),

@@ -20,6 +20,7 @@ from holdfast.codec import Codec, codec_for
 from holdfast.context import AsyncContext, Context, parent_of
 from holdfast.errors import InvalidTask, NotBound, PayloadInvalid, shown
 from holdfast.handle import BatchHandle, RunHandle, RunVerbs
+from holdfast.idempotency import Scope
 from holdfast.names import ID_LENGTH, checked_name
 from holdfast.options import (
     Rules,
@@ -27,6 +28,7 @@ from holdfast.options import (
     TaskOptions,
     TriggerOptions,
     encode_rules,
+    key_to_reset,
     new_run,
     read_rules,
     read_trigger_options,
@@ -72,6 +74,8 @@ class Verbs(RunVerbs, Protocol):
     async def atrigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]: ...
     def batch_trigger(self, batch: Batch) -> BatchHandle[Any]: ...
     async def abatch_trigger(self, batch: Batch) -> BatchHandle[Any]: ...
+    def reset_idempotency_key(self, task: str, key: str) -> bool: ...
+    async def areset_idempotency_key(self, task: str, key: str) -> bool: ...
     def declare(self, queue: Queue) -> None:
         """Make a queue with its limits known. Raises InvalidOption if it was declared with other limits."""
 
@@ -161,6 +165,24 @@ class Task(Generic[T, R]):
         """`batch_trigger` for async code."""
         verbs = self._bound()
         return await verbs.abatch_trigger(batch_of(payloads, verbs, self.item))
+
+    def reset_idempotency_key(self, key: str, /, *, scope: Scope = "global") -> bool:
+        """Free an idempotency key of this task, so that the next trigger with it makes a new run. The run that had it
+        goes on. Answers whether there was one.
+
+        Raises:
+            InvalidOption: the key cannot be a key, or the scope has no meaning here.
+
+        >>> onboard.reset_idempotency_key("user-1")
+        True
+        """
+        verbs = self._bound()
+        return verbs.reset_idempotency_key(self.id, key_to_reset(key, scope, parent_of(verbs)))
+
+    async def areset_idempotency_key(self, key: str, /, *, scope: Scope = "global") -> bool:
+        """`reset_idempotency_key` for async code."""
+        verbs = self._bound()
+        return await verbs.areset_idempotency_key(self.id, key_to_reset(key, scope, parent_of(verbs)))
 
     def handle(self, run_id: str, /) -> RunHandle[R]:
         """The handle of one of this task's runs. Nothing is read; an unknown id shows when the handle is used."""

@@ -41,6 +41,12 @@ class FakeVerbs:
     async def abatch_trigger(self, batch: Batch) -> BatchHandle[Any]:
         return self.batch_trigger(batch)
 
+    def reset_idempotency_key(self, task: str, key: str) -> bool:
+        raise NotImplementedError
+
+    async def areset_idempotency_key(self, task: str, key: str) -> bool:
+        raise NotImplementedError
+
     def declare(self, queue: Queue) -> None:
         self.queues.append(queue)
 

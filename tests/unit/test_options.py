@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from holdfast import codec
+from holdfast.debounce import Debounce
 from holdfast.errors import InvalidOption, NotSerializable, TooLarge
 from holdfast.options import (
     Parent,
@@ -67,7 +68,7 @@ def test_options_are_read(options: TriggerOptions, fields: dict[str, Any]) -> No
     ("options", "message"),
     [
         ({"dealy": "5m"}, r"dealy is not an option of a trigger. Did you mean delay\?"),
-        ({"connection": 1}, r"connection is not an option of a trigger. There are concurrency_key, delay"),
+        ({"machine": 1}, r"machine is not an option of a trigger. There are concurrency_key, debounce"),
         ({"delay": "soon"}, "delay is not a duration"),
         ({"delay": -1}, "delay cannot be negative"),
         ({"scheduled_for": datetime(2027, 1, 1)}, "scheduled_for has no time zone"),
@@ -119,9 +120,12 @@ def test_every_option_of_the_type_is_read_and_no_other() -> None:
         "metadata": {},
         "concurrency_key": "k",
         "idempotency_key": "k",
+        "debounce": Debounce(key="k", delay=1),
     }
-    for option in get_type_hints(TriggerOptions):
-        assert option == "idempotency_ttl" or read_trigger_options({option: values.get(option, 1)})
+    with_the_key = {"idempotency_ttl": 1, "idempotency_scope": "run"}
+    for option in get_type_hints(TriggerOptions).keys() - with_the_key.keys():
+        assert read_trigger_options({option: values.get(option, 1)})
+    assert read_trigger_options({"idempotency_key": "k", **with_the_key})
     for option in set(get_type_hints(TaskOptions)) - {"id", "queue"}:
         assert read_rules({option: {"retry": Retry(), "machine": "small"}.get(option, 1)}) != Rules()
 

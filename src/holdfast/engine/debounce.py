@@ -38,32 +38,34 @@ def merged(first: NewRun, run: NewRun) -> NewRun:
 
 def debounced(tx: Tx, run: NewRun) -> Triggered:
     """Push back the run that is there for this key, or answer that this one is to be made, delayed."""
-    owner = tx.rows("take_debounce", task=run.task, key=run.debounce_key, run_id=run.id, max_ms=run.debounce_max_ms)[0][
-        0
-    ]
-    delay(run)
+    key = {"task": run.task, "key": run.debounce_key, "run_id": run.id, "max_ms": run.debounce_max_ms}
+    owner = tx.rows("take_debounce", **key)[0][0]
+    not_before = run.due_at
+    delay(tx, run)
     if owner == run.id:
         return Triggered(run.id, created=True)
-    if push_back(tx, run):
+    if push_back(tx, run, not_before):
         replace_blob(tx, owner, run)
         return Triggered(owner, created=False)
-    tx.rows("renew_debounce", task=run.task, key=run.debounce_key, run_id=run.id, max_ms=run.debounce_max_ms)
+    tx.rows("renew_debounce", **key)
     return Triggered(run.id, created=True)
 
 
-def delay(run: NewRun) -> None:
-    """The run waits for the burst to end; it may not wait longer than it was allowed."""
+def delay(tx: Tx, run: NewRun) -> None:
+    """The run waits for the burst to end, no longer than it was allowed, and for the time it is scheduled for."""
     longest = run.debounce_ms if run.debounce_max_ms is None else min(run.debounce_ms, run.debounce_max_ms)
-    run.delay_ms, run.due_at = longest, None
+    if run.due_at is None or run.due_at <= tx.now() + longest:
+        run.delay_ms, run.due_at = longest, None
 
 
-def push_back(tx: Tx, run: NewRun) -> bool:
+def push_back(tx: Tx, run: NewRun, not_before: int | None) -> bool:
     """Whether there was a delayed run to push back."""
     moved = tx.rows(
         "push_back",
         task=run.task,
         key=run.debounce_key,
         delay_ms=run.debounce_ms,
+        not_before=not_before,
         leading=int(run.debounce_leading),
         payload=run.payload if len(run.payload) <= BLOB_BYTES else None,
         metadata=run.metadata,

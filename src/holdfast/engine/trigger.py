@@ -160,6 +160,12 @@ def renew_keys(tx: Tx, runs: list[NewRun]) -> list[Row]:
     return tx.batch("renew_keys", runs).rows()
 
 
+def reset_key(tx: Tx, task: str, key: str) -> bool:
+    """Free an idempotency key, whatever became of its run: the next trigger with it makes a new one. False if it was
+    free."""
+    return bool(tx.rows("reset_key", task=task, key=key))
+
+
 def read_keys(tx: Tx, runs: list[NewRun]) -> list[Row]:
     if tx.kind == "postgres":
         return tx.rows("keys", tasks=[run.task for run in runs], names=[run.idempotency_key for run in runs])

@@ -9,6 +9,7 @@ import msgspec
 
 from holdfast import codec
 from holdfast.engine import read
+from holdfast.idempotency import shown_key
 from holdfast.model import FINAL
 from holdfast.records import LogLine, RunRecord
 from holdfast.storage import Tx
@@ -148,7 +149,7 @@ def run_view(
         expires_at=record.expire_at,
         cancel_requested_at=record.cancel_at,
         concurrency_key=record.concurrency_key,
-        idempotency_key=record.idempotency_key,
+        idempotency_key=shown_key(record.idempotency_key),
         priority_ms=record.priority_ms,
         tags=codec.decode(record.tags) if record.tags else [],
         metadata=codec.decode(record.metadata) if record.metadata else {},

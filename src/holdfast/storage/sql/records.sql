@@ -126,8 +126,13 @@ DELETE FROM {s}tag WHERE run_id {in:ids}
 DELETE FROM {s}blob WHERE run_id {in:ids}
 
 -- name: prune_keys
-DELETE FROM {s}idempotency WHERE (task, key) IN (SELECT task, idempotency_key FROM {s}done WHERE id {in:ids} AND idempotency_key IS NOT NULL)
-  AND run_id {in:ids}
+-- One that is locked is just being renewed: its time is over, and it is not the pruned run's any more.
+DELETE FROM {s}idempotency WHERE (task, key) IN (
+  SELECT i.task, i.key FROM {s}done d JOIN {s}idempotency i ON i.task = d.task AND i.key = d.idempotency_key AND i.run_id = d.id
+  WHERE d.id {in:ids} AND d.idempotency_key IS NOT NULL {skip_locked_i})
+
+-- name: reset_key
+DELETE FROM {s}idempotency WHERE task = :task AND key = :key RETURNING run_id
 
 -- name: prune_expired_keys
 DELETE FROM {s}idempotency WHERE expires_at IS NOT NULL AND expires_at <= {now}
