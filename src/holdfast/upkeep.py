@@ -1,6 +1,6 @@
 """Upkeep: the duties that any number of hosts may do side by side, because each is idempotent.
 
-    every 2 s     who has stopped beating; the runs of lost workers; what is overdue
+    every 2 s     who has stopped beating; the runs of lost workers; what is overdue; names that are new
     every 30 s    a note for every lane that holds runs; slots held for tasks that nobody knows
     every 60 s    retention
 
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from holdfast.engine import limits, reap, workers
+from holdfast.engine import catalogue, limits, reap, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -88,8 +88,10 @@ class Upkeep:
             loop.stop()
 
     def sweep(self) -> None:
-        """Declare the silent lost, and let their runs go on elsewhere."""
+        """Declare the silent lost, and let their runs go on elsewhere; learn new names."""
         self.declare()
+        while self.store.run_sync(catalogue.adopt_names) == reap.SWEEP:
+            pass
         while True:
             swept = self.store.run_sync(reap.sweep)
             self.report(swept)

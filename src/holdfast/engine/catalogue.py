@@ -68,6 +68,16 @@ def ensure_names(tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[tuple[st
     )
 
 
+def adopt_names(tx: Tx, n: int = 500) -> int:
+    """Make the names that triggers in SQL have used for the first time; until then no worker looks for their runs.
+    Answers how many notes there were; call again while n."""
+    notes = tx.rows("take_new_names", n=n)
+    if notes:
+        queues, routes = {queue for queue, _ in notes}, {(queue, task) for queue, task in notes}
+        ensure_names(tx, [QueueEntry(name=queue) for queue in queues], list(routes))
+    return len(notes)
+
+
 @repeatable
 def announce(tx: Tx, tasks: Sequence[TaskEntry], queues: Sequence[QueueEntry]) -> list[QueueEntry]:
     """Enter what this code declares; answers the queues whose limits that changed: their runs may need other lanes."""

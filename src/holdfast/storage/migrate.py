@@ -3,6 +3,8 @@
 A file opens with ``-- compatible: N``: the oldest version of the code's schema that can still work with a database
 that has it. That is what makes a rolling deploy possible: the new code migrates, and the old workers go on. A
 database that went further than that is refused, and so is one whose tables are not ours.
+
+What only one database needs stands between ``-- only: postgres`` and ``-- end``; the numbers are the same for both.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ LEDGER = {
 }
 FILE = re.compile(r"(\d{4})_(\w+)\.sql")
 COMPATIBLE = re.compile(r"^-- compatible: (\d+)$", re.MULTILINE)
+ONLY = re.compile(r"^-- only: (\w+)\n(.*?)^-- end\n", re.MULTILINE | re.DOTALL)
 
 
 class Migration(NamedTuple):
@@ -65,7 +68,8 @@ class Migration(NamedTuple):
     def sql(self, kind: str) -> str:
         """The text for one database."""
         fragments = FRAGMENTS[kind]
-        return re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], self.text)
+        text = ONLY.sub(lambda section: section[2] if section[1] == kind else "", self.text)
+        return re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], text)
 
 
 class State(NamedTuple):
@@ -86,6 +90,8 @@ def migrations() -> tuple[Migration, ...]:
             compatible = COMPATIBLE.search(text)
             if compatible is None:
                 raise ValueError(f"{file.name} does not say what it is compatible with")
+            if not FRAGMENTS.keys() >= {section[1] for section in ONLY.finditer(text)}:
+                raise ValueError(f"{file.name} has a section for a database that nobody knows")
             found.append(Migration(int(match[1]), match[2], int(compatible[1]), text))
     return tuple(sorted(found))
 

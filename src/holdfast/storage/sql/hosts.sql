@@ -72,5 +72,13 @@ INSERT INTO {s}route (id, kind, queue_id, task, version)
 SELECT x.id, 'task', x.queue_id, x.task, x.version FROM {rows(id bigint, queue_id bigint, task text, version text)} WHERE true
 ON CONFLICT (id) DO NOTHING RETURNING id
 
+-- name: take_new_names
+-- Only PostgreSQL has triggers that leave such notes.
+SELECT 'none', 'none' WHERE 1 = 0 LIMIT :n
+
+-- name: take_new_names (postgres)
+-- Left by triggers in SQL, each in a transaction that may have stayed open for long: nobody else has waited for its names.
+DELETE FROM {s}name_due WHERE ctid {any} SELECT ctid FROM {s}name_due LIMIT :n {skip_locked} {end} RETURNING queue, task
+
 -- name: worker_state
 SELECT state FROM {s}worker WHERE id = :me

@@ -27,6 +27,14 @@ SELECT 1
 -- A change of a table that waits for a lock holds up everybody else who wants the table.
 SELECT set_config('lock_timeout', '2000', true)
 
+-- name: home
+-- A file needs no name for itself: what is lent of it is known.
+SELECT 'here'
+
+-- name: home (postgres)
+-- Two connections are to the same database if this is the same.
+SELECT holdfast.home()
+
 -- name: lock_migrations
 SELECT 1
 
