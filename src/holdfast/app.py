@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from holdfast.inside import Running
+    from holdfast.storage.lending import Loan
     from holdfast.testing import Jobs
 
 __all__ = ["Holdfast"]
@@ -206,7 +207,7 @@ class Holdfast:
         if local is not None:
             return local.trigger(payload, **options)
         run = self._run(self.client.target(task), payload, options)
-        return self.client.trigger(run, AnyCodec())
+        return self.client.trigger(run, AnyCodec(), options.get("connection"))
 
     async def atrigger(self, task: str, payload: Any = None, /, **options: Unpack[TriggerOptions]) -> RunHandle[Any]:
         """`trigger` for async code."""
@@ -214,18 +215,31 @@ class Holdfast:
         if local is not None:
             return await local.atrigger(payload, **options)
         run = self._run(await self.client.atarget(task), payload, options)
-        return await self.client.atrigger(run, AnyCodec())
+        return await self.client.atrigger(run, AnyCodec(), options.get("connection"))
 
-    def batch_trigger(self, items: Iterable[Item[R]], /) -> BatchHandle[R]:
+    def batch_trigger(self, items: Iterable[Item[R]], /, *, connection: Any = None) -> BatchHandle[R]:
         """Make a run for each item; the items may be of different tasks. See `Task.batch_trigger`.
 
         >>> app.batch_trigger([onboard.item(ada), greet.item("Ada", queue="slow")])
         """
-        return self.client.batch_trigger(batch_of(items, self.client))
+        return self.client.batch_trigger(batch_of(items, self.client), connection)
 
-    async def abatch_trigger(self, items: Iterable[Item[R]], /) -> BatchHandle[R]:
+    async def abatch_trigger(self, items: Iterable[Item[R]], /, *, connection: Any = None) -> BatchHandle[R]:
         """`batch_trigger` for async code."""
-        return await self.client.abatch_trigger(batch_of(items, self.client))
+        return await self.client.abatch_trigger(batch_of(items, self.client), connection)
+
+    def connection(self) -> Loan:
+        """A connection to the app's SQLite database, in a transaction, for SQL of your own that shares its fate with
+        your triggers: committed at the end of the ``with``, rolled back if that ends by an exception.
+
+        Only one at a time may write to SQLite: keep it short, for everybody else waits. On PostgreSQL give a
+        connection of your own to ``connection=``.
+
+        >>> with app.connection() as connection:  # also: async with
+        ...     connection.execute("INSERT INTO orders (id) VALUES (?)", (1,))
+        ...     ship.trigger(1, connection=connection)
+        """
+        return self.client.connection()
 
     def reset_idempotency_key(self, task: str, key: str, /, *, scope: Scope = "global") -> bool:
         """Free an idempotency key of a task, which may be one whose code is not here. See

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from holdfast import codec, storage, views
 from holdfast.batch import Batch
@@ -39,6 +39,7 @@ from holdfast.errors import (
     RunNotFound,
 )
 from holdfast.handle import BatchHandle, RunHandle
+from holdfast.joining import ajoin, join
 from holdfast.model import Results, Run
 from holdfast.options import Target
 from holdfast.queue import Queue, own_queue
@@ -46,6 +47,9 @@ from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
 from holdfast.waiting import Waiter, Waiting
+
+if TYPE_CHECKING:
+    from holdfast.storage.lending import Loan
 
 __all__ = ["Client"]
 
@@ -173,15 +177,19 @@ class Client:
 
     # -- triggering --
 
-    def trigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]:
+    def trigger(self, run: NewRun, output: Codec[Any], connection: object = None) -> RunHandle[Any]:
         """Make a run. See `Task.trigger`."""
+        if connection is not None:
+            return self._handle(self._join([run], connection)[0], output)
         store = self.store
         if names := self._new_names(run):
             store.run_sync(catalogue.ensure_names, *names)
             self._remember(run)
         return self._handle(_gather(store, run).result(), output)
 
-    async def atrigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]:
+    async def atrigger(self, run: NewRun, output: Codec[Any], connection: object = None) -> RunHandle[Any]:
+        if connection is not None:
+            return self._handle((await self._ajoin([run], connection))[0], output)
         store = await self._astore()
         if names := self._new_names(run):
             await store.run(catalogue.ensure_names, *names)
@@ -189,8 +197,10 @@ class Client:
         # Shielded: who gives up waiting for the answer must not withdraw a run that others' commit carries.
         return self._handle(await asyncio.shield(asyncio.wrap_future(_gather(store, run))), output)
 
-    def batch_trigger(self, batch: Batch) -> BatchHandle[Any]:
+    def batch_trigger(self, batch: Batch, connection: object = None) -> BatchHandle[Any]:
         """Make the runs of a batch. See `Task.batch_trigger`."""
+        if connection is not None:
+            return self._batch_handle(batch, self._join(batch.runs, connection))
         store = self.store
         if names := self._new_names(*batch.runs):
             store.run_sync(catalogue.ensure_names, *names)
@@ -205,7 +215,9 @@ class Client:
                 outcomes += [_outcome(future) for future in [_gather(store, run) for run in chunk]]
         return self._batch_handle(batch, outcomes)
 
-    async def abatch_trigger(self, batch: Batch) -> BatchHandle[Any]:
+    async def abatch_trigger(self, batch: Batch, connection: object = None) -> BatchHandle[Any]:
+        if connection is not None:
+            return self._batch_handle(batch, await self._ajoin(batch.runs, connection))
         store = await self._astore()
         if names := self._new_names(*batch.runs):
             await store.run(catalogue.ensure_names, *names)
@@ -220,11 +232,27 @@ class Client:
                 outcomes += await _outcomes([_gather(store, run) for run in chunk])
         return self._batch_handle(batch, outcomes)
 
+    def _join(self, runs: list[NewRun], connection: object) -> list[Outcome]:
+        """Make runs in the caller's transaction."""
+        return self._joined(runs, join(self.store, connection, runs, self._new_names(*runs)))
+
+    async def _ajoin(self, runs: list[NewRun], connection: object) -> list[Outcome]:
+        return self._joined(runs, await ajoin(await self._astore(), connection, runs, self._new_names(*runs)))
+
+    def _joined(self, runs: list[NewRun], made: list[Outcome]) -> list[Outcome]:
+        if self.store.kind == "postgres":  # on SQLite new names are rolled back with the rest
+            self._remember(*runs)
+        return made
+
     def reset_idempotency_key(self, task: str, key: str) -> bool:
         return self.store.run_sync(reset_key, task, key)
 
     async def areset_idempotency_key(self, task: str, key: str) -> bool:
         return await (await self._astore()).run(reset_key, task, key)
+
+    def connection(self) -> Loan:
+        """See `Holdfast.connection`."""
+        return storage.lend(lambda: self.store)
 
     def target(self, task: str) -> Target:
         """What a trigger by name must know of a task whose code is not here: as workers announced it last.
@@ -390,6 +418,7 @@ class Client:
     def _waiter(self, store: Store) -> Waiter:
         if self._waiting is None:
             raise HoldfastError("The app was closed", do="Wait for results before close().")
+        store.refuse_waiting()
         return self._waiting
 
     def _results(

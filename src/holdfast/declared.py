@@ -65,13 +65,14 @@ class Declared(Task[T, R], Generic[T, R]):
         """`trigger` for async code."""
         verbs = self._bound()
         run = self._run_of(await self._atarget(), verbs, payload, options)
-        return await verbs.atrigger(run, self.output_codec)
+        return await verbs.atrigger(run, self.output_codec, options.get("connection"))
 
-    async def abatch_trigger(self, payloads: Iterable[T | Item[R]], /) -> BatchHandle[R]:
+    async def abatch_trigger(self, payloads: Iterable[T | Item[R]], /, *, connection: Any = None) -> BatchHandle[R]:
         """`batch_trigger` for async code."""
         verbs = self._bound()
         target = await self._atarget()
-        return await verbs.abatch_trigger(batch_of(payloads, verbs, lambda payload: self._item(target, payload, {})))
+        batch = batch_of(payloads, verbs, lambda payload: self._item(target, payload, {}))
+        return await verbs.abatch_trigger(batch, connection)
 
     async def _atarget(self) -> Target:
         if self.definition is not None:

@@ -67,6 +67,7 @@ class TriggerOptions(TypedDict, total=False):
     - ``debounce``: a burst of triggers makes one run. Neither with ``delay`` nor with an ``idempotency_key``.
     - ``tags``: to find it by; ``metadata``: a small JSON object that the run can read and change.
     - ``max_attempts`` and ``max_duration``: stronger than the task's.
+    - ``connection``: the run is made in the transaction of this connection, and is there when that is committed.
     """
 
     delay: Duration
@@ -83,6 +84,7 @@ class TriggerOptions(TypedDict, total=False):
     metadata: Mapping[str, Any]
     max_attempts: int
     max_duration: Duration
+    connection: Any
 
 
 class TaskOptions(TypedDict, total=False):
@@ -183,6 +185,8 @@ _NOTHING: Final[dict[str, Any]] = {}
 def read_trigger_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a NewRun that these options decide, and the scope of its key if that is not global.
 
+    ``connection`` says nothing of the run, and is left to the verb.
+
     Raises:
         InvalidOption: an option is unknown, has a value that cannot be used, or contradicts another.
         TooLarge: the metadata is larger than 256 KiB.
@@ -196,6 +200,7 @@ def read_trigger_options(options: Mapping[str, Any]) -> dict[str, Any]:
             seen=f"delay={shown(options['delay'])}, scheduled_for={shown(options['scheduled_for'])}",
             do="Keep one of them.",
         )
+    found.pop("connection", None)
     if debounce := found.pop("debounce", None):
         _refuse_with_debounce(options, found)
         found |= debounce.fields()
@@ -373,6 +378,10 @@ def _debounce(value: Any, option: str) -> Debounce:
     return value
 
 
+def _connection(value: Any, option: str) -> Any:
+    return value  # looked at by the verb that uses it
+
+
 _Reader = tuple[str, Callable[[Any, str], Any]]
 
 # Option, the field it becomes, and how it is read.
@@ -391,6 +400,7 @@ _TRIGGER_READERS: Final[Mapping[str, _Reader]] = {
     "metadata": ("metadata", _metadata),
     "max_attempts": ("max_attempts", _count),
     "max_duration": ("max_duration_ms", _lasting),
+    "connection": ("connection", _connection),
 }
 
 _TASK_READERS: Final[Mapping[str, _Reader]] = {

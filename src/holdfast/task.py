@@ -18,7 +18,7 @@ from holdfast import codec
 from holdfast.batch import Batch, Item, batch_of
 from holdfast.codec import Codec, codec_for
 from holdfast.context import AsyncContext, Context, parent_of
-from holdfast.errors import InvalidTask, NotBound, PayloadInvalid, shown
+from holdfast.errors import InvalidOption, InvalidTask, NotBound, PayloadInvalid, shown
 from holdfast.handle import BatchHandle, RunHandle, RunVerbs
 from holdfast.idempotency import Scope
 from holdfast.names import ID_LENGTH, checked_name
@@ -70,10 +70,10 @@ class Governing(NamedTuple):
 class Verbs(RunVerbs, Protocol):
     """What tasks ask of the app they are registered on."""
 
-    def trigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]: ...
-    async def atrigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]: ...
-    def batch_trigger(self, batch: Batch) -> BatchHandle[Any]: ...
-    async def abatch_trigger(self, batch: Batch) -> BatchHandle[Any]: ...
+    def trigger(self, run: NewRun, output: Codec[Any], connection: object = None) -> RunHandle[Any]: ...
+    async def atrigger(self, run: NewRun, output: Codec[Any], connection: object = None) -> RunHandle[Any]: ...
+    def batch_trigger(self, batch: Batch, connection: object = None) -> BatchHandle[Any]: ...
+    async def abatch_trigger(self, batch: Batch, connection: object = None) -> BatchHandle[Any]: ...
     def reset_idempotency_key(self, task: str, key: str) -> bool: ...
     async def areset_idempotency_key(self, task: str, key: str) -> bool: ...
     def declare(self, queue: Queue) -> None:
@@ -128,7 +128,7 @@ class Task(Generic[T, R]):
         '01jh…'
         """
         verbs = self._bound()
-        return verbs.trigger(self._run(verbs, payload, options), self.output_codec)
+        return verbs.trigger(self._run(verbs, payload, options), self.output_codec, options.get("connection"))
 
     @overload
     async def atrigger(
@@ -142,29 +142,35 @@ class Task(Generic[T, R]):
     async def atrigger(self, payload: Any = None, /, **options: Unpack[TriggerOptions]) -> RunHandle[R]:
         """`trigger` for async code."""
         verbs = self._bound()
-        return await verbs.atrigger(self._run(verbs, payload, options), self.output_codec)
+        return await verbs.atrigger(self._run(verbs, payload, options), self.output_codec, options.get("connection"))
 
     def item(self, payload: T, /, **options: Unpack[TriggerOptions]) -> Item[R]:
-        """An entry for a batch, with options of its own.
+        """An entry for a batch, with options of its own. A ``connection`` is given to the batch.
 
         >>> onboard.batch_trigger([ada, onboard.item(grace, priority=10)])
         """
+        if options.get("connection") is not None:
+            raise InvalidOption(
+                "connection is not an option of a single item", do="Give it to batch_trigger(…, connection=…)."
+            )
         return self._item(self.target(), payload, options)
 
-    def batch_trigger(self, payloads: Iterable[T | Item[R]], /) -> BatchHandle[R]:
+    def batch_trigger(self, payloads: Iterable[T | Item[R]], /, *, connection: Any = None) -> BatchHandle[R]:
         """Make a run for each payload, thousands in one call. All are checked before any is made.
+
+        With a ``connection`` all of them are made in its transaction.
 
         Raises:
             InvalidOption, PayloadInvalid, NotSerializable, TooLarge: nothing was made; a note says which item it is.
             BatchIncomplete: the database refused some items; the others were made.
         """
         verbs = self._bound()
-        return verbs.batch_trigger(batch_of(payloads, verbs, self.item))
+        return verbs.batch_trigger(batch_of(payloads, verbs, self.item), connection)
 
-    async def abatch_trigger(self, payloads: Iterable[T | Item[R]], /) -> BatchHandle[R]:
+    async def abatch_trigger(self, payloads: Iterable[T | Item[R]], /, *, connection: Any = None) -> BatchHandle[R]:
         """`batch_trigger` for async code."""
         verbs = self._bound()
-        return await verbs.abatch_trigger(batch_of(payloads, verbs, self.item))
+        return await verbs.abatch_trigger(batch_of(payloads, verbs, self.item), connection)
 
     def reset_idempotency_key(self, key: str, /, *, scope: Scope = "global") -> bool:
         """Free an idempotency key of this task, so that the next trigger with it makes a new run. The run that had it

@@ -27,18 +27,18 @@ class FakeVerbs:
     def last(self) -> NewRun:
         return self.runs[-1]
 
-    def trigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]:
+    def trigger(self, run: NewRun, output: Codec[Any], connection: object = None) -> RunHandle[Any]:
         self.runs.append(run)
         return RunHandle(run.id, True, self, output)
 
-    async def atrigger(self, run: NewRun, output: Codec[Any]) -> RunHandle[Any]:
+    async def atrigger(self, run: NewRun, output: Codec[Any], connection: object = None) -> RunHandle[Any]:
         return self.trigger(run, output)
 
-    def batch_trigger(self, batch: Batch) -> BatchHandle[Any]:
+    def batch_trigger(self, batch: Batch, connection: object = None) -> BatchHandle[Any]:
         handles = [self.trigger(run, output) for run, output in zip(batch.runs, batch.outputs, strict=True)]
         return BatchHandle(batch.id, handles, self, batch.outputs)
 
-    async def abatch_trigger(self, batch: Batch) -> BatchHandle[Any]:
+    async def abatch_trigger(self, batch: Batch, connection: object = None) -> BatchHandle[Any]:
         return self.batch_trigger(batch)
 
     def reset_idempotency_key(self, task: str, key: str) -> bool:

@@ -68,7 +68,7 @@ def test_options_are_read(options: TriggerOptions, fields: dict[str, Any]) -> No
     ("options", "message"),
     [
         ({"dealy": "5m"}, r"dealy is not an option of a trigger. Did you mean delay\?"),
-        ({"machine": 1}, r"machine is not an option of a trigger. There are concurrency_key, debounce"),
+        ({"machine": 1}, r"machine is not an option of a trigger. There are concurrency_key, connection, debounce"),
         ({"delay": "soon"}, "delay is not a duration"),
         ({"delay": -1}, "delay cannot be negative"),
         ({"scheduled_for": datetime(2027, 1, 1)}, "scheduled_for has no time zone"),
@@ -123,9 +123,10 @@ def test_every_option_of_the_type_is_read_and_no_other() -> None:
         "debounce": Debounce(key="k", delay=1),
     }
     with_the_key = {"idempotency_ttl": 1, "idempotency_scope": "run"}
-    for option in get_type_hints(TriggerOptions).keys() - with_the_key.keys():
+    for option in get_type_hints(TriggerOptions).keys() - with_the_key.keys() - {"connection"}:
         assert read_trigger_options({option: values.get(option, 1)})
     assert read_trigger_options({"idempotency_key": "k", **with_the_key})
+    assert read_trigger_options({"connection": object()}) == {}  # it says nothing of the run
     for option in set(get_type_hints(TaskOptions)) - {"id", "queue"}:
         assert read_rules({option: {"retry": Retry(), "machine": "small"}.get(option, 1)}) != Rules()
 

@@ -1,6 +1,8 @@
 """Where runs are kept: one contract, two databases.
 
-    open(url)    a Store, ready to use; see ``base`` for what one can do
+    open(url)                        a Store, ready to use; see ``base`` for what one can do
+    caller_of(connection)            a caller's connection to PostgreSQL, as we may use it
+    lend(store) · loan_of(…, store)  a connection of ours to SQLite, as a caller may use it
 
 ``sqlite:///relative.db``, ``sqlite:////absolute.db`` and a plain path name a file; ``sqlite://:memory:`` is a
 database of this process alone; ``postgresql://…`` names a server.
@@ -9,14 +11,31 @@ database of this process alone; ``postgresql://…`` names a server.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.clock import Clock
 from holdfast.errors import DatabaseUrlInvalid
 from holdfast.storage import migrate as migration
 from holdfast.storage.base import Deferred, Store, Tx, repeatable
 
-__all__ = ["Deferred", "Store", "Tx", "connect", "open", "repeatable", "sqlite_path"]
+if TYPE_CHECKING:
+    from holdfast.storage.callers import Caller
+    from holdfast.storage.lending import Loan
+
+__all__ = [
+    "Deferred",
+    "Store",
+    "Tx",
+    "caller_of",
+    "connect",
+    "lend",
+    "loan_of",
+    "open",
+    "repeatable",
+    "sqlite_path",
+]
 
 SCHEME = re.compile(r"([a-zA-Z][\w+.-]+):")  # longer than a letter: C:\\jobs.db is a path
 
@@ -71,3 +90,24 @@ def sqlite_path(url: str, base: Path | None = None) -> Path | None:
     if not path.name:
         raise DatabaseUrlInvalid("the URL names no file", seen=url, do="write sqlite:///path/to/file.db")
     return (path if path.is_absolute() else (base or Path.cwd()) / path).resolve()
+
+
+def caller_of(connection: object) -> Caller:
+    """How to send a statement on a caller's connection to PostgreSQL. Raises InvalidOption for what is none."""
+    from holdfast.storage import callers
+
+    return callers.recognise(connection)
+
+
+def lend(store: Callable[[], Store]) -> Loan:
+    """A connection of ours to SQLite, for the length of a ``with``; the store is opened when that begins."""
+    from holdfast.storage import lending
+
+    return lending.Loan(store)
+
+
+def loan_of(connection: object, store: Store) -> Loan:
+    """The loan that this connection to SQLite is. Raises InvalidOption for any other."""
+    from holdfast.storage import lending
+
+    return lending.loan_of(connection, store)

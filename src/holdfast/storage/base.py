@@ -216,6 +216,7 @@ class Store(ABC):
     kind: str
     tells_sleepers = False  # whether a trigger looks for workers that sleep, which then have to say so
     url: str
+    home: str | None = None  # which database this is, once somebody had to know
     statements: dict[str, Statement]
 
     def __init__(self, url: str, clock: Clock | None) -> None:
@@ -247,11 +248,15 @@ class Store(ABC):
     def forked(self) -> None:
         """Called in a child process: forget threads and connections without touching them, they are the parent's."""
 
+    def refuse_waiting(self) -> None:  # noqa: B027 - most stores have nothing to refuse
+        """Raise where a transaction would wait for one that the same caller has open."""
+
     @overload
     def run_sync(self, f: Callable[Concatenate[Tx, P], Deferred[R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     def run_sync(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
     def run_sync(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.refuse_waiting()
         return self.submit(lambda tx: f(tx, *args, **kwargs), again=hasattr(f, "repeatable")).result()
 
     @overload
@@ -259,6 +264,7 @@ class Store(ABC):
     @overload
     async def run(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
     async def run(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.refuse_waiting()
         return await asyncio.wrap_future(self.submit(lambda tx: f(tx, *args, **kwargs), again=hasattr(f, "repeatable")))
 
     def read_sync(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -272,6 +278,7 @@ class Store(ABC):
 
         An item shares no fate with the others: when the group fails, each is run alone and only the bad one is told.
         """
+        self.refuse_waiting()
         group = self.groups.get(f)
         if group is None:
             with self.lock:

@@ -22,9 +22,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextvars import ContextVar
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import apsw
 
@@ -36,6 +37,7 @@ from holdfast.errors import (
     DatabaseNotOurs,
     DatabaseReadOnly,
     DatabaseUnavailable,
+    HoldfastError,
 )
 from holdfast.storage import statements
 from holdfast.storage.base import Batch, Deferred, Row, Store, Threads, Tx, settle
@@ -55,6 +57,16 @@ PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA journal_size_limit = 67108864",
 )
+
+
+class Lent(Protocol):
+    """The write lock, lent to whoever runs here (see lending.py)."""
+
+    def holds_up(self, store: Store) -> bool: ...
+    def run(self, f: Callable[[Tx], Any]) -> Any: ...
+
+
+lent_here: ContextVar[Lent | None] = ContextVar("holdfast_lent_here", default=None)
 
 
 class Answer:
@@ -194,11 +206,31 @@ class SQLiteStore(Store):
         self.connections.append(connection)
         return connection
 
+    def disconnect(self, connection: apsw.Connection) -> None:
+        with contextlib.suppress(ValueError):  # who has closed the store has closed it, too
+            self.connections.remove(connection)
+        connection.close()
+
+    def lent_here(self) -> Lent | None:
+        """The loan that holds our write lock, if it was made right here."""
+        lent = lent_here.get()
+        return lent if lent is not None and lent.holds_up(self) else None
+
+    def refuse_waiting(self) -> None:
+        if self.lent_here() is not None:
+            raise HoldfastError(
+                "This would wait for the transaction of app.connection() that is open right here",
+                seen=self.url,
+                do="Give it connection=, or do it after the with.",
+            )
+
     # doors
 
     def submit(self, f: Callable[[Tx], R], *, write: bool = True, again: bool = False) -> Future[R]:
         future: Future[R] = Future()
-        if not (self.schedule(f, future) if write else self.schedule_read(f, future)):
+        if not write and self.path is None and (lent := self.lent_here()) is not None:
+            settle(future, lent.run(f))  # there is no other connection to read by
+        elif not (self.schedule(f, future) if write else self.schedule_read(f, future)):
             future.set_exception(closed(self.url))
         return future
 
@@ -250,9 +282,13 @@ class SQLiteStore(Store):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self.changed()
+        return results
+
+    def changed(self) -> None:
+        """Something was committed in this process: who listens hears it from the file, the others from us."""
         if self.watch is None or not self.watch.alive:
             self.wakeups.wake()
-        return results
 
     def read_one(self, f: Callable[[Tx], R], future: Future[R]) -> None:
         if not future.set_running_or_notify_cancel():
