@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from holdfast.blueprint import Blueprint
     from holdfast.context import AsyncContext, Context
     from holdfast.debounce import Debounce
+    from holdfast.depends import Depends
     from holdfast.duration import Duration
     from holdfast.errors import (
         AbortRun,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         DatabaseUrlInvalid,
         DuplicateTask,
         HoldfastError,
+        HookTimedOut,
         IdempotencyBusy,
         InvalidOption,
         InvalidTask,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         UnknownQueue,
         UnknownTask,
     )
+    from holdfast.events import Cancellation, Completion, Event, Failure, Success
     from holdfast.handle import BatchHandle, RunHandle
     from holdfast.metadata import Metadata
     from holdfast.model import LogLine, Results, Run, RunError, RunStatus
@@ -80,6 +83,8 @@ __all__ = [
     "BatchHandle",
     "BatchIncomplete",
     "Blueprint",
+    "Cancellation",
+    "Completion",
     "Context",
     "DatabaseError",
     "DatabaseForeign",
@@ -90,10 +95,14 @@ __all__ = [
     "DatabaseUnavailable",
     "DatabaseUrlInvalid",
     "Debounce",
+    "Depends",
     "DuplicateTask",
     "Duration",
+    "Event",
+    "Failure",
     "Holdfast",
     "HoldfastError",
+    "HookTimedOut",
     "IdempotencyBusy",
     "InvalidOption",
     "InvalidTask",
@@ -125,6 +134,7 @@ __all__ = [
     "RunTimedOut",
     "RunUnfinished",
     "Runs",
+    "Success",
     "SyncTask",
     "SystemFailure",
     "Task",
@@ -143,10 +153,12 @@ _MODULES = (
     "retry",
     "queue",
     "model",
+    "events",
     "options",
     "metadata",
     "context",
     "batch",
+    "depends",
     "handle",
     "task",
     "blueprint",

@@ -21,6 +21,7 @@ from holdfast.declared import Declared
 from holdfast.duration import Duration
 from holdfast.errors import DuplicateTask, InvalidOption, shown
 from holdfast.handle import BatchHandle, RunHandle
+from holdfast.hooks import Hooked
 from holdfast.idempotency import Scope
 from holdfast.names import ID_LENGTH, checked_name
 from holdfast.options import Rules, Target, TriggerOptions, key_to_reset, new_run, read_rules, read_trigger_options
@@ -45,7 +46,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Holdfast:
+class Holdfast(Hooked[Any, Any]):
     """An app.
 
     ``database`` is a URL or the path of an SQLite file, which starts at the project if it is relative; default is
@@ -313,7 +314,7 @@ class Holdfast:
     def _register(self, task: Task[Any, Any]) -> None:
         refuse_duplicate(self._tasks.get(task.id), task)
         self.client.declare(task.queue)
-        task.bind(self.client, self._defaults)
+        task.bind(self.client, self._defaults, self.hooks)
         self._tasks[task.id] = task
         if task.id in self._declared:
             self._declared[task.id].definition = task

@@ -56,6 +56,15 @@ class Attempt:
         """
         return None if self._metadata is None else self._metadata.snapshot()
 
+    def metadata_text(self) -> str | None:
+        """The metadata as JSON text, as it is now."""
+        if self._metadata is None:
+            return self.claimed.metadata
+        try:
+            return codec.encode(dict(self._metadata))
+        except Exception:  # it was changed into what cannot be kept; whoever writes it down will say so
+            return self.claimed.metadata
+
     def as_parent(self) -> Parent:
         """This attempt as the parent of what its code triggers."""
         claimed = self.claimed

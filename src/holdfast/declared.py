@@ -79,6 +79,13 @@ class Declared(Task[T, R], Generic[T, R]):
             return self.definition.target()
         return await self._learned.atarget(self.id)
 
+    def _add(self, kind: str, hook: Any) -> NoReturn:
+        raise InvalidTask(
+            f"Task {self.id} is only declared here, and its hooks are called where its code is",
+            seen=f"{kind}, for the task declared at {self.place}",
+            do=f"Write @{kind} beside its code, or @app.{kind} in the app of its workers.",
+        )
+
     def __repr__(self) -> str:
         return f"<Task {self.id}, declared>"
 

@@ -7,7 +7,7 @@
     ├── PayloadInvalid · NotSerializable (TypeError) · TooLarge
     ├── IdempotencyBusy · BatchIncomplete · AttemptLost
     ├── RunNotFound · UnknownQueue
-    ├── ResultTimeout (TimeoutError) · RunUnfinished
+    ├── ResultTimeout (TimeoutError) · RunUnfinished · HookTimedOut (TimeoutError)
     ├── RunFailed
     │   └── RunCanceled · RunExpired · RunTimedOut · RunCrashed · SystemFailure
     └── DatabaseError
@@ -44,6 +44,7 @@ __all__ = [
     "DatabaseUrlInvalid",
     "DuplicateTask",
     "HoldfastError",
+    "HookTimedOut",
     "IdempotencyBusy",
     "InvalidOption",
     "InvalidTask",
@@ -232,6 +233,10 @@ class AttemptLost(HoldfastError):
 
 class ResultTimeout(HoldfastError, TimeoutError):
     """The run did not finish within the timeout. It goes on; only the waiting has ended."""
+
+
+class HookTimedOut(HoldfastError, TimeoutError):
+    """A hook took longer than the limit for hooks and was cancelled."""
 
 
 class RecordedError(Protocol):

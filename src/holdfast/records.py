@@ -66,6 +66,7 @@ class Triggered(NamedTuple):
 class Claimed(NamedTuple):
     """A run this worker may carry out now. ``(id, claim)`` is the fence of every write made for it.
 
+    ``started_at`` is when this attempt was claimed, ``began_at`` when the run was claimed for the first time.
     A payload that was too big to ride along is None, and read when it is wanted.
     """
 
@@ -91,6 +92,8 @@ class Claimed(NamedTuple):
     lived_ms: int
     sort_at: int
     granted: bool
+    began_at: int
+    expire_at: int | None
 
 
 class Ended(msgspec.Struct, gc=False):
@@ -130,13 +133,18 @@ class LogLine(msgspec.Struct, gc=False):
 
 
 class TaskEntry(msgspec.Struct, kw_only=True):
-    """A task as workers announce it, so that others can trigger it by name without its code."""
+    """A task as workers announce it, so that others can trigger it by name without its code.
+
+    ``end_hooks`` are bits: which ends its hooks are to be told of, also when no worker was there (1: canceled, 2: any
+    other but completed).
+    """
 
     id: str
     queue: str
     options: str
     schema: str | None = None
     version: str | None = None
+    end_hooks: int = 0
 
 
 class QueueEntry(msgspec.Struct, kw_only=True):

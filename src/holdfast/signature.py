@@ -4,25 +4,28 @@
     async def onboard(user: User, ctx: AsyncContext)     a payload, and the context
     def nightly(ctx: Context)                            no payload
 
-The first parameter is the payload unless it is the context. What comes after it is handed in by Holdfast: for now, that
-is the context of the function's own colour. Anything else is refused here, where it was written, and not in a worker at
-night. A parameter called ``ctx`` without an annotation is the context.
+    def charge(user: User, db: Annotated[Session, Depends(session)])     a payload, and what a provider gives
+
+The first parameter is the payload unless it is the context. What comes after it is handed in by Holdfast: the context
+of the function's own colour, and what providers give. Anything else is refused here, where it was written, and not in a
+worker at night. A parameter called ``ctx`` without an annotation is the context.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, Union, cast
+from typing import Any, Final, NamedTuple
 
+from holdfast.annotations import annotations_of, context_type, invalid
 from holdfast.context import AsyncContext, Context
+from holdfast.depends import Plan, asked_of
 from holdfast.errors import InvalidTask
+from holdfast.providers import plan_of
 
-__all__ = ["Signature", "place", "read_signature"]
+__all__ = ["Signature", "read_signature"]
 
 ABSENT: Final = inspect.Parameter.empty
 _ONE_PAYLOAD: Final = "A task has one payload; make it a model, dataclass or TypedDict."
@@ -31,8 +34,9 @@ _ONE_PAYLOAD: Final = "A task has one payload; make it a model, dataclass or Typ
 class Signature(NamedTuple):
     """What a function takes and gives.
 
-    ``call(payload, context)`` calls it with what it asks for and nothing else. ``default`` is the payload's default, or
-    ``ABSENT``. Without annotation, payload and output are ``Any``.
+    ``call(payload, context)`` calls it with what it asks for and nothing else; where there is a ``plan``, with what its
+    providers gave as keywords. ``default`` is the payload's default, or ``ABSENT``. Without annotation, payload and
+    output are ``Any``.
     """
 
     is_async: bool
@@ -41,7 +45,8 @@ class Signature(NamedTuple):
     default: Any
     context: str | None
     output: Any
-    call: Callable[[Any, Any], Any]
+    call: Callable[..., Any]
+    plan: Plan | None = None
 
 
 def read_signature(fn: Callable[..., Any]) -> Signature:
@@ -51,14 +56,17 @@ def read_signature(fn: Callable[..., Any]) -> Signature:
         InvalidTask: it is no function, asks for what nobody can give it, or its annotations name what does not exist.
     """
     is_async = _colour(fn)
-    hints = _hints(fn)
+    hints = annotations_of(fn)
     parameters = list(inspect.signature(fn).parameters.values())
     payload: inspect.Parameter | None = None
     context: inspect.Parameter | None = None
+    asked = asked_of(fn, parameters, hints)
     for position, parameter in enumerate(parameters):
-        wanted = _context_type(parameter, hints)
+        wanted = context_type(parameter, hints)
         if wanted is not None or (parameter.name == "ctx" and parameter.name not in hints):
             context = _check_context(fn, parameter, wanted, context, is_async)
+        elif parameter.name in asked:
+            _check_provided(fn, parameter, position)
         elif position == 0 and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             payload = parameter
         else:
@@ -70,14 +78,9 @@ def read_signature(fn: Callable[..., Any]) -> Signature:
         default=payload.default if payload else ABSENT,
         context=context.name if context else None,
         output=_output(hints),
-        call=_caller(fn, payload, context),
+        call=_caller_with(fn, payload, context) if asked else _caller(fn, payload, context),
+        plan=plan_of(fn, asked, is_async=is_async) if asked else None,
     )
-
-
-def place(fn: Callable[..., Any]) -> str:
-    """Where a function was written, as ``path:line``."""
-    code = getattr(inspect.unwrap(fn), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(fn)
 
 
 # -- the function -----------------------------------------------------------------------------------------------------
@@ -87,26 +90,10 @@ def _colour(fn: Callable[..., Any]) -> bool:
     if isinstance(fn, type) or not callable(fn):
         raise InvalidTask("A task is a function", seen=fn, do="Put @app.task on a def or an async def.")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        raise _invalid(
+        raise invalid(
             fn, "is a generator: a task returns once, it does not yield", "Return a list, or use tasks per item."
         )
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
-
-
-def _context_type(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> type | None:
-    for candidate in _alternatives(hints.get(parameter.name)):
-        if candidate in (Context, AsyncContext):
-            return cast("type", candidate)
-    return None
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """The types an annotation stands for, without Annotated and without None."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _alternatives(annotation.__origin__)
-    if typing.get_origin(annotation) in (Union, types.UnionType):
-        return typing.get_args(annotation)
-    return (annotation,)
 
 
 def _check_context(
@@ -119,28 +106,38 @@ def _check_context(
     right = AsyncContext if is_async else Context
     if wanted is not None and wanted is not right:
         colour = "an async def" if is_async else "a def"
-        raise _invalid(
+        raise invalid(
             fn,
             f"is {colour} and asks for {wanted.__name__}",
             f"Write {parameter.name}: {right.__name__}.",
         )
     if earlier is not None:
-        raise _invalid(fn, f"asks for the context twice, as {earlier.name} and {parameter.name}", "Keep one of them.")
+        raise invalid(fn, f"asks for the context twice, as {earlier.name} and {parameter.name}", "Keep one of them.")
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        raise _invalid(fn, f"takes its context as *{parameter.name}", f"Write {parameter.name}: {right.__name__}.")
+        raise invalid(fn, f"takes its context as *{parameter.name}", f"Write {parameter.name}: {right.__name__}.")
     return parameter
+
+
+def _check_provided(fn: Callable[..., Any], parameter: inspect.Parameter, position: int) -> None:
+    # A type checker takes the first parameter for the payload; behind the asterisk there is none.
+    if position == 0 and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+        raise invalid(
+            fn,
+            f"asks for {parameter.name} where its payload stands",
+            f"Write (*, {parameter.name}), or put the payload before it.",
+        )
 
 
 def _refused(fn: Callable[..., Any], parameter: inspect.Parameter, context: inspect.Parameter | None) -> InvalidTask:
     if context is not None:
-        return _invalid(
+        return invalid(
             fn,
             f"has its parameter {parameter.name} after the context",
             f"The payload comes first: ({parameter.name}, {context.name}). {_ONE_PAYLOAD}",
         )
     if parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.VAR_KEYWORD:
-        return _invalid(fn, f"takes {parameter}", _ONE_PAYLOAD)
-    return _invalid(fn, f"has a parameter that nobody can fill: {parameter.name}", _ONE_PAYLOAD)
+        return invalid(fn, f"takes {parameter}", _ONE_PAYLOAD)
+    return invalid(fn, f"has a parameter that nobody can fill: {parameter.name}", _ONE_PAYLOAD)
 
 
 def _output(hints: Mapping[str, Any]) -> Any:
@@ -167,49 +164,14 @@ def _caller(
             return lambda payload, context: fn(context)
 
 
-def _invalid(fn: Callable[..., Any], what: str, do: str) -> InvalidTask:
-    name = getattr(fn, "__qualname__", None) or repr(fn)
-    return InvalidTask(f"{name} {what}", seen=place(fn), do=do)
+def _caller_with(
+    fn: Callable[..., Any], payload: inspect.Parameter | None, context: inspect.Parameter | None
+) -> Callable[..., Any]:
+    """The same with what providers gave: by name, and so is the context, for they may stand before it."""
+    named = {context.name} if context is not None and context.kind is not inspect.Parameter.POSITIONAL_ONLY else set()
 
+    def call(value: Any, ctx: Any, /, **provided: Any) -> Any:
+        positional = ([value] if payload else []) + ([ctx] if context is not None and not named else [])
+        return fn(*positional, **provided, **dict.fromkeys(named, ctx))
 
-# -- its annotations --------------------------------------------------------------------------------------------------
-
-
-def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
-    function = _innermost(fn)
-    try:
-        return typing.get_type_hints(function, localns=_enclosing_names(function), include_extras=True)
-    except NameError as unknown:
-        raise _invalid(
-            fn,
-            f"has an annotation that names {unknown.name or unknown}, which does not exist where the task is defined",
-            "Define or import it above the task, and not only under TYPE_CHECKING.",
-        ) from unknown
-    except Exception as broken:
-        raise _invalid(fn, f"has an annotation that cannot be read: {broken}", "Correct the annotation.") from broken
-
-
-def _innermost(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The function that carries the annotations: under decorators and partial, behind an object that can be called."""
-    function = inspect.unwrap(fn)
-    while isinstance(function, functools.partial):
-        function = inspect.unwrap(function.func)
-    return function if hasattr(function, "__annotations__") else type(function).__call__
-
-
-def _enclosing_names(function: Callable[..., Any]) -> dict[str, Any] | None:
-    """What is local to the functions that are just defining ``function``.
-
-    With ``from __future__ import annotations`` an annotation is text, and a class that was defined inside a function (a
-    test, a factory of apps) is nowhere but in that function's frame, which is still on the stack.
-    """
-    code = getattr(function, "__code__", None)
-    if code is None or "<locals>" not in function.__qualname__:
-        return None
-    names: dict[str, Any] = {}
-    frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_filename == code.co_filename and frame.f_code.co_name != "<module>":
-            names = {**frame.f_locals, **names}
-        frame = frame.f_back
-    return names
+    return call

@@ -15,11 +15,13 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from holdfast import codec
+from holdfast.annotations import place
 from holdfast.batch import Batch, Item, batch_of
 from holdfast.codec import Codec, codec_for
 from holdfast.context import AsyncContext, Context, parent_of
 from holdfast.errors import InvalidOption, InvalidTask, NotBound, PayloadInvalid, shown
 from holdfast.handle import BatchHandle, RunHandle, RunVerbs
+from holdfast.hooks import Hook, Hooked, Hooks, ends_of, in_order
 from holdfast.idempotency import Scope
 from holdfast.names import ID_LENGTH, checked_name
 from holdfast.options import (
@@ -36,7 +38,7 @@ from holdfast.options import (
 from holdfast.queue import Queue, own_queue, queue_of
 from holdfast.records import NewRun, TaskEntry
 from holdfast.retry import Retry
-from holdfast.signature import ABSENT, Signature, place, read_signature
+from holdfast.signature import ABSENT, Signature, read_signature
 from holdfast.typed_dicts import for_pydantic
 
 __all__ = [
@@ -80,7 +82,7 @@ class Verbs(RunVerbs, Protocol):
         """Make a queue with its limits known. Raises InvalidOption if it was declared with other limits."""
 
 
-class Task(Generic[T, R]):
+class Task(Hooked[T, R], Generic[T, R]):
     """A task with payload ``T`` and output ``R``.
 
     Made by ``@app.task``. The payload is checked against the annotation where it is triggered, and again where it runs.
@@ -102,6 +104,7 @@ class Task(Generic[T, R]):
         self.output_codec = _codec(signature.output, "output", self.place)
         self._if_none = _text_for_none(signature, self.payload_codec)
         self._verbs: Verbs | None = None
+        self._shared_hooks: Mapping[str, list[Hook]] = {}
         self._settle()
 
     # -- triggering --
@@ -196,9 +199,10 @@ class Task(Generic[T, R]):
 
     # -- for the app and the worker --
 
-    def bind(self, verbs: Verbs, defaults: Rules) -> None:
-        """Belong to an app, whose defaults now stand under this task's own options."""
+    def bind(self, verbs: Verbs, defaults: Rules, hooks: Mapping[str, list[Hook]] | None = None) -> None:
+        """Belong to an app, whose defaults now stand under this task's own options, and whose hooks are called, too."""
         self._verbs = verbs
+        self._shared_hooks = {} if hooks is None else hooks
         self.rules = self.rules.over(defaults)
         self._settle()
 
@@ -247,6 +251,10 @@ class Task(Generic[T, R]):
             said.get("max_duration_ms", usual.max_duration_ms),
         )
 
+    def hooks_in_order(self) -> Hooks:
+        """The app's hooks and its own, by kind, in the order in which they are called."""
+        return in_order(self._shared_hooks, self.hooks)
+
     def entry(self, version: str | None = None) -> TaskEntry:
         """This task as workers announce it."""
         schema = self.payload_codec.schema() if self.signature.payload else None
@@ -256,6 +264,7 @@ class Task(Generic[T, R]):
             options=encode_rules(self.rules),
             schema=codec.encode(schema) if schema is not None else None,
             version=version,
+            end_hooks=ends_of(self.hooks_in_order()),
         )
 
     def __reduce__(self) -> str:

@@ -10,6 +10,12 @@
     pace         what to ask for: how fast runs end here, and where the lines begin
     home         what it is given by an app and by whoever starts it
     live         one attempt: from the claimed record to its outcome
+    wrapped      one attempt with something around it
+    around       … middleware around providers around the task
+    hooks        … hooks: how one is called, and when it is given up
+    told         … what hooks are told
+    scopes       … providers: opened, shared, closed
+    settle       other people's code, run so that whatever it does comes back as a value
     outcome      what an ending means for the run: decided purely
     capture      log lines and prints, kept per run
 

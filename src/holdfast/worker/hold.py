@@ -21,10 +21,13 @@ from holdfast.records import Claimed
 from holdfast.storage import Store
 from holdfast.storage.runs import Fence
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
+from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.live import Live, said
 from holdfast.worker.outbox import Outbox
 from holdfast.worker.outcome import Outcome, Reason
 from holdfast.worker.pace import Pace
+from holdfast.worker.scopes import WorkerScope
+from holdfast.worker.wrapped import Wrapped
 
 log = logging.getLogger("holdfast")
 
@@ -36,6 +39,8 @@ class Hold:
 
     def __init__(self, home: Home, store: Store, settings: Settings, outbox: Outbox, changed: asyncio.Event) -> None:
         self.home, self.store, self.settings = home, store, settings
+        self.wrappings = {task.id: wrapping_of(task) for task in home.tasks.values()}
+        self.scope = WorkerScope()
         self.outbox, self.lines, self.changed = outbox, outbox.lines, changed
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()  # what attempts start from
@@ -61,7 +66,7 @@ class Hold:
         for row in sorted(claimed, key=lambda run: (run.sort_at, run.id)):
             run = row._replace(queue=queue_names.get(row.queue, ""))  # type: ignore[call-overload]
             try:
-                live = Live(run, self.home.tasks[run.task], self)
+                live = self.live(run)
             except Exception as error:
                 self.outbox.give_up(run, f"What is stored of this run cannot be read: {said(error)}")
                 continue
@@ -72,6 +77,10 @@ class Hold:
         if self.closing:  # they were asked for before
             self.drop_waiting()
         self.start_waiting()
+
+    def live(self, run: Claimed) -> Live:
+        task, wrapping = self.home.tasks[run.task], self.wrappings[run.task]
+        return Live(run, task, self) if wrapping is None else Wrapped(run, task, self, wrapping)
 
     def start_waiting(self) -> None:
         """Start what waits, as far as there are slots. What ends at once calls this again: once is enough."""
@@ -129,7 +138,7 @@ class Hold:
 
     def interrupt(self, run_id: str, number: int, reason: Reason) -> None:
         live = self.held.get(run_id)
-        if live is None or live.claimed.claim != number or live.reason is not None:
+        if live is None or live.claimed.claim != number:
             return
         if live.work is None:  # claimed, not started
             self.drop(live, reason)
@@ -194,6 +203,7 @@ class Hold:
         self.suspects.clear()
         self.outbox.clear()
 
-    def shut(self) -> None:
-        """No thread takes up anything new."""
+    async def shut(self) -> None:
+        """Close what attempts have shared. No thread takes up anything new."""
+        await self.scope.close(self.settings.hook_seconds)
         self.threads.shutdown(wait=False, cancel_futures=True)

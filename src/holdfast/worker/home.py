@@ -10,6 +10,7 @@ from holdfast.sizes import MIB
 from holdfast.task import Task
 
 GRACE_SECONDS = 30.0  # for code that was told to stop
+HOOK_SECONDS = 60.0  # for one hook, and for closing one provider
 BACKOFF_SECONDS = 2.0  # at most, before the database is asked again
 
 
@@ -31,4 +32,5 @@ class Settings(NamedTuple):
     lease_ms: int = 30_000
     drain_seconds: float = 30.0
     grace_seconds: float = GRACE_SECONDS
+    hook_seconds: float = HOOK_SECONDS
     version: str | None = None

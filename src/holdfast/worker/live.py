@@ -25,7 +25,7 @@ from holdfast.sizes import check_size, size_of
 from holdfast.task import Governing, Task
 from holdfast.worker import outcome as outcomes
 from holdfast.worker.capture import Lines, listening
-from holdfast.worker.outcome import Outcome, Reason
+from holdfast.worker.outcome import Outcome, Reason, Verdict
 
 log = logging.getLogger("holdfast")
 
@@ -34,6 +34,9 @@ class Host(Protocol):
     """What an attempt needs of the worker that carries it."""
 
     home: Any
+    store: Any
+    scope: Any
+    outbox: Any
     loop: asyncio.AbstractEventLoop
     context: contextvars.Context
     threads: Executor
@@ -109,15 +112,18 @@ class Live:
             return
         self.reason = reason
         if self.in_thread:
-            text = f"it is to stop ({reason}), but a def task cannot be interrupted: it keeps its slot until it returns"
-            log.warning("run %s of task %s: %s", self.claimed.id, self.claimed.task, text)
-            self.lines.add("WARNING", "holdfast", text)
+            self.warn(reason)
         elif self.work is not None:
             self.work.cancel()
             if self.begun:
                 self.later(self.host.settings.grace_seconds, self.abandon)
             else:  # it is canceled before its first step, so that nothing of it will ever run
                 self.abandon()
+
+    def warn(self, reason: Reason) -> None:
+        text = f"it is to stop ({reason}), but a def task cannot be interrupted: it keeps its slot until it returns"
+        log.warning("run %s of task %s: %s", self.claimed.id, self.claimed.task, text)
+        self.lines.add("WARNING", "holdfast", text)
 
     def outlived(self) -> bool:
         """Whether it has run for longer than in its last life."""
@@ -173,45 +179,46 @@ class Live:
         except BaseException as error:  # not the task's doing: whatever it is, the run ends and says so
             log.exception("run %s of task %s could not be carried out", self.claimed.id, self.claimed.task)
             outcome = self.failure(f"The run could not be carried out: {said(error)}")
-        if self.in_thread:
-            self.left_thread()
         self.end(outcome)
-
-    def left_thread(self) -> None:
-        self.in_thread = False
-        if self.over:
-            self.host.freed()
 
     async def outcome(self) -> Outcome | None:
         try:
             output = await self.call()
             return self.raised(output.error) if isinstance(output, Raised) else self.returned(output)
-        except Unreadable as unreadable:
-            return self.failure(str(unreadable))
-        except Misfit as misfit:
-            return outcomes.refused(self.claimed, misfit.error)
         except BaseException as error:
             return self.raised(error)
+
+    def returned(self, output: Any) -> Outcome | None:
+        if self.reason in ("timed_out", "lost"):
+            return outcomes.interrupted(self.claimed, self.reason, self.governing)
+        return outcomes.completed(self.claimed, self.encoded(output))
+
+    def raised(self, error: BaseException, verdict: Verdict = None) -> Outcome | None:
+        """What an exception means, whoever raised it: Holdfast, the code, or somebody who stopped it."""
+        if isinstance(error, Unreadable):
+            return self.failure(str(error))
+        if isinstance(error, Misfit):
+            return outcomes.refused(self.claimed, error.error)
+        if self.reason is not None:
+            return outcomes.interrupted(self.claimed, self.reason, self.governing)
+        if not isinstance(error, asyncio.CancelledError):  # else the code canceled itself
+            self.lines.add("ERROR", "holdfast", f"Attempt {self.claimed.attempt} failed: {said(error)}")
+        return outcomes.failed(self.claimed, error, self.governing, verdict)
 
     def failure(self, message: str) -> Outcome:
         return outcomes.system_failure(self.claimed.id, self.claimed.claim, message)
 
     async def call(self) -> Any:
         signature = self.task.signature
-        text = self.claimed.payload
-        if text is None:
-            text = await self.host.payload(self.claimed.id)
-        if text is None:
-            raise Unreadable("The payload of this run is not in the database any more, so it cannot be carried out.")
-        try:
-            payload = self.task.load(text)
-        except HoldfastError as error:
-            raise Misfit(error) from None
+        payload = self.loaded(await self.payload_text())
         if signature.is_async:
             return await signature.call(payload, AsyncContext(self.attempt))
         inside = contextvars.copy_context()
         self.in_thread = True
-        return await self.host.loop.run_in_executor(self.host.threads, lambda: inside.run(self.call_here, payload))
+        try:
+            return await self.host.loop.run_in_executor(self.host.threads, lambda: inside.run(self.call_here, payload))
+        finally:
+            self.left_thread()
 
     def call_here(self, payload: Any) -> Any:
         try:
@@ -219,24 +226,36 @@ class Live:
         except BaseException as error:
             return Raised(error)
 
-    def raised(self, error: BaseException) -> Outcome | None:
-        if self.reason is not None:
-            return outcomes.interrupted(self.claimed, self.reason, self.governing)
-        if not isinstance(error, asyncio.CancelledError):  # else the code canceled itself
-            self.lines.add("ERROR", "holdfast", f"Attempt {self.claimed.attempt} failed: {said(error)}")
-        return outcomes.failed(self.claimed, error, self.governing)
+    def left_thread(self) -> None:
+        self.in_thread = False
+        if self.over:
+            self.host.freed()
 
-    def returned(self, output: Any) -> Outcome | None:
-        if self.reason in ("timed_out", "lost"):
-            return outcomes.interrupted(self.claimed, self.reason, self.governing)
+    async def payload_text(self) -> str:
+        """The payload as JSON text."""
+        text = self.claimed.payload
+        if text is None:
+            text = await self.host.payload(self.claimed.id)
+        if text is None:
+            raise Unreadable("The payload of this run is not in the database any more, so it cannot be carried out.")
+        return text
+
+    def loaded(self, text: str) -> Any:
+        """The payload as the task gets it. Raises Misfit if it does not fit."""
+        try:
+            return self.task.load(text)
+        except HoldfastError as error:
+            raise Misfit(error) from None
+
+    def encoded(self, output: Any) -> str:
+        """What the code returned as JSON text. Raises Misfit if it cannot be kept."""
         try:
             text = self.task.output_codec.dump(output)
-            check_size(
-                size_of(text), self.host.home.output_limit, what="The output of the run", limit="the limit for outputs"
-            )
+            limit = self.host.home.output_limit
+            check_size(size_of(text), limit, what="The output of the run", limit="the limit for outputs")
         except HoldfastError as error:
-            return outcomes.refused(self.claimed, error)
-        return outcomes.completed(self.claimed, text)
+            raise Misfit(error) from None
+        return text
 
 
 class Raised(NamedTuple):
@@ -247,7 +266,7 @@ class Raised(NamedTuple):
 
 
 class Misfit(Exception):
-    """The stored payload does not fit the task: another attempt cannot mend that."""
+    """The payload does not fit the task, or its output cannot be kept: another attempt cannot mend that."""
 
     def __init__(self, error: HoldfastError) -> None:
         super().__init__(str(error))

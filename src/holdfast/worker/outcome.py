@@ -20,6 +20,7 @@ from holdfast.task import Governing
 
 Reason = Literal["canceled", "timed_out", "returned", "lost"]
 Outcome = Ended | Again
+Verdict = RetryAfter | AbortRun | None
 
 
 def completed(claimed: Claimed, output: str) -> Ended:
@@ -27,17 +28,18 @@ def completed(claimed: Claimed, output: str) -> Ended:
     return Ended(claimed.id, claimed.claim, "completed", output)
 
 
-def failed(claimed: Claimed, error: BaseException, governing: Governing) -> Outcome:
-    """The function raised: try again, or the run has failed."""
+def failed(claimed: Claimed, error: BaseException, governing: Governing, verdict: Verdict = None) -> Outcome:
+    """The function raised: try again, or the run has failed. A ``verdict`` is as if that had been raised instead."""
     text = error_text(error)
+    decisive = error if verdict is None else verdict
     final = (
-        isinstance(error, AbortRun)
+        isinstance(decisive, AbortRun)
         or claimed.attempt >= governing.max_attempts
-        or not (isinstance(error, RetryAfter) or governing.retry.wants(error))
+        or not (isinstance(decisive, RetryAfter) or governing.retry.wants(decisive))
     )
     if final:
         return Ended(claimed.id, claimed.claim, "failed", None, text)
-    return Again(claimed.id, claimed.claim, backoff(claimed, error, governing), True, "failed", text)
+    return Again(claimed.id, claimed.claim, backoff(claimed, decisive, governing), True, "failed", text)
 
 
 def backoff(claimed: Claimed, error: BaseException, governing: Governing) -> int:

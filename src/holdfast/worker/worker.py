@@ -87,7 +87,7 @@ class Worker:
         finally:
             self.stopped = True
             unsubscribe()
-            self.hold.shut()
+            await self.hold.shut()
 
     def finished(self) -> bool:
         return self.draining and not self.hold.held and not self.outbox
