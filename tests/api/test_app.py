@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from holdfast import Holdfast
-from holdfast.api.app import application
+from holdfast.api.app import LOOPBACK, application
 
 
 @asynccontextmanager
@@ -53,6 +53,17 @@ async def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere(database_u
     assert "&lt;b&gt;bold" in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "://" not in page.text.replace("sqlite://", "").replace("postgresql://", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "code"), [("127.0.0.1:8765", 200), ("localhost", 200), ("[::1]:1", 200), ("evil.example", 421)]
+)
+async def test_on_loopback_it_answers_to_its_own_names_only(host: str, code: int) -> None:
+    home = Holdfast(database="sqlite://:memory:")
+    transport = httpx.ASGITransport(app=application(lambda: home.client, hosts=LOOPBACK))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        assert (await http.get("/", headers={"host": host})).status_code == code
+    await home.aclose()
 
 
 async def test_there_is_nothing_else() -> None:

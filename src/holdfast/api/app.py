@@ -4,18 +4,20 @@
     GET /readyz     200 if the database answers, else 503 with the reason
     GET /           what is here, for people
 
-It holds no state: ``client()`` is asked for each request, for the database may change under ``holdfast dev``.
+It holds no state: ``client()`` is asked for each request, for the database may change under ``holdfast dev``. Served
+on loopback it answers to loopback's names only, or a page from elsewhere could read it under a name that it has made
+point here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from holdfast import views
 from holdfast.api.page import Facts, page
@@ -32,9 +34,18 @@ HEADERS: Final = {
 }
 
 
-def application(client: Callable[[], Client]) -> FastAPI:
-    """The application over the database of ``client()``."""
+LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
+
+
+def application(client: Callable[[], Client], *, hosts: frozenset[str] | None = None) -> FastAPI:
+    """The application over the database of ``client()``. It answers to these names of its host, or to any."""
     app = FastAPI(title="Holdfast", version=version("holdfast"), docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.middleware("http")
+    async def refuse_strangers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        if hosts is not None and request.url.hostname not in hosts:
+            return PlainTextResponse(f"This server answers to {', '.join(sorted(hosts))} only.\n", status_code=421)
+        return await go_on(request)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -9,11 +9,16 @@ tell       what is printed
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.cli.options import Database
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from holdfast.cli.dev.session import Session
 
 app = typer.Typer(add_completion=False)
 
@@ -37,24 +42,26 @@ def dev(
     """Run a worker and a server for development. Code that is saved is loaded; the tables are made as needed."""
     import logging
 
-    from holdfast.cli.dev.serve import Server, listen, url_of
+    from holdfast.cli.dev.serve import Server, is_loopback, listen, url_of
     from holdfast.cli.dev.session import Session, Wanted
     from holdfast.cli.dev.tell import Tell
+    from holdfast.cli.show import note
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     listening = listen(host, port)
+    alone = is_loopback(listening)
+    if not alone:
+        note(f"Whoever can reach {url_of(listening)} can see what it shows: nothing asks for a key.")
     session = Session(Wanted(target, database, concurrency, reload), Tell(url_of(listening), reload=reload))
-    server = Server(lambda: application(session), listening)
+    server = Server(lambda: application(session, alone), listening)
     try:
         return session.run()
     finally:
         server.stop()
 
 
-def application(session: object) -> object:
+def application(session: Session, alone: bool) -> FastAPI:
     """Imported in the server's thread, while the worker starts."""
-    from holdfast.api.app import application
-    from holdfast.cli.dev.session import Session
+    from holdfast.api.app import LOOPBACK, application
 
-    assert isinstance(session, Session)
-    return application(lambda: session.client)
+    return application(lambda: session.client, hosts=LOOPBACK if alone else None)
