@@ -19,17 +19,30 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
-WHERE c.relnamespace = 'holdfast'::regnamespace AND c.relkind = 'r'
+WHERE c.relnamespace = 'holdfast'::regnamespace AND c.relkind = :kind
 ORDER BY c.relname, a.attnum
 """
 CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-WHERE connamespace = 'holdfast'::regnamespace AND contype <> 'n' ORDER BY 1, 2
+WHERE connamespace = 'holdfast'::regnamespace AND contype NOT IN ('n', 't') ORDER BY 1, 2
 """
 INDEXES = """
 SELECT pg_get_indexdef(indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
 WHERE c.relnamespace = 'holdfast'::regnamespace
   AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = i.indexrelid)
+ORDER BY 1
+"""
+
+OTHERS = """
+SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE c.relnamespace = 'holdfast'::regnamespace AND NOT t.tgisinternal
+UNION ALL
+SELECT format('CREATE VIEW holdfast.%I AS %s', relname, pg_get_viewdef(oid)) FROM pg_class
+WHERE relnamespace = 'holdfast'::regnamespace AND relkind = 'v'
+UNION ALL
+SELECT format('CREATE FUNCTION holdfast.%I(%s) RETURNS %s LANGUAGE %s AS ''%s''', proname,
+  pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), lanname, md5(prosrc))
+FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE pronamespace = 'holdfast'::regnamespace
 ORDER BY 1
 """
 
@@ -72,20 +85,26 @@ def without_comments(statement: str) -> str:
 
 def dump_postgres(url: str) -> str:
     with closing(psycopg.connect(url, autocommit=True)) as connection:
-        columns = connection.execute(TABLES).fetchall()
-        tables = [table(name, list(rows)) for name, rows in groupby(columns, key=lambda row: row[0])]
+        tables = [*relations(connection, "r"), *relations(connection, "c")]
         constraints = [
             f"ALTER TABLE {owner} ADD CONSTRAINT {name} {text};\n"
             for owner, name, text in connection.execute(CONSTRAINTS).fetchall()
         ]
-        indexes = [f"{row[0]};\n" for row in connection.execute(INDEXES).fetchall()]
-    return "".join([*tables, *constraints, *indexes])
+        rest = [f"{row[0]};\n" for query in (INDEXES, OTHERS) for row in connection.execute(query).fetchall()]
+    return "".join([*tables, *constraints, *rest])
 
 
-def table(name: str, rows: list[tuple[object, ...]]) -> str:
+def relations(connection: psycopg.Connection[tuple[object, ...]], kind: str) -> list[str]:
+    """The tables (r), or the composite types (c)."""
+    columns = connection.execute(TABLES.replace(":kind", f"'{kind}'").encode()).fetchall()
+    word = {"r": "TABLE", "c": "TYPE"}[kind]
+    return [relation(word, str(name), list(rows)) for name, rows in groupby(columns, key=lambda row: row[0])]
+
+
+def relation(word: str, name: str, rows: list[tuple[object, ...]]) -> str:
     storage = f" WITH ({', '.join(rows[0][1])})" if rows[0][1] else ""  # type: ignore[arg-type]
     columns = ",\n".join(column(*row[2:]) for row in rows)
-    return f"CREATE TABLE holdfast.{name} (\n{columns}\n){storage};\n"
+    return f"CREATE {word} holdfast.{name} (\n{columns}\n){storage};\n"
 
 
 def column(name: object, kind: object, required: object, default: object, collation: object) -> str:

@@ -54,6 +54,13 @@ CREATE TABLE holdfast.idempotency (
   run_id text COLLATE "C" NOT NULL,
   expires_at bigint
 );
+CREATE TABLE holdfast.joined (
+  run_id text COLLATE "C" NOT NULL,
+  made boolean NOT NULL,
+  key_lane bigint,
+  parent_id text COLLATE "C",
+  parent_claim integer
+) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
 CREATE TABLE holdfast.lane_due (
   seq bigint DEFAULT nextval('holdfast.lane_due_seq_seq'::regclass) NOT NULL,
   queue_id bigint NOT NULL,
@@ -76,6 +83,10 @@ CREATE TABLE holdfast.migration (
   checksum text NOT NULL,
   compatible integer NOT NULL,
   applied_at bigint NOT NULL
+);
+CREATE TABLE holdfast.name_due (
+  queue text NOT NULL,
+  task text NOT NULL
 );
 CREATE TABLE holdfast.queue (
   id bigint NOT NULL,
@@ -165,11 +176,39 @@ CREATE TABLE holdfast.worker_task (
   worker_id text COLLATE "C" NOT NULL,
   task text NOT NULL
 );
+CREATE TYPE holdfast.new_run (
+  id text,
+  task text,
+  queue_id bigint,
+  route_id bigint,
+  key_lane bigint,
+  concurrency_key text,
+  priority_ms bigint,
+  due_at bigint,
+  delay_ms bigint,
+  ttl_ms bigint,
+  payload text,
+  options text,
+  metadata text,
+  tags text,
+  version text,
+  idempotency_key text,
+  idempotency_ttl_ms bigint,
+  parent_id text,
+  parent_claim integer,
+  root_id text,
+  batch_id text,
+  debounce_key text,
+  debounce_ms bigint,
+  debounce_max_ms bigint,
+  debounce_leading boolean
+);
 ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
 ALTER TABLE holdfast.debounce ADD CONSTRAINT debounce_pkey PRIMARY KEY (task, key);
 ALTER TABLE holdfast.done ADD CONSTRAINT done_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.idempotency ADD CONSTRAINT idempotency_pkey PRIMARY KEY (task, key);
+ALTER TABLE holdfast.joined ADD CONSTRAINT joined_pkey PRIMARY KEY (run_id);
 ALTER TABLE holdfast.lane_due ADD CONSTRAINT lane_due_pkey PRIMARY KEY (seq);
 ALTER TABLE holdfast.log ADD CONSTRAINT log_pkey PRIMARY KEY (run_id, claim, seq);
 ALTER TABLE holdfast.migration ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
@@ -203,3 +242,25 @@ CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE (suspec
 CREATE INDEX run_ttl ON holdfast.run USING btree (expire_at) WHERE (expire_at IS NOT NULL);
 CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
 CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);
+CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON holdfast.joined DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.at_commit();
+CREATE FUNCTION holdfast.at_commit() RETURNS trigger LANGUAGE plpgsql AS '6e1b4dbcf3be720619b7db53b9eb9218';
+CREATE FUNCTION holdfast.hash63(VARIADIC parts text[]) RETURNS bigint LANGUAGE sql AS 'a10252813aaba4f058f53566215fac8d';
+CREATE FUNCTION holdfast.hold_parent(parent text, held integer, lock boolean) RETURNS void LANGUAGE plpgsql AS 'acb84bf4caff3f1f508f3f6c197a191b';
+CREATE FUNCTION holdfast.home() RETURNS text LANGUAGE plpgsql AS '6f32ace2341862cba30754fc0acb6f8d';
+CREATE FUNCTION holdfast.insert_run(x holdfast.new_run, now_ms bigint) RETURNS void LANGUAGE plpgsql AS '5258b6624502da9d108520212c1d5cfc';
+CREATE FUNCTION holdfast.join_runs(runs text, home text, at bigint) RETURNS text LANGUAGE plpgsql AS 'e1d8bae4beb2079d3c3705137f69ab6c';
+CREATE FUNCTION holdfast.lane_of(queue_id bigint, key_lane bigint) RETURNS bigint LANGUAGE sql AS 'e36d41acf73cf02cbef55e7057eac043';
+CREATE FUNCTION holdfast.make_run(x holdfast.new_run, now_ms bigint) RETURNS text LANGUAGE plpgsql AS '63142107f82615ec8dbf82fb6bf7adb3';
+CREATE FUNCTION holdfast.new_id() RETURNS text LANGUAGE sql AS '54aea2736b6f00027840d224218a4f4e';
+CREATE FUNCTION holdfast.read_count(option text, value json) RETURNS integer LANGUAGE plpgsql AS '00c58c98ced871297b10c6aba826da5b';
+CREATE FUNCTION holdfast.read_debounce(x holdfast.new_run, value json) RETURNS holdfast.new_run LANGUAGE plpgsql AS '903ed4d71b19c66cd51cb6f63170ee56';
+CREATE FUNCTION holdfast.read_duration(option text, value json, lasting boolean DEFAULT false) RETURNS bigint LANGUAGE plpgsql AS 'a32b096177bb612fa6fee79588b262d7';
+CREATE FUNCTION holdfast.read_head_start(option text, value json) RETURNS bigint LANGUAGE plpgsql AS 'a2332a1ff6d7cdb246a9accfb48ff820';
+CREATE FUNCTION holdfast.read_metadata(option text, value json) RETURNS text LANGUAGE plpgsql AS 'beafb2342fc81d35e25c69b9c446caaa';
+CREATE FUNCTION holdfast.read_moment(option text, value json) RETURNS bigint LANGUAGE plpgsql AS '0d09e5afc66a6e0d96fc7d1ee82add8a';
+CREATE FUNCTION holdfast.read_tags(option text, value json) RETURNS text LANGUAGE plpgsql AS 'c77cde32231ff77c15afa9fd933478e7';
+CREATE FUNCTION holdfast.read_text(option text, value json, longest integer, name boolean) RETURNS text LANGUAGE plpgsql AS 'bc466c824296a4835846da2b76accf29';
+CREATE FUNCTION holdfast.refuse(what text, seen text, todo text) RETURNS void LANGUAGE plpgsql AS 'd0141436b8b3a681768a9ac508652a3b';
+CREATE FUNCTION holdfast.take_debounce(x holdfast.new_run, now_ms bigint) RETURNS text LANGUAGE plpgsql AS 'bbca7029104ae4c0f8553813f4381b59';
+CREATE FUNCTION holdfast.take_key(x holdfast.new_run, now_ms bigint) RETURNS text LANGUAGE plpgsql AS '6332d36864c861ef1bd758f9e5053297';
+CREATE FUNCTION holdfast.trigger(task text, payload json DEFAULT 'null'::json, options json DEFAULT '{}'::json) RETURNS text LANGUAGE plpgsql AS 'd7459df84d90b321597351e35e054268';
