@@ -228,19 +228,21 @@ class Supervisor:
     def pause(self, child: Child) -> None:
         """Wait longer and longer while children die young; not for long if they got ready, for then a run may be to
         blame, and others wait."""
-        young = time.monotonic() - child.started_at < SHORT_LIFE_SECONDS
-        self.failures = self.failures + 1 if young else 0
-        if self.failures > 3:
-            longest = SHORT_PAUSE_SECONDS if child.names else LONGEST_PAUSE_SECONDS
-            pause = min(longest, 0.2 * 2 ** min(self.failures, 10)) * random.uniform(0.5, 1)
-            self.start_at = time.monotonic() + pause
+        now = time.monotonic()
+        self.failures = self.failures + 1 if now - child.started_at < SHORT_LIFE_SECONDS else 0
+        if self.failures <= 3 or (child.names and now < self.start_at):  # each further death would put it off
+            return
+        longest = SHORT_PAUSE_SECONDS if child.names else LONGEST_PAUSE_SECONDS
+        self.start_at = now + min(longest, 0.2 * 2 ** min(self.failures, 10)) * random.uniform(0.5, 1)
 
     def beat(self) -> None:
-        """One beat for every child that lives and is not stopped."""
+        """One beat for every child that lives and is not stopped; and a word to each that there was one, also if it came
+        too late, for then the child comes back under a new name."""
         living = {child.worker: child for child in self.children if child.worker and alive(child.pid)}
         if living:
-            for name in self.upkeep.beat(list(living)):
-                living[name].channel.hint(Beaten(time.monotonic()))
+            self.upkeep.beat(list(living))
+            for child in living.values():
+                child.channel.hint(Beaten(time.monotonic()))
 
 
 def described(code: int | None) -> str:
