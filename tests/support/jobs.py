@@ -23,13 +23,22 @@ class Doze(TypedDict):
     seconds: float
 
 
-@app.task
-async def work(doze: Doze) -> int:
-    """Takes its time; notes that it began, and that it ended."""
-    ledger.note("began", doze["n"], os.getpid())
+@app.task(retry=Retry(max_attempts=3, min_delay="20ms", max_delay="50ms"))
+async def work(doze: Doze, ctx: AsyncContext) -> int:
+    """Takes its time, and never twice at once; every tenth fails the first time."""
+    n = doze["n"]
+    ledger.note("began", n, os.getpid(), time.monotonic())
+    lock = in_a_slot(f"run-{n}", 1)
+    if lock is None:
+        ledger.note("crowd", n, os.getpid())
+        raise RuntimeError("somebody else is at it")
     await asyncio.sleep(doze["seconds"])
-    ledger.note("ended", doze["n"], os.getpid())
-    return doze["n"]
+    if n % 10 == 7 and ctx.attempt.number == 1:
+        lock.close()
+        raise ValueError("the first attempt fails")
+    ledger.note("ended", n, os.getpid(), time.monotonic())
+    lock.close()
+    return n
 
 
 @app.task
@@ -69,6 +78,7 @@ def gated_def(n: int, ctx: Context) -> int:
 
 @app.task
 async def leaf(n: int) -> int:
+    ledger.note("leaf", n, os.getpid())
     return n
 
 
@@ -88,6 +98,16 @@ async def tidy(n: int, ctx: AsyncContext) -> int:
 @app.task
 async def bomb(n: int) -> int:
     """Number 0 takes its process down; the others wait at the gate."""
+    return await fuse(n)
+
+
+@app.task(max_crashes=1)
+async def short_fuse(n: int) -> int:
+    """One death of its own is enough."""
+    return await fuse(n)
+
+
+async def fuse(n: int) -> int:
     ledger.note("began", n, os.getpid())
     if n == 0:
         await ledger.until(lambda: len(ledger.lines(ledger.folder(), "began")) >= 100)  # all are held by then
@@ -104,17 +124,6 @@ async def blocker(seconds: float) -> str:
     time.sleep(seconds)  # noqa: ASYNC251
     ledger.note("ended", "blocker", os.getpid())
     return "done"
-
-
-@app.task(retry=Retry(max_attempts=5, min_delay="10ms", max_delay="50ms"))
-async def flaky(n: int, ctx: AsyncContext) -> int:
-    """Fails the first time."""
-    ledger.note("began", n, os.getpid())
-    await asyncio.sleep(0.01)
-    if ctx.attempt.number == 1:
-        raise ValueError("the first attempt fails")
-    ledger.note("ended", n, os.getpid())
-    return n
 
 
 def in_a_slot(place: str, slots: int) -> Any:

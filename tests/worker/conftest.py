@@ -1,18 +1,18 @@
-"""``inside``: an app and workers for it in this process. ``host``: starts worker processes under a supervisor."""
+"""``inside``: an app and workers for it in this process; and the fixtures of tests with processes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from tests.support import ledger
-from tests.support.host import Host, hosts
+from tests.support.fixtures import app, folder, host
 from tests.support.inside import Inside
+
+__all__ = ["app", "eventually_async", "folder", "host", "inside"]
 
 
 @pytest.fixture
@@ -22,21 +22,6 @@ async def inside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     here = Inside(database_url)
     yield here
     await here.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a test shares with its tasks, in whatever process they run."""
-    place = tmp_path / "shared"
-    place.mkdir()
-    monkeypatch.setenv(ledger.VARIABLE, str(place))
-    return place
-
-
-@pytest.fixture
-def host(database_url: str, folder: Path) -> Iterator[Callable[..., Host]]:
-    with hosts(database_url, folder) as start:
-        yield start
 
 
 @pytest.fixture

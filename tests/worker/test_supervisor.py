@@ -19,18 +19,9 @@ from holdfast.worker import supervisor as module
 from holdfast.worker.channel import CANNOT_START, Channel, Orders
 from holdfast.worker.supervisor import Child, Supervisor
 from tests.support import jobs, ledger
-from tests.support.host import Host, kill, state
+from tests.support.host import Host, kill, reached, state
 
 Hosts = Callable[..., Host]
-Eventually = Callable[..., Any]
-
-
-@pytest.fixture
-def app(database_url: str) -> Any:
-    """The app of the worker processes, in the test's own process, to trigger with."""
-    jobs.app.settings.use_flags(database=database_url)
-    yield jobs.app
-    jobs.app.close()
 
 
 def test_a_drained_supervisor_ends_with_zero(app: Any, host: Hosts) -> None:
@@ -79,9 +70,9 @@ def test_a_child_that_is_terminated_drains_and_is_replaced(app: Any, host: Hosts
     hired = host(processes=1).ready()
     run = jobs.gated.trigger(1)
     first = hired.children()[0]
-    _until(lambda: ledger.lines(folder, "began"))
+    reached(lambda: ledger.lines(folder, "began"))
     kill(first, signal.SIGTERM)
-    _until(lambda: _worker_states(app).get("draining"))
+    reached(lambda: _worker_states(app).get("draining"))
     ledger.open_gate(folder)
     assert run.result(timeout=10) == first
     hired.ready(2)
@@ -95,11 +86,11 @@ def test_children_whose_supervisor_is_killed_hand_back_and_end(app: Any, host: H
     the channel: they worked on, and were lost with all they held."""
     orphaned = host(processes=2).ready()
     runs = [jobs.tidy.trigger(n) for n in range(4)]
-    _until(lambda: len(ledger.lines(folder, "began")) == 4)
+    reached(lambda: len(ledger.lines(folder, "began")) == 4)
     children = orphaned.children()
     orphaned.send(signal.SIGKILL)
     heir = host(processes=1).ready()
-    _until(lambda: all(state(pid) in ("", "Z") for pid in children))
+    reached(lambda: all(state(pid) in ("", "Z") for pid in children))
     ledger.open_gate(folder)
     assert [run.result(timeout=15) for run in runs] == [1, 1, 1, 1]  # the number of the attempt
     assert ledger.counts(folder, "interrupted") == {str(n): 1 for n in range(4)}
@@ -110,7 +101,7 @@ def test_children_whose_supervisor_is_killed_hand_back_and_end(app: Any, host: H
 def test_a_signal_that_comes_while_a_child_is_started_reaches_it(app: Any, host: Hosts) -> None:
     """Broken by telling only those that were there when the signal came: the supervisor waited for ever."""
     hired = host(processes=3)
-    _until(lambda: hired.children())
+    reached(lambda: hired.children())
     assert hired.stop() == 0
 
 
@@ -150,6 +141,9 @@ def test_children_that_were_at_work_are_replaced_soon_however_often_they_die(idl
     for _ in range(50):
         idle.pause(Pretended(0.5, ready=True))  # type: ignore[arg-type]
         assert pause(idle) <= module.SHORT_PAUSE_SECONDS
+    at = idle.start_at
+    idle.pause(Pretended(0.5, ready=True))  # type: ignore[arg-type]
+    assert idle.start_at == at  # or a death every half second would put it off for ever
     idle.pause(Pretended(60, ready=True))  # type: ignore[arg-type]
     assert idle.failures == 0
 
@@ -209,7 +203,7 @@ def test_a_child_that_does_not_drain_is_killed(idle: Supervisor, monkeypatch: py
     idle.stop()
     idle.look()
     assert deaf.process.poll() is None
-    _until(lambda: idle.look() or deaf.process.poll())
+    reached(lambda: idle.look() or deaf.process.poll())
     assert deaf.process.returncode == -signal.SIGKILL
     deaf.theirs.close()
     idle.look()
@@ -239,13 +233,13 @@ def test_a_beat_is_for_those_that_live(idle: Supervisor, monkeypatch: pytest.Mon
     for name, child in (("running", running), ("stopped", stopped), ("dead", dead)):
         child.names = [name]
     stopped.process.send_signal(signal.SIGSTOP)
-    _until(lambda: state(stopped.pid) == "T")
+    reached(lambda: state(stopped.pid) == "T")
     dead.process.kill()
-    _until(lambda: state(dead.pid) in ("Z", ""))
+    reached(lambda: state(dead.pid) in ("Z", ""))
     idle.beat()
     assert beaten == [["running"]]
     stopped.process.send_signal(signal.SIGCONT)
-    _until(lambda: state(stopped.pid) != "T")
+    reached(lambda: state(stopped.pid) != "T")
     idle.beat()
     assert beaten[1] == ["running", "stopped"]
     for child in (running, stopped, dead):
@@ -269,13 +263,6 @@ def test_a_child_that_does_not_listen_holds_up_nobody(idle: Supervisor, monkeypa
     deaf.process.kill()
     deaf.process.wait()
     deaf.theirs.close()
-
-
-def _until(condition: Callable[[], object], timeout: float = 15) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def _worker_states(app: Any) -> dict[str, int]:
