@@ -116,7 +116,13 @@ def test_a_task_of_the_app_has_its_payload_checked(cli: Cli, project: str) -> No
     assert len(cli("runs", "list", "--json").json["runs"]) == 2
 
 
-def test_a_task_that_nobody_knows_is_refused_unless_it_is_meant(cli: Cli) -> None:
+def test_a_task_that_nobody_knows_yet_has_its_run_wait_and_says_so(cli: Cli) -> None:
+    answer = cli("trigger", "something-else", "--json")
+    assert "pending_version" in answer.err
+    assert show(cli, answer)["status"] == "pending_version"
+
+
+def test_an_id_that_looks_misspelt_is_refused_unless_it_is_meant(cli: Cli) -> None:
     answer = cli("trigger", "wvae")
     assert (answer.code, "wave" in answer.err) == (2, True)
     assert cli("runs", "list", "--json").json["runs"] == []

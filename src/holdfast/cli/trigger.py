@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,7 +90,7 @@ def trigger(
         typer.Option("--max-duration", metavar="DURATION", help="Stronger than the task's.", show_default=False),
     ] = None,
     anyway: Annotated[
-        bool, typer.Option("--anyway", metavar="", help="Also a task that nobody has announced yet.")
+        bool, typer.Option("--anyway", metavar="", help="Also an id that looks like a misspelt one.")
     ] = False,
     database: Database = None,
     app: App = None,
@@ -130,16 +130,21 @@ def trigger(
 def triggered(here: Place, task: str, payload: Any, options: TriggerOptions, *, anyway: bool) -> RunHandle[Any]:
     """Trigger by id, through the task that is here or the catalogue.
 
+    An id that nobody has announced may be that of a task whose worker comes later: its run waits, and that is said.
+
     Raises:
-        UnknownTask: neither knows it, and that was not meant.
+        UnknownTask: it looks like a misspelt one, and that was not meant.
     """
     local = here.app.tasks.get(task)
     if local is not None:
         return local.trigger(payload_of(local, payload), **options)
-    known = [each.id for each in here.app.client.read(views.tasks)]
+    known = {each.id for each in here.app.client.read(views.tasks)}
     if task not in known and not anyway:
-        raise unknown(task, [*known, *here.app.tasks], here.problem)
-    return here.app.trigger(task, payload, **options)
+        refuse_misspelt(task, sorted(known | here.app.tasks.keys()), here.problem)
+    handle = here.app.trigger(task, payload, **options)
+    if task not in known:
+        warn(f"No worker knows {task} yet. Its run stays pending_version until one does.")
+    return handle
 
 
 def payload_of(task: Any, payload: Any) -> Any:
@@ -149,18 +154,18 @@ def payload_of(task: Any, payload: Any) -> Any:
     return task.load(codec.encode(payload)) if task.signature.payload is not None else payload
 
 
-def unknown(task: str, known: Iterable[str], problem: HoldfastError | None) -> UnknownTask:
-    names = sorted(set(known))
-    close = difflib.get_close_matches(task, names, n=1)
-    why = "" if problem is None else f" The app that is here could not be used: {problem}"
-    do = (
-        f"Did you mean {close[0]}?"
-        if close
-        else "See holdfast tasks."
-        if names
-        else "No worker has announced a task yet."
-    )
-    return UnknownTask("No task has this id", seen=task, do=f"{do} --anyway triggers it nevertheless.{why}")
+def refuse_misspelt(task: str, known: Sequence[str], problem: HoldfastError | None) -> None:
+    """Raise for an id that nobody knows and that is close to one that somebody does."""
+    close = difflib.get_close_matches(task, known, n=1)
+    if close:
+        why = "" if problem is None else f" The app that is here could not be used: {problem}"
+        raise UnknownTask(
+            "No task has this id", seen=task, do=f"Did you mean {close[0]}? --anyway triggers it nevertheless.{why}"
+        )
+
+
+def warn(text: str) -> None:
+    typer.echo(f"Warning: {text}", err=True)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
