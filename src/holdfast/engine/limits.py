@@ -26,7 +26,7 @@ from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx
 from holdfast.storage.runs import Lane
 
-NOTES = 400  # lanes in one promotion: bounds how long their locks are held
+NOTES = 200  # lanes in one promotion: bounds how long their locks are held
 UNLIMITED = 1000  # promoted at once from a lane that has lost its limit
 HIGHEST = 2**63 - 1
 GRANT_MS = 150  # a grant to start is good for so long
