@@ -190,6 +190,7 @@ def test_tail_follows_a_run_to_its_end(cli: Cli, store: Store, eventually: Calla
     hand.end(claimed)
     follower.join(20)
     (answer,) = answers
+    assert answer.code == 0, answer.err
     events = answer.json
     assert [event["message"] for event in events if event["event"] == "log"] == ["before", "while", "last"]
     assert events[-1]["event"] == "status"
