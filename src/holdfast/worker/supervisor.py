@@ -236,8 +236,8 @@ class Supervisor:
         self.start_at = now + min(longest, 0.2 * 2 ** min(self.failures, 10)) * random.uniform(0.5, 1)
 
     def beat(self) -> None:
-        """One beat for every child that lives and is not stopped; and a word to each that there was one, also if it came
-        too late, for then the child comes back under a new name."""
+        """One beat for every child that lives and is not stopped; and a word to each that there was one, also if it
+        came too late, for then the child comes back under a new name."""
         living = {child.worker: child for child in self.children if child.worker and alive(child.pid)}
         if living:
             self.upkeep.beat(list(living))
