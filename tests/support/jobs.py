@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -115,6 +116,22 @@ async def fuse(n: int) -> int:
     await ledger.until(ledger.is_open)
     ledger.note("ended", n, os.getpid())
     return n
+
+
+@app.task
+async def stubborn(n: int) -> None:
+    """What is told to stop and does not."""
+    ledger.note("began", n, os.getpid())
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+@app.task
+async def threaded(n: int) -> None:
+    """Awaits a thread that goes on for long."""
+    ledger.note("began", n, os.getpid())
+    await asyncio.to_thread(time.sleep, 60)
 
 
 @app.task
