@@ -3,9 +3,8 @@
     python -m holdfast.child            its orders come as a line of JSON on file descriptor 3, its news go there, too
 
 It finds the app, runs a ``Worker``, and says its name each time it has one, so that the supervisor can beat for it.
-The first SIGTERM drains, a second one stops it where it is. SIGINT is the supervisor's business: a terminal sends it
-to both. When the channel closes the supervisor is gone and nobody beats any more: the worker hands back what it holds
-and ends.
+SIGTERM drains it. SIGINT is the supervisor's business: a terminal sends it to both. When the channel closes the
+supervisor is gone and nobody beats any more: the worker hands back what it holds and ends.
 """
 
 from __future__ import annotations
@@ -120,15 +119,13 @@ async def work(worker: Worker, channel: Channel) -> None:
 
 
 class Terminator:
-    """The first SIGTERM drains, the second ends the process where it is."""
+    """SIGTERM drains, however often it comes: whoever signals a whole group reaches this process twice, directly and
+    through its supervisor. To end it where it is there is SIGKILL, which is what the supervisor sends."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
-        self.loop, self.drain, self.asked = loop, drain, False
+        self.loop, self.drain = loop, drain
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            os._exit(128 + number)
-        self.asked = True
         self.loop.call_soon_threadsafe(self.drain)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -79,6 +80,20 @@ def test_a_child_that_is_terminated_drains_and_is_replaced(app: Any, host: Hosts
     assert run.retrieve().attempts == 1
     assert jobs.leaf.trigger(2).result(timeout=10) == 2
     assert state(first) == ""
+
+
+def test_a_signal_to_the_whole_group_drains(app: Any, host: Hosts, folder: Path) -> None:
+    """As ``timeout`` and systemd send it: the supervisor hears it twice, and its child from both. Broken by a child
+    that took the second one for an order to end where it is."""
+    hired = host(processes=1).ready()
+    run = jobs.gated.trigger(1)
+    reached(lambda: ledger.lines(folder, "began"))
+    hired.send(signal.SIGTERM)
+    os.killpg(hired.group, signal.SIGTERM)
+    reached(lambda: _worker_states(app).get("draining"))
+    ledger.open_gate(folder)
+    assert hired.wait() == 0
+    assert (run.result(timeout=10), run.retrieve().attempts) == (int(ledger.lines(folder, "ended")[0][2]), 1)
 
 
 def test_children_whose_supervisor_is_killed_hand_back_and_end(app: Any, host: Hosts, folder: Path) -> None:

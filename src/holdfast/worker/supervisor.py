@@ -35,6 +35,7 @@ from holdfast.worker.channel import CANNOT_START, CHANNEL, Beaten, Channel, News
 log = logging.getLogger("holdfast")
 
 BEAT_SECONDS = 1.0
+SAME_SECONDS = 0.5
 LOOK_SECONDS = 0.05
 READY_SECONDS = 60.0
 SHORT_LIFE_SECONDS = 10.0
@@ -128,6 +129,7 @@ class Supervisor:
         self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)
         self.beating = Loop("beat", self.beat, BEAT_SECONDS)
         self.stopping = self.signal = 0
+        self.signalled_at = float("-inf")
         self.failures = 0
         self.start_at = 0.0  # not before this
         self.announced: set[int] = set()
@@ -157,8 +159,11 @@ class Supervisor:
         return not self.children and (self.stopping > 0 or self.cannot_start is not None)
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self.stop()
+        """Two signals at once are one: `timeout` sends its own to the process and to its group."""
+        at = time.monotonic()
+        if at - self.signalled_at >= SAME_SECONDS:
+            self.signal, self.signalled_at = number, at
+            self.stop()
 
     def stop(self) -> None:
         """Drain the children; called again, kill them."""
