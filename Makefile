@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 FOLDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all check demo dev bench
+.PHONY: help venv test test-all check demo dev bench bench-peers
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,3 +51,6 @@ dev: $(READY) ## server, worker and reload on the example
 
 bench: $(READY) ## figures of this machine, on SQLite and PostgreSQL
 	$(BIN)/python scripts/bench_both.py
+
+bench-peers: $(READY) ## other job systems beside Holdfast, each at its best; about half an hour
+	$(BIN)/python -m benchmarks
