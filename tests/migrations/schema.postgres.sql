@@ -1,3 +1,9 @@
+CREATE TABLE holdfast.aftermath (
+  run_id text COLLATE "C" NOT NULL,
+  task text NOT NULL,
+  worker_id text COLLATE "C",
+  claim integer DEFAULT 0 NOT NULL
+) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
 CREATE TABLE holdfast.attempt (
   run_id text COLLATE "C" NOT NULL,
   claim integer NOT NULL,
@@ -156,6 +162,7 @@ CREATE TABLE holdfast.task (
   options text NOT NULL,
   schema text,
   version text,
+  end_hooks integer DEFAULT 0 NOT NULL,
   seen_at bigint NOT NULL
 );
 CREATE TABLE holdfast.worker (
@@ -203,6 +210,7 @@ CREATE TYPE holdfast.new_run (
   debounce_max_ms bigint,
   debounce_leading boolean
 );
+ALTER TABLE holdfast.aftermath ADD CONSTRAINT aftermath_pkey PRIMARY KEY (run_id);
 ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
 ALTER TABLE holdfast.debounce ADD CONSTRAINT debounce_pkey PRIMARY KEY (task, key);

@@ -1,3 +1,9 @@
+CREATE TABLE holdfast_aftermath (
+  run_id TEXT PRIMARY KEY,
+  task TEXT NOT NULL,
+  worker_id TEXT,
+  claim INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE holdfast_attempt (
   run_id TEXT NOT NULL,
   claim INTEGER NOT NULL,
@@ -146,6 +152,7 @@ CREATE TABLE holdfast_task (
   options TEXT NOT NULL,
   schema TEXT,
   version TEXT,
+  end_hooks INTEGER NOT NULL DEFAULT 0,
   seen_at BIGINT NOT NULL
 );
 CREATE TABLE holdfast_worker (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from holdfast.engine import aftermath
 from holdfast.engine.states import FINAL, allows
 from holdfast.ids import new_id
 from holdfast.records import NewRun
@@ -46,6 +47,7 @@ def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None) ->
     there = [row[0] for row in rows]
     tx.rows("finish", ids=there, status=status, error=error)
     tx.rows("delete_runs", ids=there)
+    aftermath.note(tx, there, status)
     store_runs.leave_notes(tx, ((row[3], row[4]) for row in rows))
     if store_runs.frees_key(status):
         store_runs.free_keys(tx, [KeyRow(row[0], row[5], row[6]) for row in rows if row[6] is not None])

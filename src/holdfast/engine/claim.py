@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from holdfast.engine import aftermath
 from holdfast.records import Claimed, Ended, LogLine
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Tx
@@ -49,6 +50,8 @@ def exchange(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: 
         tx.batch("insert_logs", logs)
     if ended:
         waits.append(store_runs.complete(tx, ended))
+        if broken := [run.id for run in ended if run.status == "system_failure"]:
+            aftermath.note(tx, broken, "system_failure")
     if again:
         waits.append(store_runs.put_back(tx, again))
     if ask.idle is not None:

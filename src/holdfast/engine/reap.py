@@ -162,6 +162,7 @@ def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
             "prune_logs",
             "prune_tags",
             "prune_blobs",
+            "prune_aftermath",
             "prune_done",
         ):
             tx.rows(statement, ids=old)

@@ -15,6 +15,7 @@
     hooks        … hooks: how one is called, and when it is given up
     told         … what hooks are told
     scopes       … providers: opened, shared, closed
+    aftermath    hooks of runs that ended while no worker carried them out
     settle       other people's code, run so that whatever it does comes back as a value
     outcome      what an ending means for the run: decided purely
     capture      log lines and prints, kept per run

@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Any, Final, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 from holdfast import codec
 from holdfast.errors import shown
-from holdfast.records import Claimed, LogLine
+from holdfast.records import LogLine
 
 LINES = 10_000  # of one attempt
 CHARACTERS = 16_384  # of one line
@@ -28,13 +28,24 @@ ROOM = 10_000_000  # characters of one attempt
 listening: Final[ContextVar[Lines | None]] = ContextVar("holdfast_lines", default=None)
 
 
+class Writer(Protocol):
+    """Whose lines they are: a run, one claim of it, and the number of the attempt."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def claim(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+
+
 class Lines:
     """The lines of one attempt, numbered as they come. ``sink`` takes each; it must be cheap and safe in any thread."""
 
-    __slots__ = ("claimed", "full", "numbers", "partial", "room", "sink")
+    __slots__ = ("full", "numbers", "partial", "room", "sink", "writer")
 
-    def __init__(self, claimed: Claimed, sink: Callable[[LogLine], None]) -> None:
-        self.claimed, self.sink = claimed, sink
+    def __init__(self, writer: Writer, sink: Callable[[LogLine], None]) -> None:
+        self.writer, self.sink = writer, sink
         self.numbers = itertools.count(1)  # threads of one attempt may write at once
         self.partial: dict[tuple[str, int], str] = {}  # what a thread has printed to a stream since its last line
         self.room, self.full = ROOM, False
@@ -49,11 +60,9 @@ class Lines:
         if seq >= LINES or self.room < 0:
             self.full = True
             level, message = "WARNING", f"This attempt has written {seq} lines; what follows is not kept."
-        claimed = self.claimed
+        writer = self.writer
         moment = int(time.time() * 1000) if at is None else at
-        self.sink(
-            LogLine(claimed.id, claimed.claim, seq, moment, level, claimed.attempt, logger, codec.encode(message))
-        )
+        self.sink(LogLine(writer.id, writer.claim, seq, moment, level, writer.attempt, logger, codec.encode(message)))
 
     def print(self, stream: str, text: str) -> None:
         """Take printed text; a line is kept when it ends, or is as long as a line may be."""

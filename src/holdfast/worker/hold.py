@@ -20,6 +20,7 @@ from holdfast.errors import DatabaseError, IdempotencyBusy
 from holdfast.records import Claimed
 from holdfast.storage import Store
 from holdfast.storage.runs import Fence
+from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.live import Live, said
@@ -53,6 +54,7 @@ class Hold:
         self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
         self.asked_at = 0.0  # when what comes in was asked for
         self.closing = self.starting = False
+        self.aftermath = Aftermath(self)
 
     def room(self) -> int:
         """How many more runs may be claimed."""
@@ -193,6 +195,7 @@ class Hold:
         for live in list(self.held.values()):
             self.interrupt(live.claimed.id, live.claimed.claim, reason)
             self.loop.call_later(1.0, live.abandon)
+        self.aftermath.stop()
 
     def lose_all(self) -> None:
         """Nothing of this is ours any more."""
@@ -202,6 +205,7 @@ class Hold:
             live.abandon()
         self.suspects.clear()
         self.outbox.clear()
+        self.aftermath.stop()
 
     async def shut(self) -> None:
         """Close what attempts have shared. No thread takes up anything new."""

@@ -90,7 +90,7 @@ class Worker:
             await self.hold.shut()
 
     def finished(self) -> bool:
-        return self.draining and not self.hold.held and not self.outbox
+        return self.draining and not (self.hold.held or self.outbox or self.hold.aftermath.busy)
 
     async def persist(self, act: Callable[[], Any]) -> None:
         """Do this however long the database is away."""
@@ -240,6 +240,7 @@ class Worker:
         if now - self.orders_at >= ORDERS_SECONDS:
             await self.obey()
         await self.outbox.retry_aside()
+        await self.hold.aftermath.look(self.me)
         if now - self.routes_at >= ROUTES_SECONDS:
             await self.find_routes()
 

@@ -167,9 +167,9 @@ class Wrapped(Live):
         return self.raised(came.error, verdict)
 
     async def tell(self, outcome: Outcome | None, came: Settled | None) -> None:
-        """Call the hooks for what has become of it. One that is handed back has not ended, and only cleans up."""
+        """Call the hooks for what has become of it."""
         told = self.told(outcome)
-        if isinstance(outcome, Ended) or (outcome is not None and outcome.counts):
+        if outcome is not None and has_ended(outcome):
             raised = exception_of(came) if self.reason is None else None
             error = RunError.read(outcome.error) if outcome.error is not None else None
             if error is not None:
@@ -193,6 +193,12 @@ class Wrapped(Live):
         )
         run = Run[Any](record, self.task.output_codec, lambda: store.read_sync(read.logs, record.id))
         return Told(run, self.payload, self.state)
+
+
+def has_ended(outcome: Outcome) -> bool:
+    """Whether there is an end to tell hooks of: not if the run is handed back; and if Holdfast itself cannot go on with
+    it, they are told when that is written down."""
+    return outcome.status != "system_failure" if isinstance(outcome, Ended) else outcome.counts
 
 
 def exception_of(came: Settled | None) -> BaseException | None:

@@ -156,8 +156,16 @@ CREATE TABLE {s}task (                             -- the catalogue: what worker
   options TEXT NOT NULL,
   schema TEXT,
   version TEXT,
+  end_hooks INTEGER NOT NULL DEFAULT 0,            -- bits: its hooks want to be told of 1 a cancel, 2 any other bad end
   seen_at BIGINT NOT NULL
 );
+
+CREATE TABLE {s}aftermath (                        -- runs that ended without a worker, and whose hooks are to be called
+  run_id {text} PRIMARY KEY,
+  task TEXT NOT NULL,
+  worker_id {text},                                -- who calls them; NULL: nobody yet
+  claim INTEGER NOT NULL DEFAULT 0                 -- (run_id, claim, worker_id) is the fence
+){churn_storage};
 
 CREATE TABLE {s}attempt (                          -- attempts that did not end their run; the last one is in `done`
   run_id {text} NOT NULL,

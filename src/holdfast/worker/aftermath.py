@@ -1,0 +1,155 @@
+"""Calls the hooks of runs that ended while no worker carried them out.
+
+A worker whose tasks have such hooks looks for notes once a second, and takes a few at a time. The hooks are called
+outside of any slot, for there is no attempt: the run is final. A note whose hooks took three workers down is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol, cast
+
+from holdfast.engine import aftermath, read
+from holdfast.engine.aftermath import Fence, Owed, Settled
+from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy
+from holdfast.events import Unfit
+from holdfast.hooks import ends_of
+from holdfast.model import Run, RunError, failure
+from holdfast.records import LogLine, RunRecord
+from holdfast.storage import Store
+from holdfast.task import Task
+from holdfast.worker.capture import Lines, listening
+from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
+from holdfast.worker.hooks import Caller, Wrapping
+from holdfast.worker.told import Told, tell_end
+
+log = logging.getLogger("holdfast")
+
+LOOK_SECONDS: Final = 1.0
+AT_ONCE: Final = 20
+TRIES: Final = 3
+
+
+class Place(Protocol):
+    """What this needs of the worker's hold."""
+
+    home: Home
+    store: Store
+    settings: Settings
+    wrappings: dict[str, Wrapping | None]
+    loop: asyncio.AbstractEventLoop
+    context: Any
+    changed: asyncio.Event
+    closing: bool
+
+
+class Writer(NamedTuple):
+    """Whose lines they are: those of hooks after the end come after all that the run has written."""
+
+    id: str
+    claim: int
+    attempt: int
+
+
+class Aftermath:
+    """The notes that one worker has taken, and the asyncio tasks that call their hooks."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.tasks = [task.id for task in place.home.tasks.values() if ends_of(task.hooks_in_order())]
+        self.busy: dict[str, asyncio.Task[None]] = {}
+        self.look_at = 0.0  # not before
+
+    async def look(self, me: str) -> None:
+        """Take notes if there are any. Costs a worker nothing that has no such hooks."""
+        if not self.tasks or time.monotonic() < self.look_at or self.place.closing:
+            return
+        room = AT_ONCE - len(self.busy)
+        if room <= 0:
+            return
+        self.look_at = time.monotonic() + LOOK_SECONDS
+        store = self.place.store
+        if await store.read(aftermath.waits, me, self.tasks, list(self.busy)):
+            owed = await store.run(aftermath.claim, me, self.tasks, list(self.busy), room)
+            for one in owed:
+                self.start(one)
+            if len(owed) == room:  # there are more: as soon as there is room again
+                self.look_at = 0.0
+
+    def start(self, owed: Owed) -> None:
+        place = self.place
+        self.busy[owed.fence.run_id] = place.loop.create_task(self.settle(owed), context=place.context.copy())
+
+    def stop(self) -> None:
+        """Call no more hooks: another worker will."""
+        for task in self.busy.values():
+            task.cancel()
+
+    async def settle(self, owed: Owed) -> None:
+        """Call the hooks and tear up the note, or hand it back if we are stopped."""
+        lines: list[LogLine] = []
+        try:
+            await self.call_hooks(owed, lines.append)
+            await self.persist(lambda: self.tear_up(Settled(owed.fence, lines)))
+        except asyncio.CancelledError:
+            await self.persist(lambda: self.place.store.run(aftermath.hand_back, owed.fence))
+        except Exception:
+            log.exception("the note for the hooks of run %s cannot be torn up", owed.fence.run_id)
+        finally:
+            self.busy.pop(owed.fence.run_id, None)
+            self.place.changed.set()
+
+    async def tear_up(self, settled: Settled) -> None:
+        await asyncio.shield(asyncio.wrap_future(self.place.store.gather(aftermath.settle, settled)))
+
+    async def persist(self, act: Callable[[], Any]) -> None:
+        """Do this however long the database is away."""
+        while True:
+            try:
+                await act()
+                return
+            except (DatabaseError, IdempotencyBusy) as error:
+                log.warning("what hooks have done cannot be written down yet: %s", error)
+                await asyncio.sleep(BACKOFF_SECONDS)
+
+    # hooks
+
+    async def call_hooks(self, owed: Owed, sink: Callable[[LogLine], None]) -> None:
+        record = owed.record
+        if record is None:
+            return
+        task, wrapping = self.place.home.tasks[record.task], self.place.wrappings[record.task]
+        lines = Lines(Writer(record.id, record.claim + owed.fence.claim, record.attempts), sink)
+        if owed.fence.claim > TRIES:
+            given_up(owed.fence, lines)
+        elif wrapping is not None:
+            listening.set(lines)
+            caller = Caller(wrapping, lines, self.place.settings.hook_seconds)
+            caller.share_context()
+            await tell_end(caller, self.told(record, task), error=error_of(record))
+        lines.close()
+
+    def told(self, record: RunRecord, task: Task[Any, Any]) -> Told:
+        store = self.place.store
+        run = Run[Any](record, task.output_codec, lambda: store.read_sync(read.logs, record.id))
+        return Told(run, payload_of(record, task), {})
+
+
+def payload_of(record: RunRecord, task: Task[Any, Any]) -> Any:
+    try:
+        return task.load(record.payload)
+    except HoldfastError as error:
+        return Unfit(error)
+
+
+def error_of(record: RunRecord) -> RunError:
+    return cast("RunError", failure(record).error)
+
+
+def given_up(fence: Fence, lines: Lines) -> None:
+    message = f"The hooks for the end of this run have taken {TRIES} workers down, and are not called again."
+    log.error("run %s: %s", fence.run_id, message)
+    lines.add("ERROR", "holdfast", message)
