@@ -40,6 +40,7 @@ ORDERS_SECONDS = 1.0
 ROUTES_SECONDS = 1.0
 SILENCE_SECONDS = 3.0  # of a supervisor, which should beat every second
 EVER_MS = -(10**14)  # older than anything to come: a clock that was set back must not hide what is held
+LULL_SECONDS = 0.05
 POLL_SECONDS = 1.0  # where wake-ups arrive
 BLIND_POLL_SECONDS = 0.1  # where they do not
 NEVER = float("inf")
@@ -68,7 +69,7 @@ class Worker:
         self.notes = self.suspects_wait = False
         self.due_at = NEVER
         self.orders_at = self.routes_at = self.metadata_at = 0.0
-        self.fruitless = 0
+        self.fruitless = self.in_vain = 0  # looks that brought nothing; wake-ups in a row that did not
 
     # life
 
@@ -298,12 +299,18 @@ class Worker:
     async def rest(self) -> None:
         """Sleep until something happens here or elsewhere, something is due, or it is time to look."""
         if not self.changed.is_set():
-            if self.fruitless > 1 and self.woken:  # others are busy: not every commit of theirs is for us
-                await asyncio.sleep(min(0.02, 0.001 * self.fruitless))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), self.patience() * random.uniform(0.9, 1.0))
+        if pause := self.breath():
+            await asyncio.sleep(pause)
         self.changed.clear()
         self.woken = False
+
+    def breath(self) -> float:
+        """How long to wait after a wake-up: longer and longer while one comes after the other, and none is for us."""
+        again = time.monotonic() - self.hold.asked_at < LULL_SECONDS
+        self.in_vain = self.in_vain + 1 if self.woken and self.fruitless and again else 0
+        return min(0.02, 0.001 * self.in_vain)
 
     def patience(self) -> float:
         """How long to sleep at most, in seconds."""
