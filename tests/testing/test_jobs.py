@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel
@@ -18,6 +18,7 @@ from holdfast import (
     AbortRun,
     AsyncContext,
     Context,
+    Depends,
     Holdfast,
     HoldfastError,
     InvalidOption,
@@ -445,6 +446,68 @@ def test_a_declared_task_is_replaced_too(app: Holdfast, jobs: Jobs) -> None:
     jobs.replace(train, 7)
     assert jobs.run(train, ada).output == 7
     assert [run.status for run in jobs.triggered(train)] == ["completed", "completed"]
+
+
+def test_a_provider_is_overridden(app: Holdfast, jobs: Jobs) -> None:
+    def pool() -> str:
+        raise AssertionError("it is not opened")
+
+    def session(pool: Annotated[str, Depends(pool, scope="worker")]) -> str:
+        return f"a session of {pool}"
+
+    @app.task
+    async def charge(user: User, db: Annotated[str, Depends(session)]) -> str:
+        return db
+
+    @app.task
+    def refund(user: User, db: Annotated[str, Depends(session)]) -> str:
+        return db
+
+    jobs.override(pool, "a fake")
+    assert [jobs.run(task, ada).output for task in (charge, refund)] == ["a session of a fake"] * 2
+    jobs.override(session, "another fake")
+    assert [jobs.run(task, ada).output for task in (charge, refund)] == ["another fake"] * 2
+    with pytest.raises(InvalidOption, match="No task depends on this provider"):
+        jobs.override(len, 5)
+
+
+def test_hooks_are_called_as_in_production(app: Holdfast, jobs: Jobs) -> None:
+    told: list[str] = []
+
+    @app.task
+    def charge(user: User) -> int:
+        return 1
+
+    for kind in ("init", "on_success", "on_failure", "on_cancel", "on_complete"):
+        getattr(charge, kind)(lambda event, kind=kind: told.append(f"{kind} {event.run.status}"))
+    jobs.replace(charge, 5)
+    assert jobs.run(charge, ada).output == 5
+    assert told == ["init executing", "on_success completed", "on_complete completed"]
+    told.clear()
+    jobs.replace(charge, ValueError("declined"))
+    assert jobs.run(charge, ada, max_attempts=1).status == "failed"
+    assert told == ["init executing", "on_failure failed", "on_complete failed"]
+    told.clear()
+    charge.trigger(ada, delay="1h").cancel()
+    jobs.work()
+    assert told == ["on_cancel canceled", "on_complete canceled"]
+
+
+def test_hooks_of_what_never_ran_need_no_earlier_run(app: Holdfast) -> None:
+    """As in production, where workers have announced the task long before."""
+    told: list[str] = []
+
+    @app.task
+    def charge(user: User) -> int:
+        return 1
+
+    charge.on_failure(lambda failure: told.append(failure.error.type))
+    with app.testing() as jobs:
+        charge.trigger(ada, ttl="1m", delay="1m")
+        charge.trigger(ada, delay="1h").cancel()
+        jobs._stage.clock.advance("1h")
+        jobs.work()
+    assert told == ["RunExpired"]
 
 
 def test_what_cannot_stand_in_is_refused(app: Holdfast, jobs: Jobs) -> None:

@@ -141,12 +141,12 @@ async def test_a_run_that_is_canceled_when_it_is_claimed_and_has_not_started(
 ) -> None:
     """Broken by reporting it as canceled at once: nobody had called its hooks, and nobody would."""
     told: Told = []
-    gate = asyncio.Event()
+    started, gate = asyncio.Event(), asyncio.Event()
 
     @inside.app.task
     async def work(n: int) -> None:
-        if n == 0:
-            await gate.wait()
+        started.set()
+        await gate.wait()
 
     told_by(work, told)
     worker = inside.start(concurrency=1)
@@ -155,8 +155,7 @@ async def test_a_run_that_is_canceled_when_it_is_claimed_and_has_not_started(
     monkeypatch.setattr(worker.hold, "share", lambda: None)
     await work.atrigger(0)
     second = await work.atrigger(1)
-    await until(lambda: bool(worker.hold.waiting))
-    await until(lambda: bool(told))
+    await until(lambda: bool(worker.hold.waiting) and started.is_set())
     told.clear()
     await second.acancel()
 

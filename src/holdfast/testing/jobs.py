@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from holdfast.codec import Codec
 from holdfast.context import AsyncContext, Context
+from holdfast.depends import key_of
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import HoldfastError, InvalidOption, shown
 from holdfast.model import Run, at
@@ -180,6 +181,21 @@ class Jobs:
             task.output_codec.dump(output)
         self._stage.replaced[task.id] = task, output
 
+    def override(self, provider: Callable[..., Any], value: object, /) -> None:
+        """Hand this in wherever a task, or another provider, asks for what ``provider`` gives. It is not opened, nor is
+        what only it would have needed.
+
+        Raises:
+            InvalidOption: no task asks for it.
+
+        >>> jobs.override(session, FakeSession())
+        """
+        if not any(_asks_for(task, provider) for task in self._app.tasks.values()):
+            raise InvalidOption(
+                "No task depends on this provider", seen=shown(provider), do="Name the function that stands in Depends."
+            )
+        self._stage.overrides[key_of(provider, "attempt")[1]] = value
+
     # -- inside --
 
     @property
@@ -192,6 +208,17 @@ class Jobs:
         run: Watched[R] = Watched(run_id, output, self._app.client)
         self._runs.append(run)
         return run
+
+
+def _asks_for(task: Task[Any, Any], provider: Callable[..., Any]) -> bool:
+    plan = task.signature.plan
+    asked = [each for _, each in plan.parameters] if plan is not None else []
+    while asked:
+        each = asked.pop()
+        if each.fn == provider:
+            return True
+        asked += [need for _, need in each.needs]
+    return False
 
 
 def _milliseconds(moment: object) -> int:

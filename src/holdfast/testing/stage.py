@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast import storage, views
 from holdfast.clock import FrozenClock
 from holdfast.context import running
+from holdfast.engine import catalogue
 from holdfast.errors import HoldfastError
 from holdfast.inside import home_of
 from holdfast.records import RunRecord
@@ -34,6 +35,7 @@ class Stage:
         self.app, self.patience_ms = app, patience_ms
         self.clock = FrozenClock(start_ms)
         self.replaced: dict[str, tuple[Task[Any, Any], object]] = {}
+        self.overrides: dict[Any, object] = {}
         self.opened = contextlib.ExitStack()
         self.one_thread, self.one_turn = threading.Lock(), asyncio.Lock()
 
@@ -45,6 +47,12 @@ class Stage:
         self.opened.callback(elsewhere, self.runner.close)
         self.answers = Answers(self.store, self.work, self.awork)
         self.opened.enter_context(self.app.client.standing_in(self.store, self.answers))
+        self.announce()
+
+    def announce(self) -> None:
+        """Let the database know the tasks, as if their workers had been there before: it knows who has hooks then."""
+        home = home_of(self.app)
+        self.store.run_sync(catalogue.announce, [task.entry() for task in home.tasks.values()], home.queues)
 
     def close(self) -> None:
         self.opened.close()
@@ -98,7 +106,8 @@ class Stage:
         """Carry out whatever is due, with a worker of its own; answers when there is more to do."""
         home = home_of(self.app)
         tasks = settled(home.tasks) | {name: stand_in(*pair) for name, pair in self.replaced.items()}
-        worker = Stepped(home._replace(tasks=tasks), self.store, self.clock, self.answers, self.patience_ms)
+        home = home._replace(tasks=tasks, overrides=self.overrides)
+        worker = Stepped(home, self.store, self.clock, self.answers, self.patience_ms)
         restore = capture.install(pass_on=True)
         try:
             await worker.run()

@@ -119,7 +119,7 @@ class Stepped(Worker):
 
     async def rest(self) -> None:
         """Nothing was taken. Wait for what executes, or look around once more; then that was all."""
-        self.orders_at = self.routes_at = self.outbox.lines_at = LONG_AGO
+        self.orders_at = self.routes_at = self.outbox.lines_at = self.hold.aftermath.look_at = LONG_AGO
         if self.changed.is_set() or self.is_due():
             self.changed.clear()
             self.quiet = 0
@@ -137,7 +137,7 @@ class Stepped(Worker):
             self.draining = True
 
     def executes(self) -> bool:
-        return bool(self.hold.held or self.outbox)
+        return bool(self.hold.held or self.outbox or self.hold.aftermath.busy)
 
     def is_due(self) -> bool:
         return self.notes or (self.next_due_at is not None and self.next_due_at <= self.clock.now())
@@ -187,5 +187,5 @@ def stand_in(task: Task[Any, Any], output: object) -> Task[Any, Any]:
         return output
 
     other = without_jitter(copy.copy(task))
-    other.signature = task.signature._replace(is_async=True, call=answer)
+    other.signature = task.signature._replace(is_async=True, call=answer, plan=None)
     return other

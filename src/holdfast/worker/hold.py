@@ -41,7 +41,7 @@ class Hold:
     def __init__(self, home: Home, store: Store, settings: Settings, outbox: Outbox, changed: asyncio.Event) -> None:
         self.home, self.store, self.settings = home, store, settings
         self.wrappings = {task.id: wrapping_of(task) for task in home.tasks.values()}
-        self.scope = WorkerScope()
+        self.scope = WorkerScope(home.overrides)
         self.outbox, self.lines, self.changed = outbox, outbox.lines, changed
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()  # what attempts start from

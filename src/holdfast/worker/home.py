@@ -16,12 +16,13 @@ BACKOFF_SECONDS = 2.0  # at most, before the database is asked again
 
 class Home(NamedTuple):
     """What a worker needs of an app: its tasks, its queues, what triggers inside a task go through, and a limit in
-    bytes."""
+    bytes. ``overrides`` are handed in instead of what these providers would give: what tests use."""
 
     tasks: Mapping[str, Task[Any, Any]]
     queues: list[QueueEntry]
     verbs: object
     output_limit: int = 10 * MIB
+    overrides: Mapping[Any, Any] = {}
 
 
 class Settings(NamedTuple):

@@ -31,8 +31,8 @@ Complain = Callable[[str, BaseException], None]
 class WorkerScope:
     """The values of one worker. ``overrides`` are given instead of what these providers would give."""
 
-    def __init__(self, overrides: Mapping[Any, Any] | None = None) -> None:
-        self.overrides = overrides or {}
+    def __init__(self, overrides: Mapping[Any, Any]) -> None:
+        self.overrides = overrides
         self.context = contextvars.copy_context()
         self.keepers: dict[Any, Keeper] = {}
 
