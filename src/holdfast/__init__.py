@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from holdfast.queues import Queues, QueueState
     from holdfast.retry import Retry
     from holdfast.runs import ListedRun, RunPage, Runs
+    from holdfast.secret import Secret
     from holdfast.task import AsyncTask, SyncTask, Task
 
 __all__ = [
@@ -134,6 +135,7 @@ __all__ = [
     "RunTimedOut",
     "RunUnfinished",
     "Runs",
+    "Secret",
     "Success",
     "SyncTask",
     "SystemFailure",
@@ -152,6 +154,7 @@ _MODULES = (
     "debounce",
     "retry",
     "queue",
+    "secret",
     "model",
     "events",
     "options",

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
-from holdfast import codec
 from holdfast.batch import Item, batch_of
 from holdfast.blueprint import Blueprint, refuse_duplicate
 from holdfast.client import Client
@@ -190,7 +189,7 @@ class Holdfast(Hooked[Any, Any]):
 
     def handle(self, run_id: str, /) -> RunHandle[Any]:
         """The handle of any run. Nothing is read; an unknown id shows when the handle is used."""
-        return RunHandle(run_id, False, self.client, AnyCodec())
+        return RunHandle(run_id, False, self.client, AnyCodec(shows=True))
 
     def trigger(self, task: str, payload: Any = None, /, **options: Unpack[TriggerOptions]) -> RunHandle[Any]:
         """Make a run of a task by its id, which may be one whose code is not here.
@@ -208,7 +207,7 @@ class Holdfast(Hooked[Any, Any]):
         if local is not None:
             return local.trigger(payload, **options)
         run = self._run(self.client.target(task), payload, options)
-        return self.client.trigger(run, AnyCodec(), options.get("connection"))
+        return self.client.trigger(run, AnyCodec(shows=True), options.get("connection"))
 
     async def atrigger(self, task: str, payload: Any = None, /, **options: Unpack[TriggerOptions]) -> RunHandle[Any]:
         """`trigger` for async code."""
@@ -216,7 +215,7 @@ class Holdfast(Hooked[Any, Any]):
         if local is not None:
             return await local.atrigger(payload, **options)
         run = self._run(await self.client.atarget(task), payload, options)
-        return await self.client.atrigger(run, AnyCodec(), options.get("connection"))
+        return await self.client.atrigger(run, AnyCodec(shows=True), options.get("connection"))
 
     def batch_trigger(self, items: Iterable[Item[R]], /, *, connection: Any = None) -> BatchHandle[R]:
         """Make a run for each item; the items may be of different tasks. See `Task.batch_trigger`.
@@ -337,7 +336,8 @@ class Holdfast(Hooked[Any, Any]):
     def _run(self, target: Target, payload: Any, options: TriggerOptions) -> NewRun:
         if isinstance(queue := options.get("queue"), Queue):
             self.client.declare(queue)
-        return new_run(target, codec.encode(payload), read_trigger_options(options), parent=parent_of(self.client))
+        text = self.client.sealed(target.task, AnyCodec().dump(payload))
+        return new_run(target, text, read_trigger_options(options), parent=parent_of(self.client))
 
 
 def _module_names(imports: object) -> tuple[str, ...]:

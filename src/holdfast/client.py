@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from holdfast import codec, storage, views
+from holdfast import codec, secret, storage, views
 from holdfast.batch import Batch
 from holdfast.clock import Clock
 from holdfast.codec import Codec
@@ -85,6 +85,7 @@ class Client:
         self._clock = clock
         self._named: set[tuple[str, str]] = set()
         self._targets: dict[str, tuple[float, Target]] = {}
+        self._secret: dict[str, Mapping[str, Any]] = {}  # schemas of tasks that have secrets in their payload
         self._opening = threading.Lock()
         self._store: Store | None = None
         self._waiting: Waiter | None = None
@@ -134,12 +135,14 @@ class Client:
     def standing_in(self, store: Store, waiting: Waiter) -> Iterator[None]:
         """Let all verbs go to another store meanwhile, which belongs to the caller: what tests do. What is known of the
         app's own database is put aside, and closing the app does nothing."""
-        kept = self._store, self._waiting, self._named, self._targets, self._lent
-        self._store, self._waiting, self._named, self._targets, self._lent = store, waiting, set(), {}, True
+        names = ("_store", "_waiting", "_named", "_targets", "_secret", "_lent")
+        kept = {name: getattr(self, name) for name in names}
+        self._store, self._waiting, self._named, self._targets, self._secret = store, waiting, set(), {}, {}
+        self._lent = True
         try:
             yield
         finally:
-            self._store, self._waiting, self._named, self._targets, self._lent = kept
+            vars(self).update(kept)
 
     def _open(self) -> Store:
         with self._opening:
@@ -268,6 +271,11 @@ class Client:
         store = await self._astore()
         return self._learn(task, await store.read(catalogue.task, task))
 
+    def sealed(self, task: str, payload: str) -> str:
+        """A payload by name, with the secrets sealed that the task has announced last."""
+        schema = self._secret.get(task)
+        return payload if schema is None else codec.encode(secret.sealed_by(schema, codec.decode(payload)))
+
     def declare(self, queue: Queue) -> None:
         """Make a queue with its limits known. Raises InvalidOption if it was declared with other limits."""
         known = self.queues.setdefault(queue.name, queue)
@@ -323,6 +331,10 @@ class Client:
         options: Mapping[str, Any] = codec.decode(entry.options)
         target = Target(task, entry.queue, options.get("ttl_ms"), options.get("priority_ms", 0))
         self._targets[task] = time.monotonic(), target
+        if secret.has_secrets(entry.schema):
+            self._secret[task] = codec.decode(entry.schema or "{}")
+        else:
+            self._secret.pop(task, None)
         return target
 
     # -- single runs --

@@ -6,12 +6,16 @@ An annotation is looked at once (``codec_for``) and becomes one of three codecs:
     PlainCodec    str, list[int], …            checked by msgspec, which is faster; what that refuses, pydantic
     ModelCodec    everything else              decides and explains
 
+Secrets are sealed in the text (see ``secret``): ``load`` opens them, `masked` shows stars.
+
 The text fits any TEXT column: no raw NUL, no raw surrogate. What JSON cannot say (NaN, an object of some class, a list
 in itself) is refused here with ``NotSerializable``: a value that comes back as another one is worse than an error.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -26,7 +30,7 @@ import re
 import types
 import typing
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import msgspec
@@ -34,9 +38,21 @@ import pydantic
 import pydantic_core
 from typing_extensions import TypeAliasType
 
+from holdfast import secret
 from holdfast.errors import InvalidTask, NotSerializable, PayloadInvalid, shown
 
-__all__ = ["AnyCodec", "Codec", "ModelCodec", "PlainCodec", "codec_for", "decode", "encode", "schema"]
+__all__ = [
+    "AnyCodec",
+    "Codec",
+    "ModelCodec",
+    "PlainCodec",
+    "codec_for",
+    "decode",
+    "encode",
+    "masked",
+    "schema",
+    "secrets_of",
+]
 
 T = TypeVar("T")
 
@@ -54,11 +70,13 @@ _AS_PYDANTIC_WRITES_IT: Final = (
 )
 _PAIR_OF_SURROGATES: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_STARS: Final = secret.STARS.encode()
 _ANNOTATE: Final = "Annotate it with its type, or convert it to what JSON has: str, numbers, bool, None, list, dict."
 
 
-def encode(value: object) -> str:
-    """``value`` as JSON text. Dates, UUIDs, Decimals and the like become text, models and dataclasses become objects.
+def encode(value: object, *, seal: bool = False) -> str:
+    """``value`` as JSON text. Dates, UUIDs, Decimals and the like become text, models and dataclasses become objects,
+    and secrets stars; or, with ``seal``, what `AnyCodec.load` opens again.
 
     Raises:
         NotSerializable: NaN and infinity, bytes, instances of other classes, a value that contains itself.
@@ -67,7 +85,7 @@ def encode(value: object) -> str:
     '{"name":"Ada","at":"2027-01-01"}'
     """
     try:
-        text = _encoder.encode(value)
+        text = (_sealing_encoder if seal else _encoder).encode(value)
     except NotSerializable:
         raise
     except Exception as error:  # whatever a property, an iterator or a key of the value raises
@@ -87,10 +105,30 @@ def decode(text: str) -> Any:
         return _decode_slowly(text)
 
 
+def masked(text: str, *, payload: str = "null") -> Any:
+    """The value of a JSON text as it may be shown: with stars for its secrets, and for those of its run's ``payload``
+    wherever they have got to."""
+    value = decode(text)
+    shown = secret.masked(value) if secret.KEY in text else value
+    return secret.Scrubber(secrets_of(payload)).value(shown) if secret.KEY in payload else shown
+
+
+def secrets_of(payload: str) -> list[str]:
+    """The texts of the secrets in a payload."""
+    return list(secret.values(decode(payload))) if secret.KEY in payload else []
+
+
+def _opened(text: str) -> str:
+    """A JSON text with the values of its secrets."""
+    return encode(secret.opened(decode(text))) if secret.KEY in text else text
+
+
 def _default(value: object) -> object:
     match value:
         case pydantic.BaseModel():
             return value.model_dump(mode="json", by_alias=False, round_trip=True)
+        case pydantic.SecretStr() | pydantic.SecretBytes() | pydantic.Secret():
+            return secret.STARS
         case _ if isinstance(value, _AS_PYDANTIC_WRITES_IT):
             return pydantic_core.to_jsonable_python(value)
         case enum.Enum():
@@ -108,9 +146,37 @@ def _default(value: object) -> object:
     )
 
 
-_encoder: Final = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False, default=_default
-)
+def _sealing_default(value: object) -> object:
+    match value:
+        case pydantic.BaseModel():
+            return _sealed(value.model_dump)
+        case pydantic.SecretStr() | pydantic.SecretBytes() | pydantic.Secret():
+            return secret.seal(_plain(value.get_secret_value()))
+    return _default(value)
+
+
+def _sealed(dump: Callable[..., Any], text_of: Callable[[bytes], str] | None = None) -> Any:
+    """What pydantic dumps as JSON, with its secrets sealed."""
+    written = dump(mode="json", by_alias=False, round_trip=True, warnings=False, context=secret.SEALING)
+    real = dump(mode="python", by_alias=False, round_trip=True, warnings=False, context=secret.SEALING)
+    return secret.revealed(written, real, functools.partial(_plain, text_of=text_of))
+
+
+def _plain(value: Any, text_of: Callable[[bytes], str] | None = None) -> Any:
+    """The value of a secret as JSON."""
+    if isinstance(value, bytes):
+        return (text_of or bytes.decode)(value)
+    return pydantic_core.to_jsonable_python(value)
+
+
+def _json_encoder(default: Callable[[object], object]) -> json.JSONEncoder:
+    return json.JSONEncoder(
+        separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False, default=default
+    )
+
+
+_encoder: Final = _json_encoder(_default)
+_sealing_encoder: Final = _json_encoder(_sealing_default)
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -203,16 +269,19 @@ class Codec(Generic[T]):
 
 
 class AnyCodec(Codec[Any]):
-    """No annotation: what JSON can say."""
+    """No annotation: what JSON can say. ``shows`` is for readers that are no task: they get stars for secrets."""
+
+    def __init__(self, *, shows: bool = False) -> None:
+        self.shows = shows
 
     def dump(self, value: Any) -> str:
-        return encode(value)
+        return encode(value, seal=True)
 
     def dump_checked(self, value: object) -> str:
-        return encode(value)
+        return encode(value, seal=True)
 
     def load(self, text: str) -> Any:
-        return decode(text)
+        return masked(text) if self.shows else decode(_opened(text))
 
     def schema(self) -> dict[str, Any] | None:
         return None
@@ -235,6 +304,8 @@ class ModelCodec(Codec[T]):
         self._adapter = adapter
         self._name = _name(annotation)
         self._role = role
+        self._marked = _mentions(adapter.core_schema, secret.write)
+        self._context = secret.SEALING if self._marked else None
 
     def dump(self, value: T) -> str:
         try:
@@ -255,35 +326,58 @@ class ModelCodec(Codec[T]):
         if "NaN" in text or "Infinity" in text:
             decode(text)  # pydantic would take them for floats
         try:
-            return typing.cast(T, self._read(text, by_alias=True, by_name=True))
+            return typing.cast(T, self._read(_opened(text), by_alias=True, by_name=True))
         except Exception as error:
             raise self._misfit(error) from error
 
     def schema(self) -> dict[str, Any] | None:
         try:
-            return self._adapter.json_schema()
+            schema = self._adapter.json_schema()
+            if "writeOnly" in str(schema) and (by_name := self._adapter.json_schema(by_alias=False)) != schema:
+                schema["x-holdfast-by-name"] = [by_name]  # what is stored has the fields' own names
         except pydantic.errors.PydanticInvalidForJsonSchema:
             return None
+        return typing.cast("dict[str, Any]", secret.without_examples(schema))
 
     def _text(self, value: Any) -> str:
-        # A seam: SecretStr is written as stars here, as pydantic does. Revealing it to the task alone starts here.
         try:
-            raw = self._write(value, by_alias=False, round_trip=True, warnings="error")
+            raw = self._write(value, by_alias=False, round_trip=True, warnings="error", context=self._context)
         except Exception as error:  # pydantic's own, and whatever a serializer of the user's raises
             raise self._unwritable(value, error) from error
         if _may_hide_a_loss(raw):
             encode(self._write_builtins(value, mode="json", by_alias=False, round_trip=True, warnings=False))
-        return raw.decode()
+        return self._with_secrets(value, raw.decode()) if _STARS in raw else raw.decode()
+
+    def _with_secrets(self, value: Any, raw: str) -> str:
+        """The text with the secrets in it that pydantic writes as stars; ``raw`` if the stars are the user's own.
+
+        It has to come back the same, which it does not where pydantic writes JSON as text inside JSON, for one.
+        """
+        for text_of in (_base64, bytes.decode):  # which of them a model's bytes are, is a matter of its configuration
+            with contextlib.suppress(UnicodeDecodeError, PayloadInvalid, pydantic_core.PydanticSerializationError):
+                text = self._sealed_text(value, text_of)
+                back = self.load(text)
+                whole = secret.STARS not in text or _same(back, value)
+                if whole and _opened(self._sealed_text(back, text_of)) == _opened(text):
+                    return text if secret.KEY in text else raw
+        raise NotSerializable(
+            f"The {self._role} has a secret that cannot be kept as {self._name}",
+            seen=type(value).__qualname__,
+            do="Let the secret be a field of a model: what writes a part of it as text hides it from Holdfast.",
+        )
+
+    def _sealed_text(self, value: Any, text_of: Callable[[bytes], str]) -> str:
+        return encode(_sealed(functools.partial(self._write_builtins, value), text_of))
 
     def _unwritable(self, value: object, error: Exception) -> NotSerializable:
         return NotSerializable(
             f"The {self._role} cannot be written as {self._name}: {_reason(error)}",
-            seen=shown(value),
+            seen=type(value).__qualname__ if self._marked else shown(value),
             do=_hint(error) or "Make it fit the annotation.",
         )
 
     def _misfit(self, error: Exception) -> PayloadInvalid:
-        problems = _problems(error)
+        problems = _problems(error, hide=self._marked)
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         return PayloadInvalid(
             f"The {self._role} does not fit {self._name}",
@@ -321,6 +415,7 @@ class PlainCodec(Codec[T]):
             return self._pydantic.dump_checked(value)
 
     def load(self, text: str) -> T:
+        text = _opened(text)
         try:
             return typing.cast(T, self._decode(text))
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -384,7 +479,8 @@ def _adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
     try:
         # The alias is there because pydantic takes no config for a bare dataclass or TypedDict. Models keep their own.
         alias: Any = TypeAliasType("alias", annotation)  # pyright: ignore[reportGeneralTypeIssues]
-        config = pydantic.ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+        # Input is hidden since errors are stored, logged and shown with those that caused them.
+        config = pydantic.ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", hide_input_in_errors=True)
         return pydantic.TypeAdapter(alias, config=config)
     except Exception as error:  # pydantic's several, and what evaluating a forward reference may raise
         raise InvalidTask(
@@ -392,6 +488,30 @@ def _adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
             seen=shown(annotation),
             do="Use a pydantic model, a dataclass, a TypedDict or plain types.",
         ) from error
+
+
+def _mentions(schema: Any, wanted: object) -> bool:
+    """Whether something stands anywhere in a core schema."""
+    left, seen = [schema], set[int]()
+    while left:
+        each = left.pop()
+        if each is wanted:
+            return True
+        if isinstance(each, dict | list | tuple) and id(each) not in seen:
+            seen.add(id(each))
+            left += each.values() if isinstance(each, dict) else each
+    return False
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # whatever a class of the user's makes of it
+        return False
+
+
+def _base64(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode()
 
 
 def _name(annotation: Any) -> str:
@@ -408,11 +528,12 @@ def _may_hide_a_loss(raw: bytes) -> bool:
     return b"null" in raw or b"NaN" in raw or b"Infinity" in raw or len(raw) > 4300
 
 
-def _problems(error: Exception) -> tuple[str, ...]:
+def _problems(error: Exception, *, hide: bool = False) -> tuple[str, ...]:
+    """What does not fit, a line for each; ``hide`` shows no value at all."""
     if not isinstance(error, pydantic.ValidationError):
         return (_said(error),)
     found = error.errors(include_url=False, include_context=False)
-    return tuple(_problem(each["loc"], each["msg"], each["input"]) for each in found)
+    return tuple(_problem(each["loc"], each["msg"], "" if hide else each["input"]) for each in found)
 
 
 def _problem(place: tuple[int | str, ...], message: str, value: object) -> str:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
 
 from holdfast import codec, records
-from holdfast.codec import Codec
+from holdfast.codec import AnyCodec, Codec
 from holdfast.errors import (
     HoldfastError,
     RunCanceled,
@@ -171,7 +171,10 @@ class Run(Generic[R_co]):
         """
         if not self.ok:
             raise self._no_output()
-        return cast("R_co", self._output.load(self._record.output or "null"))
+        text = self._record.output or "null"
+        if isinstance(self._output, AnyCodec) and self._output.shows:
+            return cast("R_co", codec.masked(text, payload=self._record.payload))
+        return cast("R_co", self._output.load(text))
 
     @property
     def error(self) -> RunError | None:
@@ -193,7 +196,8 @@ class Run(Generic[R_co]):
 
     @property
     def payload(self) -> Any:
-        return codec.decode(self._record.payload)
+        """As plain JSON, with ``**********`` for what is secret in it: only the task gets that."""
+        return codec.masked(self._record.payload)
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -139,11 +139,11 @@ class Runs:
 
     def retrieve(self, run_id: str, /) -> Run[Any]:
         """A snapshot of one run; its output is a plain JSON value. Raises RunNotFound."""
-        return self._client.retrieve(run_id, AnyCodec())
+        return self._client.retrieve(run_id, AnyCodec(shows=True))
 
     async def aretrieve(self, run_id: str, /) -> Run[Any]:
         """`retrieve` for async code."""
-        return await self._client.aretrieve(run_id, AnyCodec())
+        return await self._client.aretrieve(run_id, AnyCodec(shows=True))
 
     def cancel(self, run_id: str, /) -> None:
         """Ask for the end of a run. See `RunHandle.cancel`."""
@@ -155,11 +155,11 @@ class Runs:
 
     def replay(self, run_id: str, /) -> RunHandle[Any]:
         """Trigger the same task again with the same payload and options, as a new run. Raises RunNotFound."""
-        return RunHandle(self._client.replay(run_id), True, self._client, AnyCodec())
+        return RunHandle(self._client.replay(run_id), True, self._client, AnyCodec(shows=True))
 
     async def areplay(self, run_id: str, /) -> RunHandle[Any]:
         """`replay` for async code."""
-        return RunHandle(await self._client.areplay(run_id), True, self._client, AnyCodec())
+        return RunHandle(await self._client.areplay(run_id), True, self._client, AnyCodec(shows=True))
 
     def __repr__(self) -> str:
         return "<Runs>"

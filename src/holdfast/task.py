@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
-from holdfast import codec
+from holdfast import codec, secret
 from holdfast.annotations import place
 from holdfast.batch import Batch, Item, batch_of
 from holdfast.codec import Codec, codec_for
@@ -238,6 +238,19 @@ class Task(Hooked[T, R], Generic[T, R]):
         if self.signature.payload is None:
             return None
         return self.payload_codec.load(self._if_none if text == _NULL and self._if_none is not None else text)
+
+    def secrets(self, payload: str) -> list[str]:
+        """The texts of what is secret in a payload, however that came to be written."""
+        if secret.KEY not in payload:
+            if self._secret_schema is None:
+                return []
+            payload = codec.encode(secret.sealed_by(self._secret_schema, codec.decode(payload)))
+        return codec.secrets_of(payload)
+
+    @functools.cached_property
+    def _secret_schema(self) -> Mapping[str, Any] | None:
+        schema = self.payload_codec.schema() if self.signature.payload else None
+        return schema if schema is not None and secret.has_secrets(codec.encode(schema)) else None
 
     def governing(self, overrides: str | None) -> Governing:
         """What governs an attempt, given the options that were stored with its run."""

@@ -37,7 +37,7 @@ def told(records: Iterable[RunRecord]) -> list[str]:
 
 
 def payload(record: RunRecord) -> str:
-    value = codec.decode(record.payload)
+    value = codec.masked(record.payload)
     return "" if value is None else shown(value, 200)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast import codec
+from holdfast import codec, secret
 from holdfast.engine import read
 from holdfast.idempotency import shown_key
 from holdfast.model import FINAL
@@ -113,11 +113,24 @@ def run(tx: Tx, run_id: str) -> RunView | None:
 
 def records(tx: Tx, ids: Sequence[str]) -> list[RunRecord]:
     """These runs in the order asked for, ``pending_version`` told apart from ``queued``; the unknown are left out."""
-    found = read.runs(tx, ids)
+    found = sealed(tx, read.runs(tx, ids))
     if not any(record.status in QUEUED for record in found):
         return found
     live = served(tx)
     return [record._replace(status=live.status(record.status, record.task, record.queue)) for record in found]
+
+
+def sealed(tx: Tx, found: list[RunRecord]) -> list[RunRecord]:
+    """Seal what is secret in payloads that were written plainly, in SQL or before anybody had announced the task."""
+    plain = {record.task for record in found if secret.KEY not in record.payload and record.payload != "null"}
+    rows = tx.rows("secret_schemas", tasks=sorted(plain), mark=secret.MARK) if plain else []
+    schemas = {task: codec.decode(text) for task, text in rows}
+    return [
+        record._replace(payload=codec.encode(secret.sealed_by(schemas[record.task], codec.decode(record.payload))))
+        if record.task in schemas
+        else record
+        for record in found
+    ]
 
 
 def run_view(
@@ -135,8 +148,8 @@ def run_view(
         task=record.task,
         queue=record.queue,
         reasons=reasons,
-        payload=codec.decode(record.payload),
-        output=None if record.output is None else codec.decode(record.output),
+        payload=codec.masked(record.payload),
+        output=None if record.output is None else codec.masked(record.output, payload=record.payload),
         error=error_view(record.error),
         attempts=attempts,
         attempt=record.attempts,

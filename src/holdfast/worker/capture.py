@@ -8,6 +8,7 @@ it was reached.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import sys
@@ -20,6 +21,7 @@ from typing import Any, Final, Protocol, TextIO
 from holdfast import codec
 from holdfast.errors import shown
 from holdfast.records import LogLine
+from holdfast.secret import Scrubber
 
 LINES = 10_000  # of one attempt
 CHARACTERS = 16_384  # of one line
@@ -42,17 +44,19 @@ class Writer(Protocol):
 class Lines:
     """The lines of one attempt, numbered as they come. ``sink`` takes each; it must be cheap and safe in any thread."""
 
-    __slots__ = ("full", "numbers", "partial", "room", "sink", "writer")
+    __slots__ = ("full", "numbers", "partial", "room", "scrubber", "sink", "writer")
 
     def __init__(self, writer: Writer, sink: Callable[[LogLine], None]) -> None:
         self.writer, self.sink = writer, sink
         self.numbers = itertools.count(1)  # threads of one attempt may write at once
         self.partial: dict[tuple[str, int], str] = {}  # what a thread has printed to a stream since its last line
         self.room, self.full = ROOM, False
+        self.scrubber: Scrubber | None = None  # what takes the secrets of the payload out
 
     def add(self, level: str, logger: str, message: str, at: int | None = None) -> None:
         if self.full:
             return
+        message = self.hushed(message)
         if len(message) > CHARACTERS:
             message = f"{message[:CHARACTERS]}… ({len(message)} characters)"
         seq = next(self.numbers)
@@ -64,10 +68,18 @@ class Lines:
         moment = int(time.time() * 1000) if at is None else at
         self.sink(LogLine(writer.id, writer.claim, seq, moment, level, writer.attempt, logger, codec.encode(message)))
 
+    def hushed(self, text: str) -> str:
+        """A text without the secrets of the payload."""
+        return text if self.scrubber is None else self.scrubber.text(text)
+
+    def hushed_json(self, text: str) -> str:
+        """The same for a JSON text."""
+        return text if self.scrubber is None else codec.encode(self.scrubber.value(codec.decode(text)))
+
     def print(self, stream: str, text: str) -> None:
         """Take printed text; a line is kept when it ends, or is as long as a line may be."""
         place = stream, threading.get_ident()
-        *whole, rest = (self.partial.pop(place, "") + text).split("\n")
+        *whole, rest = self.hushed(self.partial.pop(place, "") + text).split("\n")
         while len(rest) > CHARACTERS:
             whole.append(rest[:CHARACTERS])
             rest = rest[CHARACTERS:]
@@ -94,6 +106,8 @@ class CaptureHandler(logging.Handler):
             message = record.getMessage()
             if record.exc_info and record.exc_info[0] is not None:
                 message = f"{message}\n{(self.formatter or _plain).formatException(record.exc_info)}"
+            elif record.exc_text:
+                message = f"{message}\n{record.exc_text}"
             if record.stack_info:
                 message = f"{message}\n{record.stack_info}"
         except Exception as error:
@@ -134,6 +148,18 @@ def says_itself(logger: logging.Logger) -> bool:
     return False
 
 
+def hushed_record(record: logging.LogRecord) -> logging.LogRecord:
+    """A record of an attempt that has secrets, without them: it goes to the handlers of the process, too."""
+    lines = listening.get()
+    if lines is not None and lines.scrubber is not None:
+        with contextlib.suppress(Exception):  # what cannot be formatted is told where it is handled
+            record.msg, record.args = lines.hushed(record.getMessage()), None
+            if record.exc_info and record.exc_info[0] is not None:
+                record.exc_text = lines.hushed(_plain.formatException(record.exc_info))
+                record.exc_info = None
+    return record
+
+
 _plain = logging.Formatter()
 
 
@@ -157,6 +183,7 @@ class CaptureStream:
             lines.print(self.name, text)
             if not self.pass_on:
                 return len(text)
+            text = lines.hushed(text)
         return self.stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -182,6 +209,12 @@ def install(level: int = logging.INFO, *, pass_on: bool = False) -> Callable[[],
         for each, as_before in filters:
             each.addFilter(as_before)
     root.addHandler(handler)
+    make = logging.getLogRecordFactory()
+
+    def make_hushed(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        return hushed_record(make(*args, **kwargs))
+
+    logging.setLogRecordFactory(make_hushed)
     stdout, stderr = sys.stdout, sys.stderr
     out, err = (
         CaptureStream(stdout, "stdout", pass_on=pass_on),
@@ -191,6 +224,8 @@ def install(level: int = logging.INFO, *, pass_on: bool = False) -> Callable[[],
 
     def restore() -> None:
         root.removeHandler(handler)
+        if logging.getLogRecordFactory() is make_hushed:
+            logging.setLogRecordFactory(make)
         if lowered:
             if root.level == level:
                 root.setLevel(before)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.errors import HoldfastError
 from holdfast.records import Claimed, LogLine
+from holdfast.secret import Scrubber
 from holdfast.sizes import check_size, size_of
 from holdfast.task import Governing, Task
 from holdfast.worker import outcome as outcomes
@@ -159,7 +160,7 @@ class Live:
                 self.spoilt = True
                 self.lines.add("WARNING", "holdfast", f"The metadata is not kept: {said(error)}")
         if changed is not None:
-            self.unwritten = changed
+            self.unwritten = self.lines.hushed_json(changed)
         return self.unwritten
 
     def written(self, metadata: str) -> None:
@@ -195,6 +196,12 @@ class Live:
 
     def raised(self, error: BaseException, verdict: Verdict = None) -> Outcome | None:
         """What an exception means, whoever raised it: Holdfast, the code, or somebody who stopped it."""
+        outcome = self.meaning(error, verdict)
+        if outcome is not None and outcome.error is not None:
+            outcome.error = self.lines.hushed_json(outcome.error)
+        return outcome
+
+    def meaning(self, error: BaseException, verdict: Verdict) -> Outcome | None:
         if isinstance(error, Unreadable):
             return self.failure(str(error))
         if isinstance(error, Misfit):
@@ -243,9 +250,15 @@ class Live:
     def loaded(self, text: str) -> Any:
         """The payload as the task gets it. Raises Misfit if it does not fit."""
         try:
+            self.hush(text)
             return self.task.load(text)
         except HoldfastError as error:
             raise Misfit(error) from None
+
+    def hush(self, payload: str) -> None:
+        """From now on nothing that this attempt says tells what is secret in its payload."""
+        if secrets := self.task.secrets(payload):
+            self.lines.scrubber = Scrubber(secrets)
 
     def encoded(self, output: Any) -> str:
         """What the code returned as JSON text. Raises Misfit if it cannot be kept."""

@@ -163,8 +163,12 @@ class Wrapped(Live):
             return outcomes.completed(self.claimed, came.value.text)
         verdict = None
         if self.reason is None and not isinstance(came.error, Misfit | Unreadable):
-            verdict = await self.caller.ask(self.told(None).failure(RunError.of(came.error), came.error))
+            verdict = await self.caller.ask(self.told(None).failure(self.described(came.error), came.error))
         return self.raised(came.error, verdict)
+
+    def described(self, error: BaseException) -> RunError:
+        """The error as it would be recorded."""
+        return RunError.read(self.lines.hushed_json(RunError.of(error).text()))
 
     async def tell(self, outcome: Outcome | None, came: Settled | None) -> None:
         """Call the hooks for what has become of it."""

@@ -200,3 +200,7 @@ UNION ALL
 SELECT 'prepared transaction ' || gid, owner::text, (extract(epoch FROM clock_timestamp() - prepared) * 1000)::bigint
 FROM pg_prepared_xacts WHERE database = current_database() AND prepared < clock_timestamp() - make_interval(secs => :older_ms / 1000.0)
 ORDER BY 3 DESC LIMIT 5
+
+-- name: secret_schemas
+-- Of those tasks whose payloads have secrets in them. There is no other test for a part of a text that both databases have.
+SELECT id, schema FROM {s}task WHERE id {in:tasks} AND replace(schema, CAST(:mark AS TEXT), '') <> schema
