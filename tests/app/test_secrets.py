@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from holdfast import (
     AbortRun,
     AsyncContext,
+    Cancellation,
     Context,
     Event,
     Failure,
@@ -28,6 +29,7 @@ from holdfast import (
 from holdfast.cli.main import app as command_line
 from holdfast.engine import catalogue
 from holdfast.secret import STARS
+from tests.conftest import Eventually
 
 PASSWORD, PIN, DEEP = "hunter2-hunter2", 471_147, "deep-in-a-list"
 
@@ -193,6 +195,22 @@ def test_hooks_get_the_payload_and_are_told_the_error_without_it(app: Holdfast) 
     assert_hushed(heard[0] + heard[2])
     assert_hushed(told(app, handle.id))
     assert [line.message for line in handle.retrieve().logs if "told" in line.message] == [f"told of {STARS}"]
+
+
+def test_nor_do_hooks_of_a_run_that_ended_without_a_worker(app: Holdfast, eventually: Eventually) -> None:
+    @app.on_cancel
+    def note(cancellation: Cancellation[Login]) -> None:
+        print("canceled with", cancellation.payload.password.get_secret_value())
+
+    handle = app.tasks["login"].trigger(LOGIN, delay="1h")
+    app.client.store.run_sync(catalogue.announce, [task.entry() for task in app.tasks.values()], [])
+    handle.cancel()
+
+    def said() -> None:
+        assert [line.message for line in handle.retrieve().logs] == [f"canceled with {STARS}"]
+
+    with app.running():
+        eventually(said)
 
 
 def test_an_output_is_whole_for_code_and_hidden_from_readers(running: Holdfast, database_url: str) -> None:

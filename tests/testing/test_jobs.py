@@ -231,6 +231,22 @@ def test_ttl_and_scheduled_for(app: Holdfast) -> None:
         assert late.status == "expired"
 
 
+def test_a_rate_limit_obeys_the_clock(app: Holdfast, jobs: Jobs) -> None:
+    at: list[int] = []
+    start = jobs.now
+
+    @app.task(queue=Queue("slow", rate_limit="2/m"))
+    def tick() -> None:
+        at.append((jobs.now - start) // timedelta(minutes=1))
+
+    for _ in range(6):
+        tick.trigger()
+    jobs.work()
+    assert at == [0, 0]
+    jobs.advance("10m")
+    assert at == [0, 0, 1, 1, 2, 2]
+
+
 # -- waiting for results ----------------------------------------------------------------------------------------------
 
 

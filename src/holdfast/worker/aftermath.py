@@ -127,6 +127,7 @@ class Aftermath:
             given_up(owed.fence, lines)
         elif wrapping is not None:
             listening.set(lines)
+            lines.hush(secrets_of(record, task))
             caller = Caller(wrapping, lines, self.place.settings.hook_seconds)
             caller.share_context()
             await tell_end(caller, self.told(record, task), error=error_of(record))
@@ -143,6 +144,13 @@ def payload_of(record: RunRecord, task: Task[Any, Any]) -> Any:
         return task.load(record.payload)
     except HoldfastError as error:
         return Unfit(error)
+
+
+def secrets_of(record: RunRecord, task: Task[Any, Any]) -> list[str]:
+    try:
+        return task.secrets(record.payload)
+    except HoldfastError:  # no JSON at all
+        return []
 
 
 def error_of(record: RunRecord) -> RunError:

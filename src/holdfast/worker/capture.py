@@ -68,6 +68,11 @@ class Lines:
         moment = int(time.time() * 1000) if at is None else at
         self.sink(LogLine(writer.id, writer.claim, seq, moment, level, writer.attempt, logger, codec.encode(message)))
 
+    def hush(self, secrets: list[str]) -> None:
+        """From now on none of these texts is told."""
+        if secrets:
+            self.scrubber = Scrubber(secrets)
+
     def hushed(self, text: str) -> str:
         """A text without the secrets of the payload."""
         return text if self.scrubber is None else self.scrubber.text(text)

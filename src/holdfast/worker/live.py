@@ -21,7 +21,6 @@ from typing import Any, NamedTuple, Protocol
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.errors import HoldfastError
 from holdfast.records import Claimed, LogLine
-from holdfast.secret import Scrubber
 from holdfast.sizes import check_size, size_of
 from holdfast.task import Governing, Task
 from holdfast.worker import outcome as outcomes
@@ -250,15 +249,10 @@ class Live:
     def loaded(self, text: str) -> Any:
         """The payload as the task gets it. Raises Misfit if it does not fit."""
         try:
-            self.hush(text)
+            self.lines.hush(self.task.secrets(text))
             return self.task.load(text)
         except HoldfastError as error:
             raise Misfit(error) from None
-
-    def hush(self, payload: str) -> None:
-        """From now on nothing that this attempt says tells what is secret in its payload."""
-        if secrets := self.task.secrets(payload):
-            self.lines.scrubber = Scrubber(secrets)
 
     def encoded(self, output: Any) -> str:
         """What the code returned as JSON text. Raises Misfit if it cannot be kept."""
