@@ -41,6 +41,7 @@ ROUTES_SECONDS = 1.0
 SILENCE_SECONDS = 3.0  # of a supervisor, which should beat every second
 EVER_MS = -(10**14)  # older than anything to come: a clock that was set back must not hide what is held
 LULL_SECONDS = 0.05
+OWN_WAKES = 8
 POLL_SECONDS = 1.0  # where wake-ups arrive
 BLIND_POLL_SECONDS = 0.1  # where they do not
 NEVER = float("inf")
@@ -221,6 +222,7 @@ class Worker:
             self.busy = self.heads.learn(result.claimed, self.queue_names)
             self.fruitless = 0 if got else self.fruitless + 1
         if got:
+            self.in_vain = 0
             self.hold.admit(result.claimed, self.queue_names)
         if result.me not in ("live", "draining"):
             self.lost()
@@ -307,10 +309,13 @@ class Worker:
         self.woken = False
 
     def breath(self) -> float:
-        """How long to wait after a wake-up: longer and longer while one comes after the other, and none is for us."""
+        """How long to wait after a wake-up: longer and longer while one comes after the other, and none is for us.
+
+        Our own commits wake us, too, a few times after each run; those cost nothing.
+        """
         again = time.monotonic() - self.hold.asked_at < LULL_SECONDS
         self.in_vain = self.in_vain + 1 if self.woken and self.fruitless and again else 0
-        return min(0.02, 0.001 * self.in_vain)
+        return min(0.02, 0.001 * max(0, self.in_vain - OWN_WAKES))
 
     def patience(self) -> float:
         """How long to sleep at most, in seconds."""
