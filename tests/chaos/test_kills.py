@@ -72,7 +72,7 @@ def assert_recovered_in_time(folder: Path, retried: set[int], lease: float) -> N
 
 
 def test_four_hundred_runs_while_workers_are_killed(app: Holdfast, host: Hosts, folder: Path) -> None:
-    """Broken by a sweep that recovers nothing: the runs of the killed were executing for ever."""
+    """Fails with a sweep that recovers nothing: the runs of the killed were executing for ever."""
     hired = host(processes=4, concurrency=2, lease=10).ready()
     work_through(app, hired, folder, runs=400, seconds=0.1, every=0.8)
 

@@ -81,7 +81,7 @@ def go_through_a_restart(server: OwnServer, hired: Host, folder: Path, away: flo
 def test_the_server_crashes_and_is_away_for_longer_than_the_lease(
     own_server: OwnServer, served: Hosts, folder: Path
 ) -> None:
-    """Broken by judging beats by what was read before the outage: workers were declared lost when it was over. And by
+    """Fails with judging beats by what was read before the outage: workers were declared lost when it was over. And by
     ending the worker at the first error."""
     hired = served(processes=2, concurrency=10, lease=LEASE).ready()
     go_through_a_restart(own_server, hired, folder, away=3.5, runs=60)
@@ -97,7 +97,7 @@ def test_the_server_is_away_for_twenty_seconds(own_server: OwnServer, served: Ho
 
 
 def test_a_worker_that_is_replaced_while_the_server_is_away(own_server: OwnServer, served: Hosts, folder: Path) -> None:
-    """The new process waits for the server. Broken by taking it for one that cannot start, and never trying again."""
+    """The new process waits for the server. Fails with taking it for one that cannot start, and never trying again."""
     hired = served(processes=1, concurrency=4, lease=LEASE).ready()
     first = hired.children()[0]
     runs = [jobs.gated.trigger(n) for n in range(2)]
@@ -136,7 +136,7 @@ def test_the_sessions_of_all_are_ended_by_the_server(
 def test_the_file_is_locked_for_longer_than_the_lease(
     app: Holdfast, host: Hosts, folder: Path, database_url: str
 ) -> None:
-    """Two hosts that read, and cannot write. Broken by judging beats that nobody could write."""
+    """Two hosts that read, and cannot write. Fails with judging beats that nobody could write."""
     both = [host(processes=1, concurrency=4, lease=LEASE).ready() for _ in range(2)]
     runs = [jobs.gated.trigger(n) for n in range(8)]
     reached(lambda: len(ledger.lines(folder, "began")) == 8)

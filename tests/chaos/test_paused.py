@@ -56,7 +56,7 @@ def beginnings(folder: Path, pids: set[int]) -> int:
 
 def test_a_worker_that_was_stopped_for_longer_than_its_lease(app: Holdfast, host: Hosts, folder: Path) -> None:
     """Its runs go on elsewhere; when it comes back nothing it says is accepted: no completion, no log line, no metadata
-    and no trigger. It comes back under a new name and works on. Broken by a fence that looks only at the run's state,
+    and no trigger. It comes back under a new name and works on. Fails with a fence that looks only at the run's state,
     and by a trigger that does not look at all."""
     first = host(processes=1, concurrency=2, lease=LEASE).ready()
     sleeper = first.children()[0]
@@ -89,7 +89,7 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease(app: Holdfast, host
 
 def test_a_supervisor_that_was_stopped_for_longer_than_the_lease(app: Holdfast, host: Hosts, folder: Path) -> None:
     """Nobody beats for its worker, which lives: its runs go on elsewhere, and until the supervisor is back it takes
-    none that it would lose again. Broken by letting it come back at once: it took runs and lost them, lease after
+    none that it would lose again. Fails with letting it come back at once: it took runs and lost them, lease after
     lease."""
     first = host(processes=1, concurrency=2, lease=LEASE).ready()
     orphan = first.children()[0]

@@ -139,7 +139,7 @@ async def test_a_run_that_holdfast_cannot_go_on_with(inside: Inside) -> None:
 async def test_a_run_that_is_canceled_when_it_is_claimed_and_has_not_started(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, eventually_async: Callable[..., Any]
 ) -> None:
-    """Broken by reporting it as canceled at once: nobody had called its hooks, and nobody would."""
+    """Fails with reporting it as canceled at once: nobody had called its hooks, and nobody would."""
     told: Told = []
     started, gate = asyncio.Event(), asyncio.Event()
 

@@ -59,7 +59,7 @@ async def test_a_def_task_and_the_threads_it_starts_in_its_context_are_heard(ins
 
 
 async def test_threads_that_print_at_once_do_not_mix_their_lines(inside: Inside) -> None:
-    """print() writes its text and its newline one after the other. Broken by keeping one unfinished line for all the
+    """print() writes its text and its newline one after the other. Fails with keeping one unfinished line for all the
     threads of an attempt: lines were joined, split and lost."""
     together = threading.Barrier(8, timeout=10)
 
@@ -84,7 +84,7 @@ async def test_threads_that_print_at_once_do_not_mix_their_lines(inside: Inside)
 
 
 async def test_what_has_no_end_of_line_is_kept_at_the_end(inside: Inside) -> None:
-    """Broken by keeping one unfinished line for both streams: what stood on one came out on the other."""
+    """Fails with keeping one unfinished line for both streams: what stood on one came out on the other."""
 
     @inside.app.task
     async def says(n: int) -> None:
@@ -123,7 +123,7 @@ class Mute:
 
 
 async def test_exceptions_are_kept_with_their_trace_and_bad_arguments_do_not_hurt(inside: Inside) -> None:
-    """Broken by writing repr(record.msg): the line of log code raised in the task."""
+    """Fails with writing repr(record.msg): the line of log code raised in the task."""
 
     alone = logging.getLogger(f"tests.capture.alone-{inside.store.kind}")
     alone.propagate = False  # pytest's own handler raises for what cannot be formatted
@@ -182,7 +182,7 @@ async def test_a_few_huge_lines_are_cut_too(inside: Inside) -> None:
 
 
 async def test_a_hundred_runs_at_once_hear_only_themselves(inside: Inside) -> None:
-    """Broken by looking up the writer in a plain global instead of a context variable."""
+    """Fails with looking up the writer in a plain global instead of a context variable."""
 
     @inside.app.task
     async def interleaves(n: int) -> None:

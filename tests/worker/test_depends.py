@@ -152,7 +152,7 @@ async def test_a_provider_of_the_worker_that_cannot_be_opened_is_tried_again(ins
 
 
 async def test_a_canceled_attempt_takes_no_others_provider_along(inside: Inside, trail: Trail) -> None:
-    """Broken by opening it in the asyncio task of the attempt that asked first."""
+    """Fails with opening it in the asyncio task of the attempt that asked first."""
     gate, asked = asyncio.Event(), asyncio.Event()
 
     async def slow() -> AsyncIterator[str]:
@@ -263,7 +263,7 @@ async def test_a_canceled_run_closes_what_it_had_open(inside: Inside, trail: Tra
 
 
 async def test_what_is_opened_in_a_thread_while_the_run_is_canceled_is_closed(inside: Inside, trail: Trail) -> None:
-    """Broken by leaving the thread alone at once: what it then opened was nobody's."""
+    """Fails with leaving the thread alone at once: what it then opened was nobody's."""
     gate, asked = threading.Event(), threading.Event()
 
     def slow() -> Iterator[str]:

@@ -41,7 +41,7 @@ def test_what_runs_may_end_within_the_drain_time(app: Holdfast, host: Hosts, fol
 
 def test_what_does_not_end_in_time_goes_back_as_it_was(app: Holdfast, host: Hosts, folder: Path) -> None:
     """Async code is interrupted, a def task is left alone; neither has used up an attempt, and neither is under
-    suspicion. Broken by handing back as a failed attempt."""
+    suspicion. Fails with handing back as a failed attempt."""
     hired = host(processes=1, drain=0.3).ready()
     runs = [jobs.tidy.trigger(1), jobs.gated_def.trigger(2)]
     reached(lambda: len(ledger.lines(folder, "began")) == 2)
@@ -111,7 +111,7 @@ def _states(app: Holdfast) -> list[str]:
 
 
 def test_code_that_never_ends_does_not_keep_a_drained_process(app: Holdfast, host: Hosts, folder: Path) -> None:
-    """A task that swallows its cancel, and a thread of asyncio.to_thread. Broken by ending the event loop in order,
+    """A task that swallows its cancel, and a thread of asyncio.to_thread. Fails with ending the event loop in order,
     which waits for both."""
     hired = host(processes=1, drain=0.2).ready()
     runs = [jobs.stubborn.trigger(1), jobs.threaded.trigger(2)]
@@ -126,7 +126,7 @@ def test_code_that_never_ends_does_not_keep_a_drained_process(app: Holdfast, hos
 
 
 async def test_what_has_not_started_goes_back_at_once(inside: Inside) -> None:
-    """Also when the drain is long: others may be free. Broken by handing it back with the rest."""
+    """Also when the drain is long: others may be free. Fails with handing it back with the rest."""
     release = asyncio.Event()
 
     @inside.app.task
@@ -150,7 +150,7 @@ async def test_what_has_not_started_goes_back_at_once(inside: Inside) -> None:
 async def test_what_a_claim_brings_during_the_drain_goes_back_at_once(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was asked for before. Broken by letting it wait for a slot that it will not get: it went back when the drain
+    """It was asked for before. Fails with letting it wait for a slot that it will not get: it went back when the drain
     time was over."""
 
     @inside.app.task

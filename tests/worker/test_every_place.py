@@ -219,7 +219,7 @@ async def test_a_worker_that_drains_waits_for_nothing_for_ever(inside: Inside, p
 @pytest.mark.parametrize("kind", [*WAY_IN, *WAY_OUT])
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(1)])
 async def test_no_exception_of_a_hook_takes_the_worker_along(inside: Inside, kind: str, error: BaseException) -> None:
-    """Broken by awaiting hooks in asyncio tasks of their own that let SystemExit through: it ended the loop."""
+    """Fails with awaiting hooks in asyncio tasks of their own that let SystemExit through: it ended the loop."""
 
     async def later(event: Event[Any]) -> None:
         raise error

@@ -14,7 +14,7 @@ tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
 async def test_what_a_run_puts_into_context_variables_stays_its_own(inside: Inside) -> None:
-    """Broken by starting the next run where the last one ended, in that one's context: every run but the first found
+    """Fails with starting the next run where the last one ended, in that one's context: every run but the first found
     what its predecessor had set."""
 
     @inside.app.task
@@ -66,7 +66,7 @@ async def test_the_current_context_is_the_runs_own(inside: Inside) -> None:
 
 async def test_a_thread_that_does_not_return_keeps_its_slot_when_its_run_is_lost(inside: Inside) -> None:
     """A def task cannot be interrupted. While it is busy, its worker must not take a run for a thread that it does not
-    have: that run would wait for it, and other workers may be free. Broken by freeing the slot with the run."""
+    have: that run would wait for it, and other workers may be free. Fails with freeing the slot with the run."""
     release = threading.Event()
     started = threading.Semaphore(0)
 

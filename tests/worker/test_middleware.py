@@ -203,7 +203,7 @@ async def test_the_context_of_the_run_is_there(inside: Inside) -> None:
 
 
 async def test_a_def_around_an_async_task_hears_of_a_cancel(inside: Inside) -> None:
-    """Broken by canceling what the thread waits for and not what runs: the middleware went on while the task still
+    """Fails with canceling what the thread waits for and not what runs: the middleware went on while the task still
     ran."""
     trail: list[str] = []
     started = asyncio.Event()

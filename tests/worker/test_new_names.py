@@ -11,7 +11,7 @@ from holdfast.storage import Store
 
 
 def test_a_queue_that_is_made_and_declared_at_once_is_one_queue(store: Store) -> None:
-    """A first trigger, and the workers that start with it. Broken by ON CONFLICT (id) alone, which does not speak of
+    """A first trigger, and the workers that start with it. Fails with ON CONFLICT (id) alone, which does not speak of
     the index of the names: one of them was told that PostgreSQL refused a statement."""
     together = threading.Barrier(4)
 

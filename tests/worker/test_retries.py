@@ -17,7 +17,7 @@ FAST = {"min_delay": 0, "max_delay": 0, "jitter": False}
 
 
 async def test_an_attempt_that_fails_is_followed_by_the_next_one(inside: Inside) -> None:
-    """Broken by not counting the attempt: it went on for ever."""
+    """Fails with not counting the attempt: it went on for ever."""
     began: list[tuple[int, float]] = []
 
     @inside.app.task(retry=Retry(max_attempts=3, min_delay="200ms", factor=2, jitter=False))
@@ -104,7 +104,7 @@ async def test_retry_after_says_when(inside: Inside, delay: Any) -> None:
     "delay", ["soon", -1, float("nan"), float("inf"), None, object(), "9" * 400], ids=lambda each: str(each)[:8]
 )
 async def test_a_delay_that_is_none_falls_back_on_the_retry(inside: Inside, delay: Any) -> None:
-    """Broken by letting the complaint about it pass: the run ended as a failure of the system's."""
+    """Fails with letting the complaint about it pass: the run ended as a failure of the system's."""
 
     @inside.app.task(retry=Retry(max_attempts=2, **FAST))
     async def asks(n: int) -> None:
@@ -132,7 +132,7 @@ async def test_a_retry_frees_the_slot_while_it_backs_off(inside: Inside) -> None
 
 async def test_nobody_keeps_what_somebody_else_could_start(inside: Inside) -> None:
     """A worker claims ahead when runs end quickly. When those it has claimed turn out to be slow, they go back, and
-    another worker that is free takes them. Broken by not handing them back."""
+    another worker that is free takes them. Fails with not handing them back."""
     slow, release, ran = asyncio.Event(), asyncio.Event(), Counter[str]()
 
     @inside.app.task
@@ -160,7 +160,7 @@ async def test_nobody_keeps_what_somebody_else_could_start(inside: Inside) -> No
 
 
 async def test_a_new_queue_is_served_at_once(inside: Inside) -> None:
-    """Its route is made with its first run. Broken by waiting for the next poll after the routes were read."""
+    """Its route is made with its first run. Fails with waiting for the next poll after the routes were read."""
 
     @inside.app.task
     async def quick(n: int) -> int:

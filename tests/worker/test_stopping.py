@@ -22,7 +22,7 @@ def heard() -> list[str]:
 
 
 async def test_max_duration_reaches_async_code(inside: Inside, heard: list[str]) -> None:
-    """Its finally runs, and what it does there, too. Broken by not starting the timer."""
+    """Its finally runs, and what it does there, too. Fails with not starting the timer."""
 
     @inside.app.task(max_duration="200ms", retry=Retry(max_attempts=3))
     async def endless(n: int) -> None:
@@ -74,7 +74,7 @@ async def test_an_error_of_code_that_is_over_its_time_is_not_retried(inside: Ins
 async def test_a_def_task_over_its_time_keeps_its_slot_until_it_returns(
     inside: Inside, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A thread cannot be interrupted: a warning says so, and the run is timed_out when it returns. Broken by freeing
+    """A thread cannot be interrupted: a warning says so, and the run is timed_out when it returns. Fails with freeing
     its slot at once: two were busy where one was allowed."""
     release, busy, most = threading.Event(), [0], [0]
 
@@ -136,7 +136,7 @@ async def test_a_cancel_reaches_its_run_and_no_other(inside: Inside) -> None:
 async def test_code_that_swallows_the_cancel_is_canceled_when_its_grace_is_over(
     inside: Inside, heard: list[str]
 ) -> None:
-    """And what it returns later changes nothing. Broken by waiting for it."""
+    """And what it returns later changes nothing. Fails with waiting for it."""
     release = asyncio.Event()
 
     @inside.app.task
@@ -276,7 +276,7 @@ async def test_a_cancel_during_the_backoff_beats_the_next_attempt(inside: Inside
 
 
 async def test_nothing_is_left_of_a_run_that_was_interrupted(inside: Inside) -> None:
-    """Broken by leaving the timers of finished attempts to run out: each kept its attempt, payload and all, in memory
+    """Fails with leaving the timers of finished attempts to run out: each kept its attempt, payload and all, in memory
     for the whole grace."""
 
     @inside.app.task(max_duration="50ms")
@@ -293,7 +293,7 @@ async def test_nothing_is_left_of_a_run_that_was_interrupted(inside: Inside) -> 
 
 
 async def test_a_run_that_is_stopped_before_its_first_step_is_over_at_once(inside: Inside) -> None:
-    """Nothing of it has run or will, so there is no grace to wait for. Broken by waiting for it."""
+    """Nothing of it has run or will, so there is no grace to wait for. Fails with waiting for it."""
 
     @inside.app.task
     async def quick(n: int) -> int:

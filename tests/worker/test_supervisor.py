@@ -46,7 +46,7 @@ def test_a_drained_supervisor_ends_with_zero(app: Any, host: Hosts) -> None:
 def test_an_app_that_cannot_be_imported_ends_the_supervisor(
     host: Hosts, tmp_path: Path, source: str, says: str
 ) -> None:
-    """With an exit code of its own and the reason, and without starting it again and again. Broken by treating it like
+    """With an exit code of its own and the reason, and without starting it again and again. Fails with treating it like
     a death."""
     file = tmp_path / "hopeless.py"
     file.write_text(source)
@@ -83,7 +83,7 @@ def test_a_child_that_is_terminated_drains_and_is_replaced(app: Any, host: Hosts
 
 
 def test_a_signal_to_the_whole_group_drains(app: Any, host: Hosts, folder: Path) -> None:
-    """As ``timeout`` and systemd send it: the supervisor hears it twice, and its child from both. Broken by a child
+    """As ``timeout`` and systemd send it: the supervisor hears it twice, and its child from both. Fails with a child
     that took the second one for an order to end where it is."""
     hired = host(processes=1).ready()
     run = jobs.gated.trigger(1)
@@ -97,7 +97,7 @@ def test_a_signal_to_the_whole_group_drains(app: Any, host: Hosts, folder: Path)
 
 
 def test_children_whose_supervisor_is_killed_hand_back_and_end(app: Any, host: Hosts, folder: Path) -> None:
-    """Nobody beats for them any more: they must be gone before the lease is. Broken by not listening for the end of
+    """Nobody beats for them any more: they must be gone before the lease is. Fails with not listening for the end of
     the channel: they worked on, and were lost with all they held."""
     orphaned = host(processes=2).ready()
     runs = [jobs.tidy.trigger(n) for n in range(4)]
@@ -114,7 +114,7 @@ def test_children_whose_supervisor_is_killed_hand_back_and_end(app: Any, host: H
 
 
 def test_a_signal_that_comes_while_a_child_is_started_reaches_it(app: Any, host: Hosts) -> None:
-    """Broken by telling only those that were there when the signal came: the supervisor waited for ever."""
+    """Fails with telling only those that were there when the signal came: the supervisor waited for ever."""
     hired = host(processes=3)
     reached(lambda: hired.children())
     assert hired.stop() == 0
@@ -151,7 +151,7 @@ def test_children_that_do_not_even_get_ready_are_replaced_more_and_more_slowly(i
 
 
 def test_children_that_were_at_work_are_replaced_soon_however_often_they_die(idle: Supervisor) -> None:
-    """A run may be to blame, and others wait. Broken by pausing up to thirty seconds: with a process killed every
+    """A run may be to blame, and others wait. Fails with pausing up to thirty seconds: with a process killed every
     second soon none was left."""
     for _ in range(50):
         idle.pause(Pretended(0.5, ready=True))  # type: ignore[arg-type]
@@ -194,7 +194,7 @@ class Silent(Child):
 def test_a_child_that_does_not_get_ready_is_killed_and_replaced(
     idle: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken by waiting for it for ever."""
+    """Fails with waiting for it for ever."""
     monkeypatch.setattr(module, "READY_SECONDS", 0.0)
     monkeypatch.setattr(module, "Child", lambda orders: pytest.fail("started in this test"))
     silent = Silent()
@@ -207,7 +207,7 @@ def test_a_child_that_does_not_get_ready_is_killed_and_replaced(
 
 
 def test_a_child_that_does_not_drain_is_killed(idle: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A blocked event loop hears no signal. Broken by waiting for it: the supervisor never ended."""
+    """A blocked event loop hears no signal. Fails with waiting for it: the supervisor never ended."""
     monkeypatch.setattr(module, "DEAF_SECONDS", 0.0)
     ignores = "import signal, time; signal.signal(15, lambda *_: None); print(flush=True); time.sleep(60)"
     monkeypatch.setattr(sys.modules[__name__], "SILENT", [sys.executable, "-c", ignores])
@@ -226,7 +226,7 @@ def test_a_child_that_does_not_drain_is_killed(idle: Supervisor, monkeypatch: py
 
 
 def test_what_a_child_said_last_is_heard(idle: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It became a worker and died in the same moment: its runs need not wait for the lease. Broken by looking at its
+    """It became a worker and died in the same moment: its runs need not wait for the lease. Fails with looking at its
     names before its last line was read."""
     gone: list[str] = []
     monkeypatch.setattr(idle.upkeep, "gone", gone.append)
@@ -264,7 +264,7 @@ def test_a_beat_is_for_those_that_live(idle: Supervisor, monkeypatch: pytest.Mon
 
 
 def test_a_child_that_does_not_listen_holds_up_nobody(idle: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told of every beat; when it takes nothing in, what it is told is dropped. Broken by waiting for it: no
+    """It is told of every beat; when it takes nothing in, what it is told is dropped. Fails with waiting for it: no
     other child got its beats."""
     monkeypatch.setattr(idle.upkeep, "beat", set)
     monkeypatch.setattr(module, "alive", lambda pid: True)

@@ -33,7 +33,7 @@ def quick(patient: Inside) -> Any:
 
 
 async def test_a_trigger_wakes_whoever_sleeps(patient: Inside, quick: Any) -> None:
-    """Again and again, at the very moment in which the worker goes to sleep. Broken by sleeping without another look
+    """Again and again, at the very moment in which the worker goes to sleep. Fails with sleeping without another look
     after saying so."""
     patient.start()
     assert (await patient.run(quick, 0)).output == 0
@@ -73,7 +73,7 @@ async def test_a_slot_that_is_freed_elsewhere_is_taken(patient: Inside, monkeypa
 async def test_the_notifications_of_others_do_not_keep_an_idle_worker_busy(
     patient: Inside, quick: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looks now and then, not at every commit of theirs. Broken by resting only when no wake-up had come since the
+    """It looks now and then, not at every commit of theirs. Fails with resting only when no wake-up had come since the
     last look: it went on without a pause."""
     worker = patient.start()
     await patient.run(quick, 0)

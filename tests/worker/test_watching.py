@@ -47,12 +47,12 @@ def test_one_that_beats_is_never_silent() -> None:
 
 
 def test_one_that_stands_still_is_silent_after_its_lease() -> None:
-    """Not before. Broken by counting from the first read of all and not from the last change of the beat."""
+    """Not before. Fails with counting from the first read of all and not from the last change of the beat."""
     assert watched(*every(2, 60, lambda at: min(int(at), 10)))[0] == 40
 
 
 def test_a_gap_in_the_reads_makes_it_start_anew() -> None:
-    """The watcher was asleep, or stopped, or the database away: it saw nothing, so it knows nothing. Broken by not
+    """The watcher was asleep, or stopped, or the database away: it saw nothing, so it knows nothing. Fails with not
     looking at the time between two reads: after a minute's sleep everybody was dead."""
     before, after = every(2, 20, lambda _: 7), [(at + 80, 7) for at, _ in every(2, 28, lambda _: 7)]
     assert watched(*before, *after) == []
@@ -116,7 +116,7 @@ def held(store: Store, worker: str) -> int:
 def test_a_clock_that_steps_kills_nobody(
     store: Store, clock: FrozenClock, worker: str, moment: list[float], step: int
 ) -> None:
-    """Not the database's clock, which is the host's on SQLite. Broken by taking the moment of the last beat, as it is
+    """Not the database's clock, which is the host's on SQLite. Fails with taking the moment of the last beat, as it is
     written for people, for the age of the silence. And what a worker holds is still seen, by itself above all: broken
     by asking only for what was claimed before now."""
     upkeep = Upkeep(store)
@@ -140,7 +140,7 @@ def test_one_that_does_not_beat_is_lost_and_its_run_goes_on(store: Store, worker
 
 
 def test_a_beat_between_the_look_and_the_word_saves_it(store: Store, worker: str, moment: list[float]) -> None:
-    """Compare and set. Broken by declaring lost whoever was silent, without looking at the beat again."""
+    """Compare and set. Fails with declaring lost whoever was silent, without looking at the beat again."""
     seen = store.read_sync(workers.beats)
     store.run_sync(workers.beat, [worker])
     assert store.run_sync(workers.declare_lost, seen) == []
@@ -182,7 +182,7 @@ def test_when_nothing_can_be_written_nobody_is_judged(
     store: Store, worker: str, moment: list[float], door: Door, kind: type[DatabaseError]
 ) -> None:
     """The disk is full, or the server only reads: reads succeed, and the beats of all stand still. When it is over, the
-    sweep must not come before the first beat. Broken by counting the silence of such a time: half of the workers, and
+    sweep must not come before the first beat. Fails with counting the silence of such a time: half of the workers, and
     more, were declared lost when there was room again."""
     upkeep = Upkeep(store)
     door.error = kind("no room")
@@ -203,7 +203,7 @@ def test_when_nothing_can_be_written_nobody_is_judged(
 
 
 def test_a_declaration_that_fails_is_not_made_later(store: Store, worker: str, moment: list[float], door: Door) -> None:
-    """This host has no workers, so it has no beats to fail; its own words do. Broken by saying them again as soon as
+    """This host has no workers, so it has no beats to fail; its own words do. Fails with saying them again as soon as
     there is room."""
     upkeep = Upkeep(store)
     for turn in range(30):
@@ -288,7 +288,7 @@ def file_lock(store: Store) -> Iterator[Callable[[], Callable[[], None]]]:
 def test_a_lock_on_the_file_for_longer_than_the_lease_kills_nobody(
     store: Store, file_lock: Callable[[], Callable[[], None]]
 ) -> None:
-    """With real time and two hosts: neither can beat, both can read. Broken by not waiting for beats of our own."""
+    """With real time and two hosts: neither can beat, both can read. Fails with not waiting for beats of our own."""
     names = [new_id(), new_id()]
     for me in names:
         store.run_sync(workers.register, WorkerEntry(id=me, lease_ms=1_500, host="h", pid=1, concurrency=1), [])
