@@ -90,10 +90,10 @@ def test_a_file_that_is_no_database(bare: Cli, tmp_path: Path) -> None:
 
 def test_tables_of_a_newer_version_and_of_none(cli: Cli, store: Store) -> None:
     prefix = "holdfast." if store.kind == "postgres" else "holdfast_"
-    store.run_sync(lambda tx: tx.script(f"UPDATE {prefix}migration SET version = 99, compatible = 99"))
+    store.run_sync(lambda tx: tx.script(f"UPDATE {prefix}migration SET version = version + 98, compatible = 99"))
     answer = cli("doctor", "--json")
     assert (answer.code, wrong(answer), "pip install -U" in texts(answer)) == (1, ["database"], True)
-    store.run_sync(lambda tx: tx.script(f"UPDATE {prefix}migration SET version = 0, compatible = 0"))
+    store.run_sync(lambda tx: tx.script(f"DELETE FROM {prefix}migration"))
     answer = cli("doctor", "--json")
     assert (answer.code, wrong(answer), "holdfast migrate" in texts(answer)) == (1, ["database"], True)
 
