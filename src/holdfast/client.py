@@ -237,10 +237,11 @@ class Client:
 
     def _join(self, runs: list[NewRun], connection: object) -> list[Outcome]:
         """Make runs in the caller's transaction."""
-        return self._joined(runs, join(self.store, connection, runs, self._new_names(*runs)))
+        return self._joined(runs, join(self.store, connection, runs, self._new_names(*runs), in_test=self._lent))
 
     async def _ajoin(self, runs: list[NewRun], connection: object) -> list[Outcome]:
-        return self._joined(runs, await ajoin(await self._astore(), connection, runs, self._new_names(*runs)))
+        store = await self._astore()
+        return self._joined(runs, await ajoin(store, connection, runs, self._new_names(*runs), in_test=self._lent))
 
     def _joined(self, runs: list[NewRun], made: list[Outcome]) -> list[Outcome]:
         if self.store.kind == "postgres":  # on SQLite new names are rolled back with the rest

@@ -3,6 +3,9 @@
 On PostgreSQL it is one statement, whatever the library of the connection, and it only appends: what has to lock others'
 rows, or to look at them, waits for the commit (migration 0002). New names are made before, in a transaction of our own.
 On SQLite it is done on the connection that ``app.connection()`` has lent. Nothing is begun or ended here.
+
+In a test whose runs are in memory (``app.testing()``) the transaction is in another database: what could be joined
+elsewhere is taken, and the runs are made at once.
 """
 
 from __future__ import annotations
@@ -30,13 +33,18 @@ Names = tuple[list[QueueEntry], list[tuple[str, str]]]
 _CHUNK: Final = 1000
 
 
-def join(store: Store, connection: object, runs: Sequence[NewRun], names: Names | None) -> list[Outcome]:
+def join(
+    store: Store, connection: object, runs: Sequence[NewRun], names: Names | None, *, in_test: bool = False
+) -> list[Outcome]:
     """Make these runs in the transaction of ``connection``. Answers as `engine.trigger.trigger` does.
 
     Raises:
         InvalidOption: it is no connection that can be joined, and why.
         IdempotencyBusy, AttemptLost, DatabaseError: what the database said. On PostgreSQL the transaction is aborted.
     """
+    if in_test and not storage.is_lent(connection):
+        _of_colour(connection, asynchronous=False)  # what could not be joined anywhere is refused here as well
+        return store.run_sync(_make_named, names, runs)
     if store.kind == "sqlite":
         return storage.loan_of(connection, store).run(_make_named, names, runs)
     caller = _of_colour(connection, asynchronous=False)
@@ -47,8 +55,13 @@ def join(store: Store, connection: object, runs: Sequence[NewRun], names: Names 
     return [made for chunk in _chunks(runs) for made in _outcomes(chunk, caller.ask(**_parameters(store, chunk)))]
 
 
-async def ajoin(store: Store, connection: object, runs: Sequence[NewRun], names: Names | None) -> list[Outcome]:
+async def ajoin(
+    store: Store, connection: object, runs: Sequence[NewRun], names: Names | None, *, in_test: bool = False
+) -> list[Outcome]:
     """`join` for async code. What SQLite does for it is over at once: the disk is waited for at the commit."""
+    if in_test and not storage.is_lent(connection):
+        _of_colour(connection, asynchronous=True)
+        return await store.run(_make_named, names, runs)
     if store.kind == "sqlite":
         return storage.loan_of(connection, store).run(_make_named, names, runs)
     caller = _of_colour(connection, asynchronous=True)

@@ -916,6 +916,33 @@ async def test_app_connection_is_for_sqlite(app: Holdfast) -> None:
         await app.connection().__aenter__()
 
 
+# -- in a test of the app's own ---------------------------------------------------------------------------------------
+
+
+@on_postgres
+async def test_under_test_the_run_is_made_at_once(database_url: str, app: Holdfast, greet: Any) -> None:
+    """The runs are in memory, and the transaction is elsewhere: what could be joined is taken, and nothing waits for it."""
+    with closing(psycopg.connect(database_url)) as connection:
+        with app.testing() as jobs:
+            greet.trigger("Ada", connection=connection)
+            greet.batch_trigger(["Grace"], connection=connection)
+            connection.rollback()
+            assert jobs.payloads(greet) == ["Ada", "Grace"]
+            async with await psycopg.AsyncConnection.connect(database_url) as other:
+                await greet.atrigger("Edsger", connection=other)
+                await greet.abatch_trigger(["Barbara"], connection=other)
+                with pytest.raises(InvalidOption, match="connection is asynchronous"):
+                    greet.trigger("x", connection=other)
+            with app.connection() as lent:
+                greet.trigger("Alan", connection=lent)
+            for nothing in (5, sqlite3.connect(":memory:")):
+                with pytest.raises(InvalidOption, match="connection is"):
+                    greet.trigger("x", connection=nothing)
+            assert jobs.payloads(greet) == ["Ada", "Grace", "Edsger", "Barbara", "Alan"]
+        greet.trigger("outside", connection=connection)
+        assert traces(app) == 0
+
+
 # -- the handle before the commit -------------------------------------------------------------------------------------
 
 

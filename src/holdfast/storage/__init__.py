@@ -2,7 +2,7 @@
 
     open(url)                        a Store, ready to use; see ``base`` for what one can do
     caller_of(connection)            a caller's connection to PostgreSQL, as we may use it
-    lend(store) · loan_of(…, store)  a connection of ours to SQLite, as a caller may use it
+    lend(store) · is_lent · loan_of  a connection of ours to SQLite, as a caller may use it
 
 ``sqlite:///relative.db``, ``sqlite:////absolute.db`` and a plain path name a file; ``sqlite://:memory:`` is a
 database of this process alone; ``postgresql://…`` names a server.
@@ -30,6 +30,7 @@ __all__ = [
     "Tx",
     "caller_of",
     "connect",
+    "is_lent",
     "lend",
     "loan_of",
     "open",
@@ -104,6 +105,13 @@ def lend(store: Callable[[], Store]) -> Loan:
     from holdfast.storage import lending
 
     return lending.Loan(store)
+
+
+def is_lent(connection: object) -> bool:
+    """Whether this is a connection to SQLite that is lent at present."""
+    from holdfast.storage import lending
+
+    return lending.lent(connection) is not None
 
 
 def loan_of(connection: object, store: Store) -> Loan:

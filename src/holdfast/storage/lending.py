@@ -193,9 +193,14 @@ class Untraced:
 _lent: dict[apsw.Connection, Loan] = {}
 
 
-def loan_of(connection: Any, store: Store) -> Loan:
+def lent(connection: object) -> Loan | None:
+    """The loan that this connection is, if it is one."""
+    return _lent.get(connection) if isinstance(connection, apsw.Connection) else None
+
+
+def loan_of(connection: object, store: Store) -> Loan:
     """The loan that this connection is. Raises InvalidOption for any other connection, and says why."""
-    loan = _lent.get(connection) if isinstance(connection, apsw.Connection) else None
+    loan = lent(connection)
     if loan is not None and loan.holds_up(store):
         return loan
     package = type(connection).__module__.partition(".")[0]
