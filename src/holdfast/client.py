@@ -36,7 +36,6 @@ from holdfast.errors import (
     HoldfastError,
     InvalidOption,
     ResultTimeout,
-    RunNotFound,
 )
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.joining import ajoin, join
@@ -46,7 +45,7 @@ from holdfast.queue import Queue, own_queue
 from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
-from holdfast.waiting import Waiter, Waiting
+from holdfast.waiting import Waiter, Waiting, not_there
 
 if TYPE_CHECKING:
     from holdfast.storage.lending import Loan
@@ -482,17 +481,13 @@ def _with_logs(tx: Tx, run_id: str) -> tuple[list[RunRecord], list[LogLine]]:
 
 def _one(found: Sequence[Any], run_id: str) -> Any:
     if not found:
-        raise _unknown(run_id)
+        raise not_there(run_id)
     return found[0]
 
 
 def _found(outcomes: Mapping[str, str], run_id: str) -> None:
     if outcomes.get(run_id) == "unknown":
-        raise _unknown(run_id)
-
-
-def _unknown(run_id: str) -> RunNotFound:
-    return RunNotFound("There is no run with this id, or no longer", seen=run_id, do="See holdfast runs list.")
+        raise not_there(run_id)
 
 
 def _refuse_to_block_a_worker() -> None:
@@ -516,7 +511,7 @@ def _in_vain(found: Sequence[RunRecord], ids: Sequence[str], timeout: Duration |
     records = {record.id: record for record in found}
     for run_id in ids[:_CHUNK]:
         if run_id not in records:
-            raise _unknown(run_id) from None
+            raise not_there(run_id) from None
     left = [record for record in records.values() if record.finished_at is None]
     if not left and len(ids) <= _CHUNK:
         return records

@@ -175,8 +175,16 @@ class Waiting:
                 interest.check_at = now + _CHECK_AGAIN
                 ids = list(interest.missing)[:_CHECK_AT_ONCE]
                 if lost := set(ids).difference(record.id for record in self._known(ids)):
-                    what = "There is no run with this id, or no longer"
-                    _settle(interest, RunNotFound(what, seen=min(lost), do="See holdfast runs list."))
+                    _settle(interest, not_there(min(lost)))
+
+
+def not_there(run_id: str) -> RunNotFound:
+    """What is said of a run that nobody can see."""
+    return RunNotFound(
+        "There is no run with this id, or no longer",
+        seen=run_id,
+        do="See holdfast runs list; one that joined a transaction is there when that is committed.",
+    )
 
 
 def _settle(interest: _Interest, outcome: Finished | Exception) -> None:

@@ -921,7 +921,7 @@ async def test_app_connection_is_for_sqlite(app: Holdfast) -> None:
 
 @on_postgres
 async def test_under_test_the_run_is_made_at_once(database_url: str, app: Holdfast, greet: Any) -> None:
-    """The runs are in memory, and the transaction is elsewhere: what could be joined is taken, and nothing waits for it."""
+    """The runs are in memory, and the transaction is elsewhere: what could be joined is taken, and nothing waits."""
     with closing(psycopg.connect(database_url)) as connection:
         with app.testing() as jobs:
             greet.trigger("Ada", connection=connection)
