@@ -26,6 +26,7 @@ from contextvars import ContextVar
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import apsw
 
@@ -204,6 +205,8 @@ class SQLiteStore(Store):
                 connection.close()
             raise explained(error, self.path) from error
         self.connections.append(connection)
+        if self.path is not None:
+            _ours[connection] = self.path
         return connection
 
     def disconnect(self, connection: apsw.Connection) -> None:
@@ -343,6 +346,7 @@ class SQLiteStore(Store):
 
 
 _parents: list[apsw.Connection] = []
+_ours: WeakKeyDictionary[apsw.Connection, Path] = WeakKeyDictionary()  # a connection that is busy cannot be asked
 
 
 def patient() -> Callable[[int], bool]:
@@ -387,8 +391,17 @@ def open_files() -> Iterator[os.stat_result]:
 
 
 def opened_by_us(path: Path) -> bool:
-    names = (connection.filename for connection in apsw.connections())
-    return any(name and os.path.exists(name) and os.path.samefile(name, path) for name in names)
+    """Whether a connection of apsw holds the file: a store's, or one of the app's own."""
+    return any(name.exists() and name.samefile(path) for name in map(file_of, apsw.connections()) if name)
+
+
+def file_of(connection: apsw.Connection) -> Path | None:
+    """The file of a connection: a store's, which may be busy and cannot be asked, or one of the app's own."""
+    if path := _ours.get(connection):
+        return path
+    with contextlib.suppress(apsw.Error):
+        return Path(connection.filename) if connection.filename else None
+    return None
 
 
 def closed(url: str) -> DatabaseError:

@@ -35,7 +35,7 @@ from holdfast.worker.channel import CANNOT_START, CHANNEL, Beaten, Channel, News
 log = logging.getLogger("holdfast")
 
 BEAT_SECONDS = 1.0
-SAME_SECONDS = 0.5
+SAME_SECONDS = 0.1
 LOOK_SECONDS = 0.05
 READY_SECONDS = 60.0
 SHORT_LIFE_SECONDS = 10.0

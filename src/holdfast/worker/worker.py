@@ -164,7 +164,8 @@ class Worker:
 
     def attended(self) -> bool:
         """Whether somebody beats for this worker, as far as it can know."""
-        silence = max(SILENCE_SECONDS, self.settings.lease_ms / 2000)
+        lease = self.settings.lease_ms / 1000
+        silence = min(max(SILENCE_SECONDS, lease / 2), 0.9 * lease)  # never as long as others wait to call it lost
         return self.beaten_at is None or time.monotonic() - self.beaten_at < silence
 
     async def doubt(self) -> None:
