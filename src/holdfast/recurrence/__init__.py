@@ -1,0 +1,80 @@
+"""When something recurs: the next moment after a given one. Pure values; nothing is read but the time zone database.
+
+    Rule            what recurs: a cron expression or an RFC 5545 rule, and the time zone it is written for
+    after           its next slot after a moment
+    upcoming        its next slots
+    checked         the rule, if it has a slot at all
+
+    cron.py, rrule.py    which local times a rule names
+    wall.py              which moments those are, on the days on which the clocks change, too
+    zones.py             time zones
+
+A rule is expanded in naive local time and then placed on the time line. Where clocks change, two rules say how:
+
+- A rule that names hours means times of day. Each has exactly one moment: a time that a change of clocks leaves out is
+  made up for, one that comes twice counts the first time.
+- A rule that fires in every hour follows the clock on the wall: it fires whenever that shows a time it names.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from holdfast.errors import InvalidOption
+from holdfast.recurrence import cron, rrule, wall, zones
+from holdfast.recurrence.wall import Expansion
+
+__all__ = ["Rule", "after", "checked", "upcoming"]
+
+
+class Rule(NamedTuple):
+    """What recurs. ``text`` is a cron expression, or the lines of an RFC 5545 rule; ``start`` is where a rule without
+    DTSTART begins, in milliseconds since the epoch."""
+
+    kind: Literal["cron", "rrule"]
+    text: str
+    timezone: str = "UTC"
+    start: int = 0
+
+
+def checked(rule: Rule, now: int) -> Rule:
+    """The rule, if it has a slot from ``now`` on.
+
+    Raises:
+        InvalidOption: it cannot be read, never fires, never fires again, or would take too long to expand.
+    """
+    if after(rule, now - 1) is None:
+        raise InvalidOption(
+            "This schedule never fires, or never again",
+            seen=rule.text,
+            do="Choose days that there are, in the future." if rule.kind == "cron" else "Look at what ends it.",
+        )
+    return rule
+
+
+@lru_cache(maxsize=20_000)
+def after(rule: Rule, at: int) -> int | None:
+    """The first slot of a rule after ``at``, or None if there is none. Milliseconds since the epoch.
+
+    >>> after(Rule("cron", "0 0 * * *"), 0)
+    86400000
+    """
+    moment = wall.after(zones.zone(rule.timezone), expansion(rule), at // 1000)
+    return None if moment is None else moment * 1000
+
+
+def upcoming(rule: Rule, at: int, n: int) -> list[int]:
+    """Up to ``n`` slots of a rule after ``at``, in order."""
+    found: list[int] = []
+    while len(found) < n and (slot := after(rule, found[-1] if found else at)) is not None:
+        found.append(slot)
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def expansion(rule: Rule) -> Expansion:
+    """The rule, read."""
+    if rule.kind == "cron":
+        return cron.read(rule.text)
+    return rrule.read(rule.text, zones.zone(rule.timezone), rule.start // 1000)
