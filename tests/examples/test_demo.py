@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("processes")
+
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
 SECONDS = 90
 

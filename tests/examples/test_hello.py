@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("processes")
+
 TASKS = Path(__file__).parents[2] / "examples" / "hello" / "tasks.py"
 
 
@@ -20,7 +24,7 @@ def test_it_runs(database_url: str) -> None:
     )
     try:
         done = subprocess.run(
-            [sys.executable, str(TASKS)], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, str(TASKS)], env=environment, capture_output=True, text=True, timeout=100, check=False
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [
@@ -33,6 +37,6 @@ def test_it_runs(database_url: str) -> None:
     finally:
         os.killpg(worker.pid, signal.SIGTERM)
         try:
-            worker.wait(20)
+            worker.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(worker.pid, signal.SIGKILL)

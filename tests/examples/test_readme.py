@@ -9,6 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.usefixtures("processes")
+
 README = Path(__file__).parents[2] / "README.md"
 HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
 
@@ -35,7 +39,7 @@ def test_its_code_runs(tmp_path: Path, database_url: str) -> None:
             os.killpg(worker.pid, signal.SIGTERM)
         for worker in workers:
             try:
-                worker.wait(20)
+                worker.wait(30)
             except subprocess.TimeoutExpired:
                 os.killpg(worker.pid, signal.SIGKILL)
 
@@ -53,7 +57,7 @@ def said(arguments: list[str], folder: Path, environment: dict[str, str]) -> lis
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr

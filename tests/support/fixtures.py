@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def host(database_url: str, folder: Path) -> Iterator[Callable[..., Host]]:
+def host(database_url: str, folder: Path, processes: None) -> Iterator[Callable[..., Host]]:
     with hosts(database_url, folder) as start:
         yield start
 
