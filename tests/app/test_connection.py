@@ -749,7 +749,7 @@ async def test_who_forgets_the_connection_is_told_at_once(lending: Holdfast) -> 
         with pytest.raises(HoldfastError, match=r"wait for the transaction of app.connection\(\)"):
             await greet.atrigger("Ada")
         with pytest.raises(HoldfastError, match=r"wait for the transaction of app.connection\(\)"):
-            await asyncio.wait_for(asyncio.gather(greet.atrigger("Ada")), 5)
+            await asyncio.wait_for(asyncio.gather(greet.atrigger("Ada")), 30)
         with pytest.raises(HoldfastError, match=r"wait for the transaction of app.connection\(\)"):
             await asyncio.to_thread(greet.trigger, "Ada")
     assert exists(greet.trigger("Ada"))
@@ -776,7 +776,7 @@ def test_a_worker_hears_of_what_a_loan_has_made(lending: Holdfast) -> None:
     with lending.running():
         with lending.connection() as connection:
             handle = greet.trigger("Ada", connection=connection)
-        assert handle.result(timeout="20s") == "Ada"
+        assert handle.result(timeout="30s") == "Ada"
 
 
 def test_the_borrower_s_traces_and_savepoints_are_his_own(lending: Holdfast) -> None:
@@ -879,19 +879,19 @@ async def test_a_loan_that_is_cancelled_while_it_waits_is_given_back(lending: Ho
     def hold() -> None:
         with lending.connection():
             held.set()
-            let_go.wait(10)
+            let_go.wait(30)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    await asyncio.to_thread(held.wait, 10)
+    await asyncio.to_thread(held.wait, 30)
     waiting = asyncio.ensure_future(lending.connection().__aenter__())
     await asyncio.sleep(0.05)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     let_go.set()
-    await asyncio.to_thread(holder.join, 10)
-    async with asyncio.timeout(10):
+    await asyncio.to_thread(holder.join, 30)
+    async with asyncio.timeout(30):
         assert exists(await greet.atrigger("Ada"))
 
 
@@ -964,4 +964,4 @@ def test_waiting_begins_before_the_commit_and_ends_after_it(database_url: str, a
     with closing(psycopg.connect(database_url)) as connection, app.running():
         handle = greet.trigger("Ada", connection=connection)
         threading.Timer(0.3, connection.commit).start()
-        assert handle.result(timeout="20s") == "Ada"
+        assert handle.result(timeout="30s") == "Ada"

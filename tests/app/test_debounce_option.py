@@ -157,7 +157,7 @@ def test_another_task_has_keys_of_its_own(store: Store, clock: FrozenClock) -> N
 
 # -- a burst of many ---------------------------------------------------------------------------------------------------
 
-DELAY = 1.5
+DELAY = 5.0
 BURST = """
 import json, sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -170,7 +170,7 @@ app = Holdfast(url)
 def greet(payload: str) -> str:
     return payload
 
-debounce = Debounce(key="burst", delay=1.5)
+debounce = Debounce(key="burst", delay=5.0)
 greet.trigger("first", debounce=Debounce(key="warm-up", delay="1d"))  # the store is open: now the burst
 print("ready", flush=True)
 sys.stdin.readline()
@@ -242,9 +242,9 @@ def test_the_handle_of_a_burst(database_url: str, eventually: Callable[..., None
     with app.running():
         handles = [greet.trigger(name, debounce=Debounce(key="k", delay="200ms")) for name in ("Ada", "Grace")]
         assert handles[0] == handles[1]
-        assert handles[0].result(timeout="20s") == "Hello, Grace!"
+        assert handles[0].result(timeout="30s") == "Hello, Grace!"
         first = greet.trigger("Ada", debounce=Debounce(key="k", delay="200ms", leading=True))
         assert first != handles[0]
         greet.trigger("Grace", debounce=Debounce(key="k", delay="200ms", leading=True))
-        assert first.result(timeout="20s") == "Hello, Ada!"
+        assert first.result(timeout="30s") == "Hello, Ada!"
     app.close()

@@ -52,7 +52,7 @@ def test_a_declared_task_is_triggered_where_and_how_its_workers_say(
     assert run.expires_at is not None
     [claimed] = hand.claim()
     hand.end(claimed, output='{"loss":0.5}')
-    assert handle.result(timeout="10s") == Model(loss=0.5)
+    assert handle.result(timeout="30s") == Model(loss=0.5)
 
 
 async def test_and_so_it_is_from_async_code_and_in_batches(web: Holdfast, train: Task[User, Model], hand: Hand) -> None:

@@ -8,6 +8,7 @@ waits for a lock waits for two seconds and fails, so nothing may take as long as
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -102,16 +103,35 @@ def held(request: pytest.FixtureRequest, database_url: str, ship: Any, store: St
         connection.commit()
 
 
+WAITING = """
+SELECT query FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+AND clock_timestamp() - query_start > interval '1 second'"""
+
+
 @contextmanager
-def at_once() -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < 1
+def at_once(store: Store) -> Iterator[None]:
+    """Nobody waits for a lock meanwhile. Whoever did would for two seconds, so it is enough to look now and then."""
+    over = threading.Event()
+    waited: list[Any] = []
+
+    def look() -> None:
+        with closing(psycopg.connect(store.url, autocommit=True)) as connection:
+            while not over.wait(0.2):
+                waited.extend(connection.execute(WAITING).fetchall())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looking.join()
+    assert waited == []
 
 
 def test_others_runs_go_on(held: Connection, ship: Any, store: Store) -> None:
     """From the trigger to the result, with the same names, keys of the same tenant, and in lanes with limits."""
-    with at_once():
+    with at_once(store):
         runs = [
             ship.trigger("a"),
             ship.trigger("b", concurrency_key="ada"),
@@ -121,21 +141,21 @@ def test_others_runs_go_on(held: Connection, ship: Any, store: Store) -> None:
         ]
         ship.trigger("f", debounce=Debounce(key="other", delay="1ms"))
     hand = Hand(store, "ship")
-    with at_once():
+    with at_once(store):
         time.sleep(0.01)
         store.run_sync(claim.due)
         promote(store)
         claimed = hand.claim()
         assert {run.id for run in runs} <= {run.id for run in claimed}
         assert len(claimed) == len(runs) + 1
-    with at_once():
+    with at_once(store):
         for run in claimed:
             hand.say(run, "still here")
         store.run_sync(claim.write_logs, [], [Ended(run.id, run.claim, "", None, None, '{"n":1}') for run in claimed])
         hand.retry(claimed[0])
         hand.give_back(claimed[1])
         assert hand.end(*claimed[2:]) == []
-    with at_once():
+    with at_once(store):
         assert set(store.run_sync(cancel.cancel, [claimed[0].id, claimed[1].id]).values()) == {"canceled"}
 
 
@@ -146,31 +166,31 @@ def test_upkeep_goes_on(held: Connection, ship: Any, store: Store) -> None:
     hand.end(hand.claim()[0])
     hand.gone()
     upkeep = Upkeep(store, retention_ms=-1000)
-    with at_once():
+    with at_once(store):
         upkeep.sweep()
-    with at_once():
+    with at_once(store):
         upkeep.lanes()
-    with at_once():
+    with at_once(store):
         upkeep.prune()
-    with at_once():
+    with at_once(store):
         store.run_sync(reap.tidy, 0)
     assert len(Hand(store, "ship").exchange(suspect=True).claimed) == 1
 
 
 def test_a_deploy_goes_on(held: Connection, app: Holdfast, ship: Any, store: Store, request: Any) -> None:
-    with at_once():
+    with at_once(store):
         store.run_sync(catalogue.announce, [ship.entry()], [QueueEntry(name="orders", concurrency_limit=3)])
         store.run_sync(catalogue.ensure_names, [QueueEntry(name="fresh")], [("fresh", "ship"), ("orders", "ship")])
         app.trigger("another", 1)
         assert store.run_sync(catalogue.pause, "orders")
         assert store.run_sync(catalogue.resume, "orders")
     if "goes on" not in request.node.name:  # the run that is pushed back is locked: its queue is relaned afterwards
-        with at_once():
+        with at_once(store):
             override(store, "orders", 5)
 
 
-def test_other_users_transactions_go_on(held: Connection, database_url: str, ship: Any) -> None:
-    with closing(psycopg.connect(database_url)) as connection, at_once():
+def test_other_users_transactions_go_on(held: Connection, database_url: str, ship: Any, store: Store) -> None:
+    with closing(psycopg.connect(database_url)) as connection, at_once(store):
         handle = ship.trigger("x", connection=connection, idempotency_key="another", queue="fresh", tags=["t"])
         ship.trigger("y", connection=connection, debounce=Debounce(key="another", delay="1h"))
         connection.execute("SELECT holdfast.trigger('ship', '1', '{\"queue\": \"fresh\"}')")
@@ -246,14 +266,14 @@ def test_its_parent_is_not_held_up(database_url: str, app: Holdfast, ship: Any, 
     hand, claimed = parent
     with closing(psycopg.connect(database_url)) as connection:
         child = inside(app, claimed, lambda: ship.trigger("child", connection=connection, idempotency_key="k"))
-        with at_once():
+        with at_once(store):
             hand.say(claimed, "a line")
             store.run_sync(claim.write_logs, [], [Ended(claimed.id, claimed.claim, "", None, None, '{"n":1}')])
             assert store.run_sync(cancel.cancel, [claimed.id]) == {claimed.id: "requested"}
         connection.commit()
         child.retrieve()
         inside(app, claimed, lambda: ship.trigger("another", connection=connection))
-        with at_once():
+        with at_once(store):
             assert hand.end(claimed) == []
         with pytest.raises(psycopg.DatabaseError, match="no longer holds its run"):
             connection.commit()

@@ -104,5 +104,5 @@ async def test_runs_start_at_the_rate_and_no_faster(database_url: str) -> None:
     starts = sorted(run.started_at for run in runs if run.started_at)
     for first, fifth in zip(starts, starts[4:], strict=False):
         assert (fifth - first).total_seconds() >= 1
-    assert (starts[-1] - starts[0]).total_seconds() < 10
+    assert (starts[-1] - starts[0]).total_seconds() < 20
     await inside.close()

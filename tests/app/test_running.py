@@ -51,15 +51,15 @@ def ours() -> set[str]:
 
 def test_a_script_carries_out_its_own_runs(app: Holdfast) -> None:
     with app.running():
-        assert app.trigger("greet", "Ada").result(timeout="10s") == "Hello, Ada!"
-        _, thread = app.trigger("where").result(timeout="10s")
+        assert app.trigger("greet", "Ada").result(timeout="30s") == "Hello, Ada!"
+        _, thread = app.trigger("where").result(timeout="30s")
     assert thread == "holdfast-worker"
 
 
 def test_nothing_of_the_worker_is_left_behind(app: Holdfast, eventually: Eventually) -> None:
     stdout, level, before = sys.stdout, logging.getLogger().level, ours()
     with app.running():
-        app.trigger("greet", "Ada").result(timeout="10s")
+        app.trigger("greet", "Ada").result(timeout="30s")
     assert (sys.stdout, logging.getLogger().level) == (stdout, level)
     assert not app.client.read(workers.beats)
     app.close()
@@ -74,11 +74,11 @@ def test_it_may_be_entered_again_afterwards_but_not_twice_at_once(app: Holdfast)
     running = app.running()
     for name in ("Ada", "Grace"):
         with running:
-            assert app.trigger("greet", name).result(timeout="10s") == f"Hello, {name}!"
+            assert app.trigger("greet", name).result(timeout="30s") == f"Hello, {name}!"
             with pytest.raises(HoldfastError, match="This worker runs already"):
                 running.__enter__()
     with app.running(), app.running():
-        assert app.trigger("greet", "Ada").result(timeout="10s") == "Hello, Ada!"
+        assert app.trigger("greet", "Ada").result(timeout="30s") == "Hello, Ada!"
 
 
 def test_an_error_in_the_body_goes_on(app: Holdfast) -> None:
@@ -114,7 +114,7 @@ def test_a_script_of_its_own(database_url: str, tmp_path: Path) -> None:
 async def test_on_the_callers_own_loop(app: Holdfast) -> None:
     async with app.running():
         handle = await app.atrigger("loop_of")
-        assert await handle.aresult(timeout="10s") == id(asyncio.get_running_loop())
+        assert await handle.aresult(timeout="30s") == id(asyncio.get_running_loop())
 
 
 def test_in_the_lifespan_of_a_web_app(app: Holdfast) -> None:
@@ -127,7 +127,7 @@ def test_in_the_lifespan_of_a_web_app(app: Holdfast) -> None:
 
     @web.post("/greet/{name}")
     async def greet(name: str) -> str:
-        return str(await (await app.atrigger("greet", name)).aresult(timeout="10s"))
+        return str(await (await app.atrigger("greet", name)).aresult(timeout="30s"))
 
     with TestClient(web) as client:
         assert client.post("/greet/Ada").json() == "Hello, Ada!"
@@ -159,12 +159,12 @@ def test_leaving_waits_for_what_executes_and_hands_back_the_rest(app: Holdfast, 
     @app.task
     def slow() -> str:
         began.set()
-        go_on.wait(10)
+        go_on.wait(30)
         return "done"
 
     with app.running(concurrency=1):
         first = app.trigger("slow")
-        assert began.wait(10)
+        assert began.wait(30)
         second = app.trigger("slow")
         threading.Timer(0.2, go_on.set).start()
     assert first.result(timeout=0) == "done"
@@ -185,7 +185,7 @@ def test_what_outlasts_the_drain_goes_back_in_line(app: Holdfast) -> None:
 
     with app.running(drain="0.1s"):
         handle = app.trigger("endless")
-        assert began.wait(10)
+        assert began.wait(30)
     run = handle.retrieve()
     assert (run.status, run.attempts, ended) == ("pending_version", 0, [run.id])
 
@@ -242,8 +242,8 @@ def test_further_modules_are_imported_and_blueprints_carried_out(
     monkeypatch.syspath_prepend(tmp_path)
     app.imports = ("running_further",)
     with app.running():
-        assert double.trigger(4).result(timeout="10s") == 8
-        assert app.trigger("lib.double", 5).result(timeout="10s") == 10
+        assert double.trigger(4).result(timeout="30s") == 8
+        assert app.trigger("lib.double", 5).result(timeout="30s") == 10
     assert "running_further" in sys.modules
 
 
@@ -254,9 +254,9 @@ def test_only_some_queues(app: Holdfast) -> None:
     mail = Queue("mail")
     app.task(id="send", queue=mail)(lambda: "sent")
     with app.running(queues=[mail, "other"]):
-        assert app.trigger("send").result(timeout="10s") == "sent"
+        assert app.trigger("send").result(timeout="30s") == "sent"
         handle = app.trigger("greet", "Ada")
-        assert app.trigger("send").result(timeout="10s") == "sent"
+        assert app.trigger("send").result(timeout="30s") == "sent"
         assert handle.retrieve().status == "pending_version"
 
 
@@ -301,7 +301,7 @@ def test_lines_of_a_run_are_kept_and_the_processs_own_logging_stays_as_it_was(
     try:
         with app.running():
             handle = app.trigger("talk")
-            handle.result(timeout="10s")
+            handle.result(timeout="30s")
             logging.getLogger("quiet").info("for nobody")
             chatty.info("as before")
             root.warning("a warning")

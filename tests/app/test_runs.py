@@ -81,7 +81,7 @@ def test_what_stands_in_a_list(app: Holdfast) -> None:
     with app.running():
         bad = app.trigger("send", "nobody", tags=["t"], concurrency_key="k")
         with pytest.raises(RunFailed):
-            bad.result(timeout="10s")
+            bad.result(timeout="30s")
     late = app.trigger("greet", "ada", delay="1h")
     [queued, failed] = app.runs.list()
     assert (failed.id, failed.status, failed.task, failed.queue, failed.attempts) == (
@@ -165,10 +165,10 @@ async def test_pause_and_resume(app: Holdfast, eventually: Eventually) -> None:
     async with app.running():
         handle = await app.atrigger("greet", "grace")
         await app.atrigger("send", "ada")
-        await (await app.atrigger("send", "ada")).aresult(timeout="10s")
+        await (await app.atrigger("send", "ada")).aresult(timeout="30s")
         assert (await handle.aretrieve()).status == "queued"
         await app.queues.aresume("task/greet")
-        assert await handle.aresult(timeout="10s") == "grace"
+        assert await handle.aresult(timeout="30s") == "grace"
     await app.queues.apause("mail")
     assert app.queues.retrieve("mail").paused
     app.queues.resume("mail")
@@ -198,7 +198,7 @@ def test_a_limit_holds_for_what_stands_in_line_already(app: Holdfast) -> None:
         app.trigger("greet", name)
     app.queues.limit("task/greet", 1)
     with app.running():
-        assert app.trigger("greet", "d").result(timeout="10s") == "d"
+        assert app.trigger("greet", "d").result(timeout="30s") == "d"
     assert len(app.runs.list(task="greet", status="completed")) == 4
 
 

@@ -121,7 +121,7 @@ def assert_hushed(text: str) -> None:
 
 def test_the_task_gets_the_value_and_the_payload_is_shown_with_stars(running: Holdfast) -> None:
     handle = running.tasks["login"].trigger(LOGIN)
-    assert handle.result(timeout="10s") is True
+    assert handle.result(timeout="30s") is True
     assert handle.retrieve().payload == running.runs.retrieve(handle.id).payload == SHOWN
     view = running.client.read(views.run, handle.id)
     assert view is not None
@@ -131,11 +131,11 @@ def test_the_task_gets_the_value_and_the_payload_is_shown_with_stars(running: Ho
 async def test_and_so_it_is_in_async_code_batches_and_replays(running: Holdfast) -> None:
     login = running.tasks["login"]
     batch = await login.abatch_trigger([LOGIN, login.item(LOGIN, priority=1)])
-    assert (await batch.aresults(timeout="10s")).outputs() == [True, True]
+    assert (await batch.aresults(timeout="30s")).outputs() == [True, True]
     again = await batch.runs[0].areplay()
-    assert await again.aresult(timeout="10s") is True
+    assert await again.aresult(timeout="30s") is True
     third = await running.runs.areplay(again.id)
-    assert await third.aresult(timeout="10s") is True
+    assert await third.aresult(timeout="30s") is True
     assert (await third.aretrieve()).payload == SHOWN
 
 
@@ -144,7 +144,7 @@ def test_nothing_that_the_task_says_tells_it(
 ) -> None:
     handle = app.tasks["talk"].trigger(LOGIN)
     with app.running():  # here, and not in a fixture: between the two pytest takes the streams for itself
-        assert handle.result(timeout="10s") == {"echo": PASSWORD}  # a typed handle is code: it gets what was returned
+        assert handle.result(timeout="30s") == {"echo": PASSWORD}  # a typed handle is code: it gets what was returned
     run = handle.retrieve()
     assert run.metadata == {"token": STARS, "pin": STARS}
     assert [line.message for line in run.logs][:3] == [
@@ -162,7 +162,7 @@ def test_nothing_that_the_task_says_tells_it(
 def test_nor_does_its_error(running: Holdfast, database_url: str) -> None:
     handle = running.tasks["refuse"].trigger(LOGIN)
     with pytest.raises(Exception, match=r"is wrong") as caught:
-        handle.result(timeout="10s")
+        handle.result(timeout="30s")
     assert f"'{STARS}' is wrong, and so is {STARS}" in str(caught.value)
     error = handle.retrieve().error
     assert error is not None
@@ -189,7 +189,7 @@ def test_hooks_get_the_payload_and_are_told_the_error_without_it(app: Holdfast) 
     with app.running():
         handle = app.tasks["refuse"].trigger(LOGIN)
         with pytest.raises(Exception, match="is wrong"):
-            handle.result(timeout="10s")
+            handle.result(timeout="30s")
     assert heard[1] == PASSWORD
     assert heard[3] == SHOWN
     assert_hushed(heard[0] + heard[2])
@@ -215,11 +215,11 @@ def test_nor_do_hooks_of_a_run_that_ended_without_a_worker(app: Holdfast, eventu
 
 def test_an_output_is_whole_for_code_and_hidden_from_readers(running: Holdfast, database_url: str) -> None:
     handle: Any = running.tasks["issue"].trigger("ada")
-    assert handle.result(timeout="10s").key.get_secret_value() == PASSWORD
+    assert handle.result(timeout="30s").key.get_secret_value() == PASSWORD
     run: Run[Ticket] = handle.retrieve()
     assert run.output.key.get_secret_value() == PASSWORD
     assert STARS in repr(run.output)
-    assert running.handle(handle.id).result(timeout="10s") == {"user": "ada", "key": STARS}
+    assert running.handle(handle.id).result(timeout="30s") == {"user": "ada", "key": STARS}
     assert_hushed(told(running, handle.id, database_url))
 
 
@@ -240,10 +240,10 @@ def test_by_name_without_the_code(app: Holdfast, announced: bool) -> None:
     by_model = other.trigger("login", LOGIN)
     try:
         with app.running():
-            assert handle.result(timeout="10s") is True
-            assert by_model.result(timeout="10s") is True
+            assert handle.result(timeout="30s") is True
+            assert by_model.result(timeout="30s") is True
             again = other.runs.replay(handle.id)
-            assert again.result(timeout="10s") is True
+            assert again.result(timeout="30s") is True
         for run in (handle, again):
             assert other.runs.retrieve(run.id).payload == SHOWN
             assert_hushed(told(other, run.id))
@@ -259,7 +259,7 @@ def test_in_sql(app: Holdfast, database_url: str) -> None:
         with psycopg.connect(database_url, autocommit=True) as connection:
             row = connection.execute("SELECT holdfast.trigger('talk', %s)", (json.dumps(PLAIN),)).fetchone()
         assert row is not None
-        app.handle(row[0]).result(timeout="10s")
+        app.handle(row[0]).result(timeout="30s")
         assert app.runs.retrieve(row[0]).payload == SHOWN
         assert_hushed(told(app, row[0], database_url))
 
@@ -272,7 +272,7 @@ def test_what_does_not_fit_tells_nothing_either(app: Holdfast, database_url: str
     other = stranger(app)
     handle = other.trigger("login", bad)
     with app.running(), pytest.raises(Exception, match="does not fit Login"):
-        handle.result(timeout="10s")
+        handle.result(timeout="30s")
     error = handle.retrieve().error
     other.close()
     assert error is not None
@@ -282,7 +282,7 @@ def test_what_does_not_fit_tells_nothing_either(app: Holdfast, database_url: str
 def test_what_is_stored_beside_the_payload(running: Holdfast, database_url: str) -> None:
     """Only the payload holds it, since the task needs it; the metadata that a trigger gives is for people."""
     handle = running.tasks["talk"].trigger(LOGIN, metadata={"password": SecretStr(PASSWORD)})
-    handle.result(timeout="10s")
+    handle.result(timeout="30s")
     assert handle.retrieve().metadata["password"] == STARS
     assert_hushed(json.dumps(handle.retrieve().metadata))
 

@@ -107,14 +107,14 @@ def test_the_same_key_gives_the_earlier_run(greet: Any, app: Holdfast) -> None:
 def test_a_result(greet: Any, hand: Hand) -> None:
     handle = greet.trigger("Ada")
     finish(hand, '"Hello"')
-    assert handle.result(timeout="10s") == "Hello"
+    assert handle.result(timeout="30s") == "Hello"
     assert handle.retrieve().finished
 
 
 async def test_a_result_in_async_code(app: Holdfast, hand: Hand) -> None:
     onboard: Any = app.tasks["onboard"]
     handle = await onboard.atrigger(User(id=1))
-    waiting = asyncio.create_task(handle.aresult(timeout=10))
+    waiting = asyncio.create_task(handle.aresult(timeout=30))
     await asyncio.sleep(0.02)
     await asyncio.to_thread(finish, hand, '"PT5S"')
     assert await waiting == timedelta(seconds=5)
@@ -126,7 +126,7 @@ def test_a_failure_is_raised(greet: Any, hand: Hand) -> None:
     error = RunError("ValueError", "no such user", "Traceback…")
     assert hand.end(hand.claim_one(), status="failed", error=error.text()) == []
     with pytest.raises(RunFailed, match="ValueError: no such user") as caught:
-        handle.result(timeout=10)
+        handle.result(timeout=30)
     assert caught.value.error == error
 
 
@@ -150,14 +150,14 @@ def test_a_canceled_run_has_no_result(greet: Any) -> None:
     handle.cancel()
     handle.cancel()
     with pytest.raises(RunCanceled):
-        handle.result(timeout=10)
+        handle.result(timeout=30)
 
 
 async def test_cancel_and_replay_in_async_code(greet: Any) -> None:
     handle = await greet.atrigger("Ada", delay="1h", tags=["a"])
     await handle.acancel()
     with pytest.raises(RunCanceled):
-        await handle.aresult(timeout=10)
+        await handle.aresult(timeout=30)
     again = await (await handle.areplay()).aretrieve()
     assert (again.payload, again.tags, again.id != handle.id) == ("Ada", ["a"], True)
 
@@ -169,7 +169,7 @@ def test_a_replayed_run_is_a_new_one(greet: Any, hand: Hand) -> None:
     assert again.created
     assert (again.retrieve().payload, again.retrieve().idempotency_key) == ("Ada", None)
     finish(hand, '"Hello again"')
-    assert again.result(timeout=10) == "Hello again"
+    assert again.result(timeout=30) == "Hello again"
 
 
 async def test_an_unknown_run_is_not_found(app: Holdfast) -> None:
@@ -235,7 +235,7 @@ async def test_results_are_in_the_batchs_order(app: Holdfast, greet: Any, hand: 
     for claimed in hand.claim():
         output = {"greet": '"Hello"', "onboard": '"PT1S"'}[claimed.task]
         hand.end(claimed, output=output)
-    results = await batch.aresults(timeout=10)
+    results = await batch.aresults(timeout=30)
     assert results.outputs() == ["Hello", timedelta(seconds=1), "Hello"]
     assert [run.id for run in batch.results()] == [run.id for run in batch.runs]
 
@@ -252,7 +252,7 @@ def test_failures_of_a_batch_are_results(greet: Any, hand: Hand) -> None:
     first, second = sorted(hand.claim(), key=lambda run: run.id)
     hand.end(first, output='"x"')
     hand.end(second, status="failed", error=RunError("ValueError", "no").text())
-    results = batch.results(timeout=10)
+    results = batch.results(timeout=30)
     assert [run.id for run in results.failed] == [batch.runs[1].id]
     with pytest.raises(RunFailed):
         results.outputs()
@@ -262,7 +262,7 @@ def test_one_key_twice_in_a_batch_is_one_run(greet: Any, hand: Hand) -> None:
     batch = greet.batch_trigger([greet.item("Ada", idempotency_key="k"), greet.item("Ada", idempotency_key="k")])
     assert [run.created for run in batch.runs] == [True, False]
     finish(hand, '"x"')
-    assert batch.results(timeout=10).outputs() == ["x", "x"]
+    assert batch.results(timeout=30).outputs() == ["x", "x"]
 
 
 def test_an_empty_batch(app: Holdfast) -> None:
@@ -312,7 +312,7 @@ async def test_a_task_of_this_code_by_name(app: Holdfast, hand: Hand) -> None:
     handle = app.trigger("onboard", {"id": 1}, priority=1)
     assert handle.retrieve().queue == "task/onboard"
     finish(hand, '"PT5S"')
-    assert await handle.aresult(timeout=10) == timedelta(seconds=5)
+    assert await handle.aresult(timeout=30) == timedelta(seconds=5)
     assert (await (await app.atrigger("onboard", {"id": 1})).aretrieve()).payload == {"id": 1}
 
 
@@ -420,7 +420,7 @@ def test_a_forked_child_has_connections_of_its_own(app: Holdfast, greet: Any, ha
                 handle = greet.trigger(f"child {number}")
                 handle.cancel()
                 with pytest.raises(RunCanceled):
-                    handle.result(timeout=10)
+                    handle.result(timeout=30)
                 os._exit(0)
             except BaseException:
                 import traceback

@@ -33,7 +33,7 @@ def block(app: Holdfast, host: Hosts, folder: Path, *, seconds: float, lease: fl
 
 def test_a_blocked_loop_keeps_its_lease(app: Holdfast, host: Hosts, folder: Path) -> None:
     """Fails with beating from the event loop of the worker: it was lost, and its run began elsewhere as well."""
-    block(app, host, folder, seconds=5, lease=2)
+    block(app, host, folder, seconds=9, lease=4)
 
 
 @pytest.mark.slow

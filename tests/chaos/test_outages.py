@@ -26,7 +26,7 @@ from tests.support.inside import Inside
 from tests.support.proxy import Proxy
 
 Hosts = Callable[..., Host]
-LEASE = 2.0
+LEASE = 4.0
 PLAIN = [n for n in range(200) if n % 10 != 7]  # those that do not fail the first time
 
 
@@ -35,7 +35,7 @@ def states(app: Holdfast) -> list[str]:
 
 
 @pytest.fixture
-def served(own_server: OwnServer, folder: Path) -> Iterator[Callable[..., Host]]:
+def served(own_server: OwnServer, folder: Path, processes: None) -> Iterator[Callable[..., Host]]:
     """Starts hosts on the server that may be stopped."""
     jobs.app.settings.use_flags(database=own_server.url)
     with hosts(own_server.url, folder) as start:
@@ -84,7 +84,7 @@ def test_the_server_crashes_and_is_away_for_longer_than_the_lease(
     """Fails with judging beats by what was read before the outage: workers were declared lost when it was over. And by
     ending the worker at the first error."""
     hired = served(processes=2, concurrency=10, lease=LEASE).ready()
-    go_through_a_restart(own_server, hired, folder, away=3.5, runs=60)
+    go_through_a_restart(own_server, hired, folder, away=6, runs=60)
     assert hired.stop() == 0
 
 
@@ -109,7 +109,7 @@ def test_a_worker_that_is_replaced_while_the_server_is_away(own_server: OwnServe
     own_server.start()
     ledger.open_gate(folder)
     hired.ready(2)
-    assert {run.result(timeout=20) for run in runs} == set(hired.children())
+    assert {run.result(timeout=30) for run in runs} == set(hired.children())
     assert hired.stop() == 0
 
 
@@ -148,13 +148,13 @@ def test_the_file_is_locked_for_longer_than_the_lease(
         release.wait(30)
 
     sitting = other.submit(sit)
-    assert inside.wait(20)
-    time.sleep(2 * LEASE + 1)  # nothing to wait for: this is the outage
+    assert inside.wait(30)
+    time.sleep(LEASE + 2)  # nothing to wait for: this is the outage
     release.set()
-    sitting.result(20)
+    sitting.result(30)
     other.close()
     ledger.open_gate(folder)
-    pids = {run.result(timeout=20) for run in runs}
+    pids = {run.result(timeout=30) for run in runs}
     assert pids == {each.children()[0] for each in both}
     assert set(ledger.counts(folder, "began").values()) == {1}
     assert states(app) == ["live", "live"]
@@ -183,8 +183,8 @@ async def test_a_connection_that_is_cut_after_the_commit_of_a_claim(database_url
         made = NewRun(id=new_id(), task="count", queue=count.queue.name, payload=str(n))
         proxy.lose(made.id)
         await direct.run(trigger, [made])
-        assert await asyncio.to_thread(proxy.lost.wait, 10)
-        run = await inside.ended(count.handle(made.id), 6)
+        assert await asyncio.to_thread(proxy.lost.wait, 30)
+        run = await inside.ended(count.handle(made.id))
         assert (run.output, run.attempts, run._record.claim) == (n, 1, 2)
     assert times == {0: 1, 1: 1, 2: 1, 3: 1}
     assert worker.me == me

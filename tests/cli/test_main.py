@@ -93,4 +93,4 @@ def test_whoever_reads_only_the_first_line_ends_it_quietly(nowhere: Path, tmp_pa
     assert listing.stderr is not None
     listing.stdout.readline()
     listing.stdout.close()
-    assert (listing.stderr.read(), listing.wait(20)) == ("", 0)
+    assert (listing.stderr.read(), listing.wait(30)) == ("", 0)

@@ -159,7 +159,7 @@ def finish(hand: Hand, **how: Any) -> threading.Thread:
         assert runs
         return runs
 
-    thread = threading.Thread(target=lambda: hand.end(*eventually_holds(claimed, 20), **how))
+    thread = threading.Thread(target=lambda: hand.end(*eventually_holds(claimed), **how))
     thread.start()
     return thread
 
@@ -167,7 +167,7 @@ def finish(hand: Hand, **how: Any) -> threading.Thread:
 def test_wait_prints_the_output(cli: Cli, store: Store) -> None:
     hand = Hand(store, "wave")
     working = finish(hand, output='{"n":1}')
-    answer = cli("trigger", "wave", "--wait", "--timeout", "20s")
+    answer = cli("trigger", "wave", "--wait", "--timeout", "30s")
     working.join()
     assert (answer.code, json.loads(answer.out)) == (0, {"n": 1})
     working = finish(hand, output='"x"')
@@ -179,7 +179,7 @@ def test_wait_prints_the_output(cli: Cli, store: Store) -> None:
 def test_wait_for_a_run_that_fails_exits_with_1(cli: Cli, store: Store) -> None:
     error = json.dumps({"type": "ValueError", "message": "no", "traceback": ""})
     working = finish(Hand(store, "wave"), status="failed", error=error)
-    answer = cli("trigger", "wave", "--wait", "--timeout", "20s")
+    answer = cli("trigger", "wave", "--wait", "--timeout", "30s")
     working.join()
     assert (answer.code, answer.out, "ValueError: no" in answer.err) == (1, "", True)
 

@@ -22,6 +22,7 @@ from holdfast.storage import Store
 HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
 TASKS = """
 import asyncio
+import os
 from holdfast import Holdfast
 
 app = Holdfast()
@@ -34,8 +35,14 @@ def greet(name: str) -> str:
 @app.task
 async def doze(seconds: float) -> None:
     await asyncio.sleep(seconds)
+
+@app.task
+async def wait(gate: str) -> None:
+    open(gate + ".seen", "w").close()
+    while not os.path.exists(gate):
+        await asyncio.sleep(0.01)
 """
-SECONDS = 30
+SECONDS = 60
 
 
 class Worker:
@@ -77,7 +84,7 @@ Start = Callable[..., Worker]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, processes: None) -> Iterator[Start]:
     """Starts workers in a folder with an app, and ends them."""
     folder = tmp_path / "shop"
     folder.mkdir()
@@ -101,6 +108,15 @@ def send(store: Store, task: str, payload: str, queue: str | None = None) -> str
     return run.id
 
 
+def began(gate: Path) -> Callable[[], None]:
+    """That a run is carried out, which is a little later than its claim; what has not begun goes back at once."""
+
+    def check() -> None:
+        assert Path(f"{gate}.seen").exists()
+
+    return check
+
+
 def becomes(store: Store, run: str, status: str) -> Callable[[], None]:
     def check() -> None:
         assert store.read_sync(views.records, [run])[0].status == status
@@ -109,29 +125,36 @@ def becomes(store: Store, run: str, status: str) -> Callable[[], None]:
 
 
 def test_it_carries_out_runs_and_drains(
-    start: Start, store: Store, database_url: str, eventually: Callable[..., None]
+    start: Start, store: Store, database_url: str, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
     worker = start("--json", "--database", database_url, "--concurrency", "3").ready()
-    assert (worker.facts["app"], worker.facts["tasks"]) == ("tasks:app", ["doze", "greet"])
+    assert (worker.facts["app"], worker.facts["tasks"]) == ("tasks:app", ["doze", "greet", "wait"])
     (known,) = store.read_sync(views.workers)
     assert (known.id, known.concurrency) == (worker.facts["workers"][0], 3)
     run = send(store, "greet", '"Ada"')
     eventually(becomes(store, run, "completed"), SECONDS)
     assert [line.message for line in store.read_sync(views.log_end, run, 9)] == ["hello Ada"]
-    dozing = send(store, "doze", "0.5")
-    eventually(becomes(store, dozing, "executing"), SECONDS)
-    code, said = worker.stop()
+    waiting = send(store, "wait", json.dumps(f"{tmp_path}/gate"))
+    eventually(began(tmp_path / "gate"), SECONDS)
+    worker.process.send_signal(signal.SIGTERM)
+
+    def drains() -> None:
+        assert [each.state for each in store.read_sync(views.workers)] == ["draining"]
+
+    eventually(drains, SECONDS)
+    (tmp_path / "gate").touch()
+    code, said = worker.ended()
     assert code == 0, said
-    becomes(store, dozing, "completed")()
+    becomes(store, waiting, "completed")()
     assert {each.state for each in store.read_sync(views.workers, ended=9)} == {"stopped"}
 
 
 def test_what_is_not_done_in_the_drain_time_goes_back(
-    start: Start, store: Store, database_url: str, eventually: Callable[..., None]
+    start: Start, store: Store, database_url: str, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
     worker = start("--json", "--database", database_url, "--drain", "200ms").ready()
-    run = send(store, "doze", "600")
-    eventually(becomes(store, run, "executing"), SECONDS)
+    run = send(store, "wait", json.dumps(f"{tmp_path}/gate"))
+    eventually(began(tmp_path / "gate"), SECONDS)
     assert worker.stop()[0] == 0
     (record,) = store.read_sync(views.records, [run])
     assert (record.status, record.attempts, record.crashes) == ("pending_version", 1, 0)

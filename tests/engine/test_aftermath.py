@@ -197,7 +197,7 @@ def test_several_are_settled_in_one_transaction(store: Store) -> None:
     owed = take(store, Hand(store), 30)
     futures = [store.gather(aftermath.settle, Settled(one.fence, [line(one.fence.run_id, 1)])) for one in owed]
     for future in futures:
-        future.result(10)
+        future.result(30)
     assert [said(store, run) for run in ids] == [["told"]] * 30
 
 

@@ -19,8 +19,8 @@ def test_only_the_item_that_cannot_be_stored_is_told(store: Store, where: str) -
     runs = [new(idempotency_key=f"key {n}" if n % 3 == 0 else None) for n in range(499)]
     bad = new(**{where: LONE})
     futures = [store.gather(trigger.trigger, run) for run in [*runs[:200], bad, *runs[200:]]]
-    assert futures.pop(200).exception(20) is not None
-    assert [future.result(20).id for future in futures] == [run.id for run in runs]
+    assert futures.pop(200).exception(30) is not None
+    assert [future.result(30).id for future in futures] == [run.id for run in runs]
     assert statuses(store, [run.id for run in runs]) == ["queued"] * 499
 
 
@@ -30,8 +30,8 @@ def test_a_nul_that_only_postgres_cannot_store_is_told_too(store: Store) -> None
     runs = [new() for _ in range(100)]
     bad = new(concurrency_key="a\x00b")
     futures = [store.gather(trigger.trigger, run) for run in [*runs[:50], bad, *runs[50:]]]
-    assert isinstance(futures.pop(50).exception(20), HoldfastError)
-    assert [future.result(20).id for future in futures] == [run.id for run in runs]
+    assert isinstance(futures.pop(50).exception(30), HoldfastError)
+    assert [future.result(30).id for future in futures] == [run.id for run in runs]
 
 
 def test_a_run_that_cannot_be_stored_leaves_nothing_behind(store: Store) -> None:
@@ -40,12 +40,12 @@ def test_a_run_that_cannot_be_stored_leaves_nothing_behind(store: Store) -> None
     with pytest.raises(Exception, match="surrogate"):
         store.run_sync(trigger.trigger, [new(idempotency_key=key, tags='["x"]', metadata=LONE)])
     good = new(idempotency_key=key)
-    assert store.gather(trigger.trigger, good).result(10).id == good.id
+    assert store.gather(trigger.trigger, good).result(30).id == good.id
 
 
 def test_the_outcome_of_a_neighbour_is_not_lost_with_one_that_cannot_be_stored(store: Store) -> None:
     know(store)
-    made = [store.gather(trigger.trigger, new()).result(10).id for _ in range(3)]
+    made = [store.gather(trigger.trigger, new()).result(30).id for _ in range(3)]
     hand = Hand(store)
     one, two, three = sorted(hand.claim(), key=lambda run: run.id)
     with pytest.raises(Exception, match="surrogate"):

@@ -31,7 +31,7 @@ def at_once(n: int, work: Callable[[int], object]) -> None:
     begin = threading.Barrier(n)
 
     def start(number: int) -> None:
-        begin.wait(10)
+        begin.wait(30)
         work(number)
 
     with ThreadPoolExecutor(n) as pool:

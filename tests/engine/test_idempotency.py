@@ -117,7 +117,7 @@ def test_keys_whose_time_is_over_are_tidied_away(store: Store, clock: FrozenCloc
 def test_of_many_at_once_one_makes_the_run_and_all_are_told_which(store: Store) -> None:
     def caller(n: int) -> list[Triggered]:
         keys = [f"key {(n + shift) % 10}" for shift in range(10)]  # each caller in an order of its own
-        return [store.gather(trigger.trigger, new(idempotency_key=key)).result(20) for key in keys]
+        return [store.gather(trigger.trigger, new(idempotency_key=key)).result(30) for key in keys]
 
     with ThreadPoolExecutor(8) as pool:
         told = [one for many in pool.map(caller, range(8)) for one in many]

@@ -413,7 +413,7 @@ def test_who_sleeps_is_woken_at_the_commit(store: Store, sql: Connection) -> Non
         with sql.transaction():
             ask(sql)
             assert list(listener.notifies(timeout=0.05)) == []
-        assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
+        assert len(list(listener.notifies(timeout=30, stop_after=1))) == 1
         sql.execute("UPDATE holdfast.worker SET idle = 0")
         ask(sql)
         assert list(listener.notifies(timeout=0.05)) == []

@@ -142,5 +142,5 @@ def test_ensuring_a_name_leaves_what_was_declared_of_it(store: Store) -> None:
 
 
 def test_runs_triggered_one_by_one_are_claimed_in_that_order(store: Store) -> None:
-    made = [store.gather(trigger.trigger, new()).result(10).id for _ in range(10)]
+    made = [store.gather(trigger.trigger, new()).result(30).id for _ in range(10)]
     assert sorted(ids(Hand(store).claim())) == made

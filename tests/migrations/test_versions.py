@@ -100,16 +100,16 @@ def test_whoever_comes_while_another_migrates_waits_and_finds_nothing_to_do(empt
         names = migrate.apply(tx)
         tx.now()
         applied.set()
-        assert gate.wait(10)
+        assert gate.wait(30)
         return names
 
     first = one.submit(slowly)
-    assert applied.wait(10)
+    assert applied.wait(30)
     second = other.submit(migrate.apply)
     with pytest.raises(TimeoutError):
         second.result(0.2)
     gate.set()
-    assert (len(first.result(10)), second.result(10)) == (migrate.latest(), [])
+    assert (len(first.result(30)), second.result(30)) == (migrate.latest(), [])
     one.close()
     other.close()
 

@@ -26,7 +26,7 @@ from tests.engine.making import new
 store = storage.open(sys.argv[1])
 def make(_):
     for _ in range(10_000):
-        made = store.gather(trigger.trigger, new()).result(20)
+        made = store.gather(trigger.trigger, new()).result(30)
         os.write(1, f"{made.id}\\n".encode())
 with ThreadPoolExecutor(4) as pool:
     list(pool.map(make, range(4)))

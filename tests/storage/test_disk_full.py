@@ -59,7 +59,7 @@ def until_full(store: Store) -> list[str]:
     acknowledged: list[str] = []
     with pytest.raises(DatabaseFull, match="full"):
         while True:
-            acknowledged.append(store.gather(trigger.trigger, payload()).result(10).id)
+            acknowledged.append(store.gather(trigger.trigger, payload()).result(30).id)
     return acknowledged
 
 
@@ -92,7 +92,7 @@ def test_work_goes_on_by_itself_when_there_is_room(store: Store, small: Path) ->
     acknowledged = until_full(store)
     filler.unlink()
     run = payload()
-    assert store.gather(trigger.trigger, run).result(10).id == run.id
+    assert store.gather(trigger.trigger, run).result(30).id == run.id
     claimed = hand.claim(1000)
     assert sorted(one.id for one in claimed) == sorted([*acknowledged, run.id])
     assert hand.end(*claimed) == []

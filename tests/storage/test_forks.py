@@ -20,7 +20,7 @@ child = os.fork()
 store.run_sync(put, "child" if child == 0 else "parent after")
 if child == 0:
     assert store.read_sync(get, "parent before") is not None
-    assert store.gather(lambda tx, keys: [put(tx, key) for key in keys], "child in a group").result(20)
+    assert store.gather(lambda tx, keys: [put(tx, key) for key in keys], "child in a group").result(30)
     sys.exit(0)  # an orderly end, which must not close what is the parent's
 assert os.waitpid(child, 0)[1] == 0
 store.run_sync(put, "parent at last")

@@ -51,10 +51,10 @@ def warm(store: Store, threads: int = 4) -> None:
 
     def together(tx: Tx) -> None:
         tx.now()
-        barrier.wait(10)
+        barrier.wait(30)
 
     for future in [store.submit(together) for _ in range(threads)]:
-        future.result(10)
+        future.result(30)
 
 
 def test_the_next_calls_work_after_the_sessions_were_terminated(store: Store, database_url: str) -> None:
@@ -64,11 +64,11 @@ def test_the_next_calls_work_after_the_sessions_were_terminated(store: Store, da
 
     def write(tx: Tx, key: str) -> str:
         put(tx, key)
-        barrier.wait(10)  # all four threads at once: each has a dead connection to find out about
+        barrier.wait(30)  # all four threads at once: each has a dead connection to find out about
         return key
 
     futures = [store.submit(lambda tx, n=n: write(tx, f"note {n}")) for n in range(4)]  # type: ignore[misc]
-    assert [future.result(10) for future in futures] == [f"note {n}" for n in range(4)]
+    assert [future.result(30) for future in futures] == [f"note {n}" for n in range(4)]
 
 
 def test_a_workers_round_works_after_its_session_was_terminated(store: Store, database_url: str) -> None:
@@ -154,7 +154,7 @@ def test_a_trigger_whose_answer_was_lost_makes_no_second_run_when_the_first_has_
 
 
 def trigger_one(store: Store, run: NewRun) -> tuple[str, bool]:
-    made = store.gather(trigger.trigger, run).result(10)
+    made = store.gather(trigger.trigger, run).result(30)
     return made.id, made.created
 
 
@@ -185,8 +185,8 @@ def test_members_of_a_group_are_told_that_the_server_is_away(far: Store, proxy: 
     warm(far)
     proxy.down()
     futures = [far.gather(trigger.trigger, new()) for _ in range(20)]
-    assert all(isinstance(future.exception(20), DatabaseUnavailable) for future in futures)
+    assert all(isinstance(future.exception(30), DatabaseUnavailable) for future in futures)
     proxy.up()
     run = new()
-    assert far.gather(trigger.trigger, run).result(10).id == run.id
+    assert far.gather(trigger.trigger, run).result(30).id == run.id
     assert look(far, run.id).status == "queued"

@@ -24,10 +24,10 @@ def blocked(store: Store) -> tuple[threading.Event, Future[Any]]:
     def wait(tx: Tx) -> None:
         tx.now()
         inside.set()
-        assert gate.wait(10)
+        assert gate.wait(30)
 
     future = store.submit(wait)
-    assert inside.wait(10)
+    assert inside.wait(30)
     return gate, future
 
 
@@ -89,8 +89,8 @@ def test_an_error_in_reading_a_deferred_answer_is_told_and_nothing_runs_twice(st
     neighbour, bad = store.submit(lambda tx: put(tx, "n")), store.submit(later)
     gate.set()
     with pytest.raises(Oops, match="in the answer"):
-        bad.result(10)
-    assert neighbour.result(10) == "n"
+        bad.result(30)
+    assert neighbour.result(30) == "n"
     assert ran == [1]
 
 
@@ -107,8 +107,8 @@ def test_callers_that_share_a_commit_do_not_share_their_fate(store: Store) -> No
     ]
     gate.set()
     with pytest.raises(Oops):
-        futures[1].result(10)
-    assert [futures[0].result(10), futures[2].result(10)] == ["before", "after"]
+        futures[1].result(30)
+    assert [futures[0].result(30), futures[2].result(30)] == ["before", "after"]
     assert there(store, "before", "bad", "after") == [True, False, True]
 
 
@@ -119,8 +119,8 @@ def test_many_callers_share_few_commits_on_sqlite(store: Store) -> None:
     gate, first = blocked(store)
     futures = [store.submit(lambda tx, n=n: put(tx, f"note {n}")) for n in range(128)]  # type: ignore[misc]
     gate.set()
-    assert [future.result(10) for future in futures] == [f"note {n}" for n in range(128)]
-    first.result(10)
+    assert [future.result(30) for future in futures] == [f"note {n}" for n in range(128)]
+    first.result(30)
     assert len(commits) <= 4
 
 
@@ -136,7 +136,7 @@ def test_a_caller_that_goes_away_before_its_turn_is_not_served(store: Store) -> 
     assert gone.cancel()
     for gate in gates:
         gate.set()
-    assert stays.result(10) == "stays"
+    assert stays.result(30) == "stays"
     assert there(store, "gone", "stays") == [False, True]
 
 
@@ -146,14 +146,14 @@ def test_a_caller_that_goes_away_meanwhile_takes_no_thread_along(store: Store) -
 
         def work(tx: Tx, n: int = n, inside: threading.Event = inside, gate: threading.Event = gate) -> str:
             inside.set()
-            assert gate.wait(10)
+            assert gate.wait(30)
             return put(tx, f"done {n}")
 
         future = store.submit(work)
-        assert inside.wait(10)
+        assert inside.wait(30)
         assert not future.cancel()  # its work has begun, and will be done
         gate.set()
-        future.result(10)
+        future.result(30)
     assert there(store, *(f"done {n}" for n in range(6))) == [True] * 6
 
 
@@ -165,16 +165,16 @@ async def test_a_task_that_is_cancelled_while_it_awaits_a_door_harms_nobody(stor
 
         def work(tx: Tx, n: int = n, inside: threading.Event = inside, gate: threading.Event = gate) -> str:
             inside.set()
-            assert gate.wait(10)
+            assert gate.wait(30)
             return put(tx, f"done {n}")
 
         task = asyncio.ensure_future(store.run(work))
-        await asyncio.to_thread(inside.wait, 10)
+        await asyncio.to_thread(inside.wait, 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         gate.set()
-    assert await asyncio.wait_for(store.run(put, "next"), 10) == "next"
+    assert await asyncio.wait_for(store.run(put, "next"), 30) == "next"
 
 
 def test_a_subscriber_that_raises_does_not_undo_or_repeat_a_commit(

@@ -18,7 +18,7 @@ from tests.support import ledger
 
 JOBS = "tests.support.jobs:app"
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 
 
 class Host:
@@ -92,7 +92,7 @@ class Host:
     def send(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout: float = 20.0) -> int:
+    def wait(self, timeout: float = 60.0) -> int:
         """The exit code of the supervisor."""
         return self.process.wait(timeout)
 
@@ -111,7 +111,7 @@ class Host:
             kill(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.group, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(30)
         self.listening.join(10)
 
 
@@ -121,7 +121,7 @@ def kill(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def reached(condition: Callable[[], object], timeout: float = 20.0) -> None:
+def reached(condition: Callable[[], object], timeout: float = 60.0) -> None:
     """Wait for what other processes do."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -41,19 +41,19 @@ class Inside:
         self.workers[worker] = asyncio.create_task(worker.run())
         return worker
 
-    async def run(self, task: Any, payload: Any = None, *, timeout: float = 20.0, **options: Any) -> Run[Any]:
+    async def run(self, task: Any, payload: Any = None, *, timeout: float = 30.0, **options: Any) -> Run[Any]:
         """Trigger a run, wait for its end, and answer its snapshot."""
         handle = await task.atrigger(payload, **options)
         return await self.ended(handle, timeout)
 
-    async def ended(self, handle: Any, timeout: float = 20.0) -> Run[Any]:
+    async def ended(self, handle: Any, timeout: float = 30.0) -> Run[Any]:
         async with asyncio.timeout(timeout):
             async for run in handle.aupdates():
                 if run.finished:
                     return await handle.aretrieve()  # with its log, read without blocking
         raise AssertionError("updates ended before the run did")
 
-    async def drained(self, worker: Worker, timeout: float = 20.0) -> None:
+    async def drained(self, worker: Worker, timeout: float = 30.0) -> None:
         """Let a worker drain, and wait for its end."""
         worker.drain()
         await asyncio.wait_for(self.workers.pop(worker), timeout)
@@ -63,7 +63,7 @@ class Inside:
             if not task.done():
                 worker.abort()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(task, 5)
+                    await asyncio.wait_for(task, 30)
         if self.capturing is not None:
             self.capturing()
         await self.app.aclose()

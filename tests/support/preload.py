@@ -22,14 +22,14 @@ from tests.support import jobs
 def use(app: Holdfast, who: int) -> None:
     """Every way to the database: single and batch, sync and async, reading and waiting."""
     for n in range(5):
-        assert jobs.leaf.trigger(who + n).result(timeout=20) == who + n
-    assert jobs.leaf.batch_trigger(range(who, who + 20)).results(timeout=20).outputs() == list(range(who, who + 20))
+        assert jobs.leaf.trigger(who + n).result(timeout=30) == who + n
+    assert jobs.leaf.batch_trigger(range(who, who + 20)).results(timeout=30).outputs() == list(range(who, who + 20))
     handle = jobs.leaf.trigger(who)
-    assert handle.result(timeout=20) == who
+    assert handle.result(timeout=30) == who
     assert handle.retrieve().status == "completed"
 
     async def later() -> None:
-        assert await (await jobs.leaf.atrigger(who)).aresult(timeout=20) == who
+        assert await (await jobs.leaf.atrigger(who)).aresult(timeout=30) == who
 
     asyncio.run(later())
 
@@ -61,7 +61,7 @@ def main() -> None:
     def keep_using(who: int) -> None:
         while not stopping.is_set():
             try:
-                assert jobs.leaf.trigger(who).result(timeout=20) == who
+                assert jobs.leaf.trigger(who).result(timeout=30) == who
             except BaseException as error:
                 errors.append(error)
                 return

@@ -615,7 +615,7 @@ def test_a_step_is_quick(app: Holdfast) -> None:
         return name
 
     began = time.perf_counter()
-    for _ in range(10):
+    for _ in range(20):
         with app.testing() as jobs:
             jobs.run(greet, "Ada")
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 20 * 1.0  # nothing is polled for once a second

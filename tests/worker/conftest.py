@@ -28,7 +28,7 @@ async def inside(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 def eventually_async() -> Callable[..., Awaitable[Any]]:
     """As ``eventually``, for an assertion that is awaited."""
 
-    async def holds(assertion: Callable[[], Awaitable[Any]], timeout: float = 10.0) -> Any:
+    async def holds(assertion: Callable[[], Awaitable[Any]], timeout: float = 30.0) -> Any:
         deadline = time.monotonic() + timeout
         while True:
             try:

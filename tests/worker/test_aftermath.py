@@ -33,7 +33,7 @@ def told_by(owner: Any, told: Told) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - of whatever may come to be true
             await asyncio.sleep(0.01)
 
@@ -193,7 +193,7 @@ async def test_what_its_hooks_write_and_raise_stands_in_the_runs_log(inside: Ins
     await registered(inside)
     handle = await work.atrigger(5, delay="1h")
     await handle.acancel()
-    await asyncio.wait_for(done.wait(), 10)
+    await asyncio.wait_for(done.wait(), 30)
     await nothing_is_owed(inside)
     messages = [line.message for line in (await handle.aretrieve()).logs]
     assert messages[0] == "and then"
@@ -308,8 +308,8 @@ async def test_a_worker_that_drains_hands_its_notes_back(inside: Inside, databas
     await registered(inside)
     handle = await work.atrigger(5, delay="1h")
     await handle.acancel()
-    await asyncio.wait_for(reached.wait(), 10)
-    await inside.drained(first, 5)
+    await asyncio.wait_for(reached.wait(), 30)
+    await inside.drained(first)
     inside.start()
     await until(lambda: len(called) == 2)
     await nothing_is_owed(inside)
@@ -340,7 +340,6 @@ async def test_a_note_of_a_dead_worker_is_taken_by_another(inside: Inside) -> No
     assert called == [handle.id] * 2
 
 
-@pytest.mark.timeout(60)
 def test_hooks_that_take_their_process_down(
     host: Callable[..., Host], folder: Path, database_url: str, eventually: Callable[..., Any]
 ) -> None:
@@ -356,12 +355,12 @@ def test_hooks_that_take_their_process_down(
     def told() -> None:
         assert ledger.counts(folder, "told") == {"1": 1}
 
-    eventually(told, 20)
+    eventually(told, 60)
     poison.cancel()
 
     def given_up() -> None:
         assert any("taken 3 workers down" in line.message for line in poison.retrieve().logs)
 
-    eventually(given_up, 30)
+    eventually(given_up, 60)
     assert ledger.counts(folder, "called") == {"1": 2, "0": 3}
     app.close()

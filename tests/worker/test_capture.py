@@ -61,7 +61,7 @@ async def test_a_def_task_and_the_threads_it_starts_in_its_context_are_heard(ins
 async def test_threads_that_print_at_once_do_not_mix_their_lines(inside: Inside) -> None:
     """print() writes its text and its newline one after the other. Fails with keeping one unfinished line for all the
     threads of an attempt: lines were joined, split and lost."""
-    together = threading.Barrier(8, timeout=10)
+    together = threading.Barrier(8, timeout=30)
 
     def write(name: int) -> None:
         together.wait()
@@ -198,7 +198,7 @@ async def test_a_hundred_runs_at_once_hear_only_themselves(inside: Inside) -> No
 
     inside.start(concurrency=100)
     batch = await interleaves.abatch_trigger(range(100))
-    await batch.aresults(timeout=20)
+    await batch.aresults(timeout=30)
     for n, handle in enumerate(batch.runs):
         messages = [line.message for line in (await handle.aretrieve()).logs]
         assert messages == [
@@ -231,6 +231,6 @@ async def test_the_lines_of_a_running_attempt_can_be_read(inside: Inside, eventu
         assert run.status == "executing"
         assert [line.message for line in run.logs] == ["on my way"]
 
-    await eventually_async(heard, 5)  # type: ignore[operator]
+    await eventually_async(heard)  # type: ignore[operator]
     release.set()
     assert (await inside.ended(handle)).status == "completed"

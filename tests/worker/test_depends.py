@@ -166,7 +166,7 @@ async def test_a_canceled_attempt_takes_no_others_provider_along(inside: Inside,
 
     worker = inside.start()
     first = await work.atrigger(1)
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), 30)
     second = await work.atrigger(2)
     worker.hold.interrupt(first.id, 1, "canceled")
     assert (await inside.ended(first)).status == "canceled"
@@ -255,7 +255,7 @@ async def test_a_canceled_run_closes_what_it_had_open(inside: Inside, trail: Tra
 
     worker = inside.start()
     handle = await work.atrigger(1)
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), 30)
     worker.hold.interrupt(handle.id, 1, "canceled")
     assert (await inside.ended(handle)).status == "canceled"
     seen = ["b saw CancelledError", "close b", "a saw CancelledError", "close a"]
@@ -268,7 +268,7 @@ async def test_what_is_opened_in_a_thread_while_the_run_is_canceled_is_closed(in
 
     def slow() -> Iterator[str]:
         asked.set()
-        gate.wait(10)
+        gate.wait(30)
         trail.append("open")
         try:
             yield "slow"
@@ -281,7 +281,7 @@ async def test_what_is_opened_in_a_thread_while_the_run_is_canceled_is_closed(in
 
     worker = inside.start()
     handle = await work.atrigger(1)
-    await asyncio.to_thread(asked.wait, 5)
+    await asyncio.to_thread(asked.wait, 30)
     worker.hold.interrupt(handle.id, 1, "canceled")
     await asyncio.sleep(0.05)
     gate.set()

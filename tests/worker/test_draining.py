@@ -34,7 +34,7 @@ def test_what_runs_may_end_within_the_drain_time(app: Holdfast, host: Hosts, fol
     reached(lambda: [row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers"))] == ["draining"])
     late = jobs.leaf.trigger(3)
     ledger.open_gate(folder)
-    assert [run.result(timeout=10) for run in runs] == [pid, pid]
+    assert [run.result(timeout=30) for run in runs] == [pid, pid]
     assert hired.wait() == 0
     assert late.retrieve().status == "pending_version"  # nobody took it any more
     assert [row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers"))] == ["stopped"]
@@ -46,9 +46,8 @@ def test_what_does_not_end_in_time_goes_back_as_it_was(app: Holdfast, host: Host
     hired = host(processes=1, drain=0.3).ready()
     runs = [jobs.tidy.trigger(1), jobs.gated_def.trigger(2)]
     reached(lambda: len(ledger.lines(folder, "began")) == 2)
-    began = time.monotonic()
     assert hired.stop() == 0
-    assert time.monotonic() - began < 8
+    assert "it is killed" not in hired.said()
     assert ledger.counts(folder, "interrupted") == {"1": 1}
     for run in runs:
         record = run.retrieve()
@@ -58,8 +57,8 @@ def test_what_does_not_end_in_time_goes_back_as_it_was(app: Holdfast, host: Host
 
     heir = host(processes=1).ready()
     ledger.open_gate(folder)
-    assert runs[0].result(timeout=10) == 1  # the number of the attempt
-    assert runs[1].result(timeout=10) == heir.children()[0]
+    assert runs[0].result(timeout=30) == 1  # the number of the attempt
+    assert runs[1].result(timeout=30) == heir.children()[0]
     assert [run.retrieve().attempts for run in runs] == [1, 1]
 
 
@@ -68,12 +67,13 @@ def assert_no_suspects(app: Holdfast) -> None:
 
 
 def test_a_second_signal_stops_hard(app: Holdfast, host: Hosts, folder: Path) -> None:
-    """And its runs go on elsewhere at once, with the same attempt: whoever killed them knows that they are gone."""
-    heir = host(processes=1, lease=30).ready()
+    """And its runs go on elsewhere long before the lease ends, with the same attempt: whoever killed them knows that
+    they are gone."""
+    heir = host(processes=1, lease=300).ready()
     heir.send(signal.SIGSTOP)  # the supervisor only: its worker takes no part for a while …
     kept = heir.children()[0]
     os.kill(kept, signal.SIGSTOP)
-    hired = host(processes=1, drain=60, lease=30).ready()
+    hired = host(processes=1, drain=60, lease=300).ready()
     pid = hired.children()[0]
     runs = [jobs.tidy.trigger(1), jobs.gated_def.trigger(2)]
     reached(lambda: len(ledger.lines(folder, "began")) == 2)
@@ -87,9 +87,8 @@ def test_a_second_signal_stops_hard(app: Holdfast, host: Hosts, folder: Path) ->
     os.kill(kept, signal.SIGCONT)
     heir.send(signal.SIGCONT)
     ledger.open_gate(folder)
-    assert runs[0].result(timeout=20) == 1
-    assert runs[1].result(timeout=20) == kept
-    assert time.monotonic() - began < 20  # not the lease
+    assert runs[0].result(timeout=30) == 1
+    assert runs[1].result(timeout=30) == kept
     assert [run.retrieve().attempts for run in runs] == [1, 1]
 
 
@@ -104,9 +103,9 @@ def test_a_worker_process_that_is_terminated_drains(app: Holdfast, host: Hosts, 
         os.kill(pid, signal.SIGTERM)
         reached(lambda: "draining" in _states(app))
     ledger.open_gate(folder)
-    assert run.result(timeout=20) == pid
+    assert run.result(timeout=30) == pid
     hired.ready(2)
-    assert jobs.gated.trigger(2).result(timeout=20) != pid
+    assert jobs.gated.trigger(2).result(timeout=30) != pid
 
 
 def _states(app: Holdfast) -> list[str]:
@@ -119,9 +118,8 @@ def test_code_that_never_ends_does_not_keep_a_drained_process(app: Holdfast, hos
     hired = host(processes=1, drain=0.2).ready()
     runs = [jobs.stubborn.trigger(1), jobs.threaded.trigger(2)]
     reached(lambda: len(ledger.lines(folder, "began")) == 2)
-    began = time.monotonic()
     assert hired.stop() == 0
-    assert time.monotonic() - began < 6
+    assert "it is killed" not in hired.said()
     assert [run.retrieve().status for run in runs] == ["pending_version"] * 2
 
 
@@ -145,9 +143,9 @@ async def test_what_has_not_started_goes_back_at_once(inside: Inside) -> None:
     worker.drain()
     assert len(worker.hold.held) == 2
     other = inside.start(concurrency=30)
-    await asyncio.wait_for(until(lambda: other.hold.running == 18), 5)
+    await asyncio.wait_for(until(lambda: other.hold.running == 18), 30)
     release.set()
-    assert (await batch.aresults(timeout=10)).outputs() == list(range(20))
+    assert (await batch.aresults(timeout=30)).outputs() == list(range(20))
 
 
 async def test_what_a_claim_brings_during_the_drain_goes_back_at_once(
@@ -173,7 +171,7 @@ async def test_what_a_claim_brings_during_the_drain_goes_back_at_once(
 
     monkeypatch.setattr(inside.store, "run", run)
     handle = await quick.atrigger(1)
-    await asyncio.wait_for(inside.workers[worker], 5)
+    await asyncio.wait_for(inside.workers[worker], 30)
     assert (await handle.aretrieve()).status == "pending_version"
     inside.start()
     assert (await inside.ended(handle)).output == 1
@@ -188,7 +186,7 @@ async def test_a_drain_before_the_first_round_ends_the_worker(inside: Inside) ->
     await asyncio.sleep(0)
     worker.drain()
     worker.drain()
-    await asyncio.wait_for(inside.workers[worker], 10)
+    await asyncio.wait_for(inside.workers[worker], 30)
 
 
 async def test_outcomes_are_told_before_a_drained_worker_ends(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,5 +215,5 @@ async def test_outcomes_are_told_before_a_drained_worker_ends(inside: Inside, mo
     await until(lambda: refused[0] >= 4)
     assert not inside.workers[worker].done()
     away.clear()
-    await asyncio.wait_for(inside.workers[worker], 10)
+    await asyncio.wait_for(inside.workers[worker], 30)
     assert (await handle.aretrieve()).output == 1

@@ -436,7 +436,7 @@ async def test_a_canceled_run(inside: Inside) -> None:
         getattr(work, kind)(lambda event, kind=kind: told.append((kind, event)))
     inside.start()
     handle = await work.atrigger(5)
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), 30)
     await handle.acancel()
     assert (await inside.ended(handle)).status == "canceled"
     assert [kind for kind, _ in told][3:] == ["on_cancel", "on_complete", "cleanup"]
@@ -462,7 +462,7 @@ async def test_code_that_does_not_let_itself_be_canceled(inside: Inside) -> None
         getattr(work, kind)(lambda event, kind=kind: told.append(kind))
     inside.start(grace_seconds=0.1)
     handle = await work.atrigger(5)
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), 30)
     await handle.acancel()
     assert (await inside.ended(handle)).status == "canceled"
     assert told == ["deaf", "on_cancel", "on_complete", "cleanup"]

@@ -13,6 +13,7 @@ import pytest
 
 from holdfast import AsyncContext, Context, Event, Retry, RetryAfter
 from tests.support.inside import Inside
+from tests.support.ledger import until
 
 ONCE = Retry(max_attempts=1)
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
@@ -229,7 +230,7 @@ async def test_a_def_around_an_async_task_hears_of_a_cancel(inside: Inside) -> N
 
     worker = inside.start()
     handle = await work.atrigger(1)
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), 30)
     worker.hold.interrupt(handle.id, 1, "canceled")
     assert (await inside.ended(handle)).status == "canceled"
     assert trail == ["unwound", "CancelledError", "left"]
@@ -250,16 +251,16 @@ async def test_a_def_task_that_overran_its_time_is_not_interrupted_but_timed_out
 
     @inside.app.task(max_duration="100ms")
     def work(n: int) -> None:
-        gate.wait(10)
+        gate.wait(30)
         trail.append("returned")
 
     @work.on_failure
     def tell(failure: Any) -> None:
         trail.append(failure.error.type)
 
-    (worker,) = [inside.start()]
+    worker = inside.start()
     handle = await work.atrigger(1)
-    await asyncio.sleep(0.4)
+    await until(lambda: handle.id in worker.hold.held and worker.hold.held[handle.id].reason is not None)
     assert (await handle.aretrieve()).status == "executing"
     assert worker.hold.running == 1
     gate.set()

@@ -17,7 +17,7 @@ def test_a_queue_that_is_made_and_declared_at_once_is_one_queue(store: Store) ->
 
     def make(n: int) -> None:
         for name in range(60):
-            together.wait(20)
+            together.wait(30)
             if n % 2:
                 store.run_sync(catalogue.ensure_names, [QueueEntry(name=f"q{name}")], [(f"q{name}", "t")])
             else:

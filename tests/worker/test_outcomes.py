@@ -31,7 +31,7 @@ async def going_on(inside: Inside) -> AsyncIterator[Inside]:
 
     yield inside
     assert all(not task.done() for task in inside.workers.values())
-    assert (await inside.run(still_there, 1, timeout=5)).output == 2
+    assert (await inside.run(still_there, 1)).output == 2
     assert all(worker.hold.running == 0 and not worker.hold.held for worker in inside.workers)
 
 
@@ -86,7 +86,7 @@ async def test_whatever_is_raised_fails_the_run(
     And by catching Exception only where the text of an error is asked for: the worker ended with Wild."""
     task = going_on.app.task(id="raises", retry=Retry(max_attempts=1))(raising(make)[colour])
     going_on.start()
-    run = await going_on.run(task, 1, timeout=5)
+    run = await going_on.run(task, 1)
     assert (run.status, run.attempts) == ("failed", 1)
     if kind == "StopIteration" and colour == 0:
         kind = "RuntimeError"  # what Python makes of it in a coroutine
@@ -346,7 +346,7 @@ async def test_threads_that_a_task_leaves_behind_do_no_harm(going_on: Inside) ->
     @going_on.app.task
     async def leaves_a_thread(n: int) -> int:
         def late() -> None:
-            release.wait(10)
+            release.wait(30)
             print("too late")
             written.set()
 
@@ -356,7 +356,7 @@ async def test_threads_that_a_task_leaves_behind_do_no_harm(going_on: Inside) ->
     going_on.start()
     run = await going_on.run(leaves_a_thread, 1)
     release.set()
-    await asyncio.to_thread(written.wait, 10)
+    await asyncio.to_thread(written.wait, 30)
     assert run.output == 1
     assert json.dumps([line.message for line in run.logs]) == "[]"
     assert os.getpid()

@@ -86,7 +86,7 @@ async def test_outcomes_wait_for_better_times(
     faults.before = lambda f, args: next(refusals, None) if outcomes(f, args) else None
     inside.start()
     batch = await count.abatch_trigger(range(20))
-    assert (await batch.aresults(timeout=20)).outputs() == list(range(20))
+    assert (await batch.aresults(timeout=30)).outputs() == list(range(20))
     assert len(faults.raised) == 3
     assert set(times.values()) == {1}
 
@@ -100,7 +100,7 @@ async def test_an_outage_while_outcomes_are_written_one_by_one_forgets_none(
     faults.before = lambda f, args: trouble.pop(0) if outcomes(f, args) and trouble else None
     batch = await count.abatch_trigger(range(20))
     inside.start()
-    assert (await batch.aresults(timeout=20)).outputs() == list(range(20))
+    assert (await batch.aresults(timeout=30)).outputs() == list(range(20))
     assert len(faults.raised) == 2
     assert set(times.values()) == {1}
 
@@ -116,7 +116,7 @@ async def test_only_an_outcome_that_is_itself_refused_is_told(inside: Inside, fa
 
     faults.before = refuse
     inside.start()
-    results = await batch.aresults(timeout=20)
+    results = await batch.aresults(timeout=30)
     assert [run.status for run in results] == ["completed"] * 7 + ["system_failure"] + ["completed"] * 12
     assert "it does not like this one" in results[7].error.message
     assert set(times.values()) == {1}
@@ -137,7 +137,7 @@ async def test_no_run_fails_for_its_log(inside: Inside, faults: Faults) -> None:
     faults.before = refuse
     inside.start()
     batch = await says.abatch_trigger(range(3))
-    results = await batch.aresults(timeout=20)
+    results = await batch.aresults(timeout=30)
     assert results.outputs() == [0, 1, 2]
     assert [[line.message for line in (await run.aretrieve()).logs] for run in batch.runs] == [["good"], [], ["good"]]
 
@@ -209,7 +209,7 @@ async def test_strays_of_a_claim_that_came_through_late_are_found(inside: Inside
     ask = claim.Ask(worker.me, worker.routes, 1)
     assert [run.id for run in (await inside.store.run(claim.exchange, ask, [], [], [])).claimed] == [handle.id]
     worker.hold.settings = ready
-    run = await inside.ended(handle, 5)
+    run = await inside.ended(handle)
     assert (run.output, run.attempts, times[1]) == (1, 1, 1)
 
 
@@ -244,10 +244,10 @@ async def test_a_lock_in_the_way_holds_up_nobody_else(
     await until(lambda: len(worker.hold.held) == 2)
     with locked(inside.database, held.id):
         go.set()
-        assert (await inside.ended(other, 15)).output == 2
-        assert (await inside.run(count, 3, timeout=15)).output == 3
+        assert (await inside.ended(other)).output == 2
+        assert (await inside.run(count, 3)).output == 3
         assert (await held.aretrieve()).status == "executing"
-    run = await inside.ended(held, 15)
+    run = await inside.ended(held)
     assert (run.output, run.metadata["n"], times) == (1, 2, {3: 1})
 
 
@@ -272,7 +272,7 @@ async def test_metadata_that_was_on_its_way_in_an_outage_is_written_later(inside
     faults.before = refuse
     inside.start()
     handle = await shows.atrigger(7)
-    await asyncio.wait_for(refused.wait(), 10)
+    await asyncio.wait_for(refused.wait(), 30)
     go.set()
     run = await inside.ended(handle)
     assert dict(run.metadata) == {"row": 7}

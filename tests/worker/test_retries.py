@@ -30,8 +30,8 @@ async def test_an_attempt_that_fails_is_followed_by_the_next_one(inside: Inside)
     assert (run.status, run.attempts, run.error.message) == ("failed", 3, "attempt 3")
     assert [number for number, _ in began] == [1, 2, 3]
     first, second = began[1][1] - began[0][1], began[2][1] - began[1][1]
-    assert 0.19 < first < 2
-    assert 0.39 < second < 3
+    assert first > 0.19
+    assert second > 0.39
 
 
 async def test_one_that_succeeds_in_the_end_has_completed(inside: Inside) -> None:
@@ -97,7 +97,7 @@ async def test_retry_after_says_when(inside: Inside, delay: Any) -> None:
 
     inside.start()
     assert (await inside.run(asks, 1)).output == "done"
-    assert 0.19 < began[1] - began[0] < 3
+    assert began[1] - began[0] > 0.19  # and less than the hour of its Retry
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_a_retry_frees_the_slot_while_it_backs_off(inside: Inside) -> None
 
     worker = inside.start(concurrency=1)
     await fails.atrigger(1)
-    assert (await inside.run(quick, 2, timeout=5)).output == 2
+    assert (await inside.run(quick, 2)).output == 2
     assert worker.hold.running == 0
 
 
@@ -146,32 +146,34 @@ async def test_nobody_keeps_what_somebody_else_could_start(inside: Inside) -> No
     greedy = inside.start(concurrency=2)
     batch = await work.abatch_trigger(range(3000))
     more = await work.abatch_trigger(range(3000, 3040))
-    await asyncio.wait_for(slow.wait(), 20)
+    await asyncio.wait_for(slow.wait(), 30)
     await until(lambda: len(greedy.hold.held) >= 2)
     other = inside.start(concurrency=38)
     await asyncio.wait_for(
-        until(lambda: len(other.hold.held) + len(greedy.hold.held) >= 40 and other.hold.running >= 38), 10
+        until(lambda: len(other.hold.held) + len(greedy.hold.held) >= 40 and other.hold.running >= 38), 30
     )
     assert greedy.hold.running == 2
     release.set()
-    assert len((await batch.aresults(timeout=20)).outputs()) == 3000
-    assert (await more.aresults(timeout=20)).outputs() == list(range(3000, 3040))
+    assert len((await batch.aresults(timeout=30)).outputs()) == 3000
+    assert (await more.aresults(timeout=30)).outputs() == list(range(3000, 3040))
     assert set(ran.values()) == {1}
 
 
-async def test_a_new_queue_is_served_at_once(inside: Inside) -> None:
+async def test_a_new_queue_is_served_at_once(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its route is made with its first run. Fails with waiting for the next poll after the routes were read."""
+    for pace in ("POLL_SECONDS", "BLIND_POLL_SECONDS"):
+        monkeypatch.setattr(f"holdfast.worker.worker.{pace}", 60.0)
 
     @inside.app.task
     async def quick(n: int) -> int:
         return n
 
-    inside.start()
+    worker = inside.start()
     await inside.run(quick, 1)
-    began = time.monotonic()
     for n in range(3):
-        assert (await inside.run(quick, n, queue=f"new-{n}", timeout=10)).output == n
-    assert time.monotonic() - began < 3 * 1.9
+        handle = await quick.atrigger(n, queue=f"new-{n}")
+        await worker.find_routes()  # as it does now and then
+        assert (await inside.ended(handle)).output == n
 
 
 async def test_priority_and_order(inside: Inside) -> None:

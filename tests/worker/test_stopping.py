@@ -82,7 +82,7 @@ async def test_a_def_task_over_its_time_keeps_its_slot_until_it_returns(
     def stuck(n: int) -> int:
         busy[0] += 1
         most[0] = max(most[0], busy[0])
-        release.wait(20)
+        release.wait(30)
         busy[0] -= 1
         return n
 
@@ -115,21 +115,25 @@ async def test_cancel_raises_in_async_code(inside: Inside, heard: list[str]) -> 
     handle = await endless.atrigger(1)
     await until(lambda: heard)
     await handle.acancel()
-    run = await inside.ended(handle, 5)
+    run = await inside.ended(handle)
     assert (run.status, heard) == ("canceled", ["began", "CancelledError", "finally"])
 
 
 async def test_a_cancel_reaches_its_run_and_no_other(inside: Inside) -> None:
+    release = asyncio.Event()
+
     @inside.app.task
     async def waits(n: int) -> int:
-        await asyncio.sleep(60 if n == 3 else 1.5)
+        await release.wait()
         return n
 
     inside.start()
     batch = await waits.abatch_trigger(range(6))
     await until(lambda: len(next(iter(inside.workers)).hold.held) == 6)
     await batch.runs[3].acancel()
-    results = await batch.aresults(timeout=10)
+    assert (await inside.ended(batch.runs[3])).status == "canceled"
+    release.set()
+    results = await batch.aresults(timeout=30)
     assert [run.status for run in results] == ["completed"] * 3 + ["canceled"] + ["completed"] * 2
 
 
@@ -154,7 +158,7 @@ async def test_code_that_swallows_the_cancel_is_canceled_when_its_grace_is_over(
     handle = await stubborn.atrigger(1)
     await until(lambda: heard)
     await handle.acancel()
-    run = await inside.ended(handle, 5)
+    run = await inside.ended(handle)
     assert (run.status, heard) == ("canceled", ["began", "swallowed"])
     assert worker.hold.running == 0
     release.set()
@@ -179,7 +183,7 @@ async def test_code_that_finishes_although_it_is_canceled_has_completed(inside: 
     handle = await finishes.atrigger(7)
     await until(lambda: heard)
     await handle.acancel()
-    run = await inside.ended(handle, 5)
+    run = await inside.ended(handle)
     assert (run.status, run.output) == ("completed", 7)
 
 
@@ -189,7 +193,7 @@ async def test_a_def_task_that_is_canceled_completes_if_it_returns(inside: Insid
     @inside.app.task
     def cannot_stop(n: int) -> int:
         heard.append("began")
-        release.wait(20)
+        release.wait(30)
         return n
 
     worker = inside.start()
@@ -198,7 +202,7 @@ async def test_a_def_task_that_is_canceled_completes_if_it_returns(inside: Insid
     await handle.acancel()
     await until(lambda: worker.hold.held[handle.id].reason == "canceled")
     release.set()
-    run = await inside.ended(handle, 5)
+    run = await inside.ended(handle)
     assert (run.status, run.output) == ("completed", 7)
 
 
@@ -259,7 +263,7 @@ async def test_what_no_attempt_holds_is_canceled_at_once(inside: Inside) -> None
 async def test_a_cancel_during_the_backoff_beats_the_next_attempt(inside: Inside) -> None:
     attempts: list[int] = []
 
-    @inside.app.task(retry=Retry(max_attempts=10, min_delay="300ms", max_delay="300ms", jitter=False))
+    @inside.app.task(retry=Retry(max_attempts=10, min_delay="10s", max_delay="10s", jitter=False))
     async def fails(n: int, ctx: AsyncContext) -> None:
         attempts.append(ctx.attempt.number)
         raise ValueError("x")
@@ -272,7 +276,7 @@ async def test_a_cancel_during_the_backoff_beats_the_next_attempt(inside: Inside
     run = await inside.ended(handle)
     upkeep.stop()
     assert run.status == "canceled"
-    assert len(attempts) <= 2
+    assert attempts == [1]
 
 
 async def test_nothing_is_left_of_a_run_that_was_interrupted(inside: Inside) -> None:
@@ -285,7 +289,7 @@ async def test_nothing_is_left_of_a_run_that_was_interrupted(inside: Inside) -> 
 
     worker = inside.start(concurrency=50)
     batch = await endless.abatch_trigger(range(50))
-    assert {run.status for run in await batch.aresults(timeout=10)} == {"timed_out"}
+    assert {run.status for run in await batch.aresults(timeout=30)} == {"timed_out"}
     assert not worker.hold.held
     far = worker.loop.time() + 5
     timers = [timer for timer in worker.loop._scheduled if not timer.cancelled() and timer.when() > far]  # type: ignore[attr-defined]

@@ -269,12 +269,12 @@ def file_lock(store: Store) -> Iterator[Callable[[], Callable[[], None]]]:
         other = type(store)(store.path) if store.kind == "sqlite" else None  # type: ignore[call-arg,attr-defined]
         assert other is not None
         future = other.submit(sit)
-        assert inside.wait(10)
+        assert inside.wait(30)
         held.append(release)
 
         def let_go() -> None:
             release.set()
-            future.result(10)
+            future.result(30)
             other.close()
 
         return let_go
@@ -291,7 +291,7 @@ def test_a_lock_on_the_file_for_longer_than_the_lease_kills_nobody(
     """With real time and two hosts: neither can beat, both can read. Fails with not waiting for beats of our own."""
     names = [new_id(), new_id()]
     for me in names:
-        store.run_sync(workers.register, WorkerEntry(id=me, lease_ms=1_500, host="h", pid=1, concurrency=1), [])
+        store.run_sync(workers.register, WorkerEntry(id=me, lease_ms=3_000, host="h", pid=1, concurrency=1), [])
     hosts = [Upkeep(store), Upkeep(type(store)(store.path))]  # type: ignore[call-arg,attr-defined]
     stopped = threading.Event()
 
@@ -314,7 +314,7 @@ def test_a_lock_on_the_file_for_longer_than_the_lease_kills_nobody(
         thread.start()
     let_go = file_lock()
     began = time.monotonic()
-    while time.monotonic() - began < 4:
+    while time.monotonic() - began < 5:
         time.sleep(0.1)
     let_go()
     began = time.monotonic()
