@@ -373,6 +373,8 @@ class RetryAfter(Exception):
     Example: ``raise RetryAfter("10m")``.
     """
 
+    max_attempts: int | None = None  # of a subclass that counts for itself; else it is what governs the attempt
+
     def __init__(self, delay: str | float | timedelta, message: str | None = None) -> None:
         super().__init__(delay, message)
         self.delay = delay

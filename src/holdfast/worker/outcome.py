@@ -32,9 +32,10 @@ def failed(claimed: Claimed, error: BaseException, governing: Governing, verdict
     """The function raised: try again, or the run has failed. A ``verdict`` is as if that had been raised instead."""
     text = error_text(error)
     decisive = error if verdict is None else verdict
+    own = decisive.max_attempts if isinstance(decisive, RetryAfter) else None
     final = (
         isinstance(decisive, AbortRun)
-        or claimed.attempt >= governing.max_attempts
+        or claimed.attempt >= (own or governing.max_attempts)
         or not (isinstance(decisive, RetryAfter) or governing.retry.wants(decisive))
     )
     if final:
