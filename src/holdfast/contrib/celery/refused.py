@@ -71,7 +71,7 @@ AT_A_CALL: Final[Mapping[str, str]] = {
 _CANVAS: Final = "Call the next task at the end of this one, and wait for many with batch_trigger(…).results()."
 _MANY: Final = "Write task.batch_trigger([task.payload(each) for each in many])."
 OF_A_TASK: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("s", "si", "subtask", "subtask_from_request", "replace", "add_to_chord"), _CANVAS),
+    **dict.fromkeys(("s", "si", "subtask", "replace", "add_to_chord"), _CANVAS),
     **dict.fromkeys(("map", "starmap", "chunks"), _MANY),
     "update_state": "Write Context.current().metadata[…] = …, which everybody who looks at the run sees.",
     "run": "Call the task itself.",
