@@ -22,7 +22,7 @@ from holdfast.errors import DuplicateTask, InvalidOption, shown
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.hooks import Hooked
 from holdfast.idempotency import Scope
-from holdfast.names import ID_LENGTH, checked_name
+from holdfast.names import ID_LENGTH, checked_name, checked_run_id
 from holdfast.options import Rules, Target, TriggerOptions, key_to_reset, new_run, read_rules, read_trigger_options
 from holdfast.queue import Queue, own_queue
 from holdfast.queues import Queues
@@ -81,6 +81,9 @@ class Holdfast(Hooked[Any, Any]):
             "output_limit": output_limit,
         }
         self.settings = Settings(said, project_of(calling_file()))
+        if database is not None:
+            self.settings.get("database")  # which is read again when it is needed: a command's flag is stronger
+        self.settings.get("output_limit")
         self.imports = _module_names(imports)
         self._defaults = self._read_defaults(retry)
         self._tasks: dict[str, Task[Any, Any]] = {}
@@ -189,7 +192,7 @@ class Holdfast(Hooked[Any, Any]):
 
     def handle(self, run_id: str, /) -> RunHandle[Any]:
         """The handle of any run. Nothing is read; an unknown id shows when the handle is used."""
-        return RunHandle(run_id, False, self.client, AnyCodec(shows=True))
+        return RunHandle(checked_run_id(run_id), False, self.client, AnyCodec(shows=True))
 
     def trigger(self, task: str, payload: Any = None, /, **options: Unpack[TriggerOptions]) -> RunHandle[Any]:
         """Make a run of a task by its id, which may be one whose code is not here.
@@ -334,19 +337,21 @@ class Holdfast(Hooked[Any, Any]):
         return known
 
     def _run(self, target: Target, payload: Any, options: TriggerOptions) -> NewRun:
+        text = self.client.sealed(target.task, AnyCodec().dump(payload))
+        said = read_trigger_options(options)
         if isinstance(queue := options.get("queue"), Queue):
             self.client.declare(queue)
-        text = self.client.sealed(target.task, AnyCodec().dump(payload))
-        return new_run(target, text, read_trigger_options(options), parent=parent_of(self.client))
+        return new_run(target, text, said, parent=parent_of(self.client))
 
 
 def _module_names(imports: object) -> tuple[str, ...]:
-    if (
-        isinstance(imports, Sequence)
-        and not isinstance(imports, str)
-        and all(isinstance(name, str) for name in imports)
-    ):
-        return tuple(imports)
+    listed = imports if isinstance(imports, Sequence) and not isinstance(imports, str | bytes) else [None]
+    if all(isinstance(name, str) and _is_module(name) for name in listed):
+        return tuple(listed)
     raise InvalidOption(
         "imports is not a list of module names", seen=shown(imports), do='Write imports=["shop.orders"].'
     )
+
+
+def _is_module(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))

@@ -55,7 +55,7 @@ def batch_of(entries: Iterable[Any], home: object, item: Callable[[Any], Item[An
         InvalidOption: an entry is neither, or an item goes through another app.
         And whatever an entry's payload raises. A note says which entry it is.
     """
-    if isinstance(entries, str | bytes | Mapping):
+    if isinstance(entries, str | bytes | Mapping) or not isinstance(entries, Iterable):
         raise InvalidOption("A batch is a list of payloads", seen=shown(entries), do="Put the one payload in a list.")
     batch = Batch(new_id(), [], [])
     parent = parent_of(home)

@@ -66,8 +66,7 @@ class Blueprint:
 
     def _join(self, home: object, prefix: str, *, check: Check, take: Take) -> None:
         """Belong to ``home``, which takes each task in. ``check`` raises for one that it cannot take; then none is."""
-        if not isinstance(prefix, str):
-            raise InvalidOption("prefix is not a string", seen=shown(prefix), do='Write, say, prefix="billing.".')
+        _check_prefix(prefix)
         if self._home is not None:
             self._refuse_another(home, prefix)
             return
@@ -111,6 +110,13 @@ def refuse_duplicate(earlier: Task[Any, Any] | None, task: Task[Any, Any], id: s
             seen=f"{earlier.place} and {task.place}",
             do='Give one of them another: @app.task(id="…"), or its blueprint a prefix.',
         )
+
+
+def _check_prefix(prefix: object) -> None:
+    if not isinstance(prefix, str):
+        raise InvalidOption("prefix is not a string", seen=shown(prefix), do='Write, say, prefix="billing.".')
+    if not prefix.isprintable() or prefix != prefix.lstrip() or len(prefix) >= ID_LENGTH:
+        raise InvalidOption("prefix cannot begin an id", seen=shown(prefix), do='Write, say, prefix="billing.".')
 
 
 def _with_prefix(prefix: str, name: str) -> str:

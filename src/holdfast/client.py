@@ -500,7 +500,7 @@ def _refuse_to_block_a_worker() -> None:
 
 
 def _seconds(timeout: Duration | None) -> float | None:
-    return None if timeout is None else to_ms(timeout, name="timeout") / 1000
+    return None if timeout is None else min(to_ms(timeout, name="timeout") / 1000, threading.TIMEOUT_MAX)
 
 
 def _in_vain(found: Sequence[RunRecord], ids: Sequence[str], timeout: Duration | None) -> dict[str, RunRecord]:

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 from holdfast.duration import Duration, to_ms
+from holdfast.errors import InvalidOption, shown
 
-__all__ = ["Clock", "FrozenClock", "SystemClock"]
+__all__ = ["Clock", "FrozenClock", "SystemClock", "moment_ms"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_AWARE: Final = "Write an aware datetime, such as datetime(2027, 1, 1, tzinfo=UTC)."
 
 
 class Clock(Protocol):
@@ -58,3 +63,16 @@ class FrozenClock:
         """Jump to a time, backwards too: what an administrator or a time server does to a real clock."""
         with self._lock:
             self._now = now_ms
+
+
+def moment_ms(value: object, *, option: str, do: str = _AWARE) -> int:
+    """An aware datetime in milliseconds since the epoch; ``option`` is what it was given for, used in the message.
+
+    Raises:
+        InvalidOption: no datetime, or one without a time zone.
+    """
+    if not isinstance(value, datetime):
+        raise InvalidOption(f"{option} is not a datetime", seen=shown(value), do=do)
+    if value.utcoffset() is None:
+        raise InvalidOption(f"{option} has no time zone", seen=shown(value), do=_AWARE)
+    return (value - _EPOCH) // timedelta(milliseconds=1)

@@ -10,11 +10,13 @@ defined as well (one app, in several kinds of process), the definition says what
 
 from __future__ import annotations
 
+import inspect
+import types
 from collections.abc import Iterable
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, Unpack
 
 from holdfast.batch import Item, batch_of
-from holdfast.errors import InvalidTask, NotBound
+from holdfast.errors import InvalidTask, NotBound, shown
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.options import Rules, Target, TriggerOptions
 from holdfast.signature import read_signature
@@ -40,8 +42,8 @@ class Declared(Task[T, R], Generic[T, R]):
     """
 
     def __init__(self, id: str, payload: Any, output: Any, place: str, verbs: DeclaredVerbs) -> None:
-        stand_in = _stand_in(id, payload, output)
         try:
+            stand_in = _stand_in(id, payload, output)
             super().__init__(stand_in, read_signature(stand_in), {"id": id})
         except InvalidTask as error:
             error.add_note(f"It is declared at {place}.")
@@ -90,6 +92,11 @@ class Declared(Task[T, R], Generic[T, R]):
         return f"<Task {self.id}, declared>"
 
 
+def _is_type(said: object) -> bool:
+    written = callable(said) and not inspect.isroutine(said)
+    return written or isinstance(said, types.UnionType) or type(said).__module__ in ("typing", "typing_extensions")
+
+
 def _stand_in(id: str, payload: Any, output: Any) -> Any:
     """A function with the signature that the task has elsewhere."""
 
@@ -99,6 +106,9 @@ def _stand_in(id: str, payload: Any, output: Any) -> Any:
     def with_payload(payload: Any) -> NoReturn:
         without()
 
-    function = without if payload in (None, type(None)) else with_payload
+    for role, said in ("payload", payload), ("output", output):
+        if said is not None and not _is_type(said):
+            raise InvalidTask(f"The {role} of task {id} is not a type", seen=shown(said), do="Write str, or a model.")
+    function = without if payload is None or payload is type(None) else with_payload
     function.__annotations__ = {"return": output} | ({} if function is without else {"payload": payload})
     return function

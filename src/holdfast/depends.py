@@ -52,12 +52,16 @@ class Depends:
     def __init__(self, provider: Callable[..., Any], *, scope: Scope = "attempt") -> None:
         if not callable(provider):
             raise InvalidTask("A provider is a function", seen=shown(provider), do="Write Depends(open_pool).")
-        if scope not in _SCOPES:
+        if not _is_scope(scope):
             raise InvalidOption(
                 "scope is neither attempt nor worker", seen=shown(scope), do='Write scope="attempt" or scope="worker".'
             )
         object.__setattr__(self, "provider", provider)
         object.__setattr__(self, "scope", scope)
+
+
+def _is_scope(scope: object) -> bool:
+    return isinstance(scope, str) and scope in _SCOPES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

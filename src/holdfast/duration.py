@@ -21,6 +21,7 @@ _UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000,
 # Largest unit first and each at most once, so that "1h1h" and a mistyped "30m1h" are refused instead of guessed at.
 _TEXT: Final = re.compile(r"\s*".join(rf"(?:([0-9]+(?:\.[0-9]+)?)\s*{unit})?" for unit in _UNITS))
 _LONGEST_MS: Final = 365_000 * 86_400_000
+_LONGEST_TEXT: Final = 1_000
 _WRITE: Final = 'Write it like "1h30m", "5s" or "250ms", as seconds, or as a timedelta.'
 
 
@@ -81,14 +82,14 @@ def _exact_ms(value: Duration, name: str) -> Decimal:
         case timedelta():
             return Decimal(value // timedelta(microseconds=1)) / 1_000
         case int():
-            return Decimal(value) * 1_000
+            return Decimal(max(-1, min(value, _LONGEST_MS))) * 1_000  # what is beyond is refused, however many digits
         case float() if math.isfinite(value):
             return Decimal(value) * 1_000
     raise InvalidOption(f"{name} is not a duration", seen=shown(value), do=_WRITE)
 
 
 def _text_ms(text: str, name: str) -> Decimal:
-    written = text.strip()
+    written = text.strip() if len(text) <= _LONGEST_TEXT else ""
     found = _TEXT.fullmatch(written)
     if not written or found is None:
         if written[:1] == "-" != written and _TEXT.fullmatch(written[1:].strip()):

@@ -23,9 +23,10 @@ _MARK: Final = "\x1e"
 
 def checked_scope(value: object, option: str) -> Scope:
     """``value`` if it is a scope. Raises InvalidOption."""
-    for scope in SCOPES:
-        if value == scope:
-            return scope
+    if isinstance(value, str):
+        for scope in SCOPES:
+            if value == scope:
+                return scope
     raise InvalidOption(f"{option} is not a scope", seen=shown(value), do=f"Write one of {', '.join(SCOPES)}.")
 
 

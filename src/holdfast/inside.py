@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -102,9 +102,13 @@ def _checked_concurrency(value: object) -> int:
 def _queue_names(queues: object) -> list[str] | None:
     if queues is None:
         return None
-    if isinstance(queues, str) or not isinstance(queues, Iterable):
+    if isinstance(queues, str | bytes | Mapping) or not isinstance(queues, Iterable):
         raise InvalidOption("queues is not a list of queues", seen=shown(queues), do='Write queues=["mail"].')
     names = [each.name if isinstance(each, Queue) else checked_name(each, option="A queue") for each in queues]
     if not names:
-        raise InvalidOption("queues is empty, so no run would ever start", do="Leave it out to take from all queues.")
+        raise InvalidOption(
+            "queues is empty, so no run would ever start",
+            seen=shown(queues),
+            do="Leave it out to take from all queues.",
+        )
     return names

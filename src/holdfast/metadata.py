@@ -6,6 +6,7 @@ kept is refused on the line that writes it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, MutableMapping
 from typing import Any
@@ -42,9 +43,12 @@ class Metadata(MutableMapping[str, Any]):
 
     def increment(self, key: str, by: float = 1) -> None:
         """Add to a number; what is not there yet is 0."""
+        _check_key(key)
+        if not _is_number(by):
+            raise InvalidOption("by is not a number", seen=shown(by), do="Write how much to add, such as 1.")
         with self._lock:
             value = self._values.get(key, 0)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if not _is_number(value):
                 raise InvalidOption(
                     f"metadata[{key!r}] is not a number", seen=shown(value), do="Set it to a number first."
                 )
@@ -52,6 +56,7 @@ class Metadata(MutableMapping[str, Any]):
 
     def append(self, key: str, value: Any) -> None:
         """Add to the end of a list; what is not there yet is an empty one."""
+        _check_key(key)
         with self._lock:
             values = self._values.get(key, [])
             if not isinstance(values, list):
@@ -81,8 +86,7 @@ class Metadata(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):
-            raise InvalidOption("A key of metadata is not a string", seen=shown(key), do="Write str(key).")
+        _check_key(key)
         text = codec.encode(value)
         size = size_of(text)
         with self._lock:
@@ -105,6 +109,15 @@ class Metadata(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"Metadata({self._values!r})"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise InvalidOption("A key of metadata is not a string", seen=shown(key), do="Write str(key).")
 
 
 def _check(size: int) -> None:

@@ -11,7 +11,16 @@ from typing import Final
 
 from holdfast.errors import InvalidOption, shown
 
-__all__ = ["ID_LENGTH", "KEY_LENGTH", "NAME_LENGTH", "checked_key", "checked_name", "not_text"]
+__all__ = [
+    "ID_LENGTH",
+    "KEY_LENGTH",
+    "NAME_LENGTH",
+    "checked_key",
+    "checked_name",
+    "checked_run_id",
+    "checked_text",
+    "not_text",
+]
 
 NAME_LENGTH: Final = 200
 ID_LENGTH: Final = 128  # of a task; the queue of its own has a longer name, and has to fit, too
@@ -47,12 +56,31 @@ def checked_key(value: object, *, option: str) -> str:
         what = f"{option} is empty" if not value else f"{option} is longer than {KEY_LENGTH} characters"
         raise InvalidOption(what, seen=shown(value), do="Leave it out, or shorten it with a hash.")
     if not_text(value):
-        raise InvalidOption(
-            f"{option} has a character that no database keeps as text",
-            seen=shown(value),
-            do="Leave out NUL and lone surrogates.",
-        )
+        raise _unstorable(value, option)
     return value
+
+
+def checked_text(value: object, *, option: str, do: str = "Write it as text.") -> str:
+    """``value`` if something could be called so, whether it is or not: any text without NUL and lone surrogates.
+
+    Raises:
+        InvalidOption: naming ``option`` and the value.
+    """
+    if not isinstance(value, str):
+        raise InvalidOption(f"{option} is not text", seen=shown(value), do=do)
+    if not_text(value):
+        raise _unstorable(value, option)
+    return value
+
+
+def checked_run_id(value: object) -> str:
+    """``value`` if it could be the id of a run. Raises InvalidOption."""
+    return checked_text(value, option="run_id", do="Write the id of a run, such as handle.id.")
+
+
+def _unstorable(value: str, option: str) -> InvalidOption:
+    what = f"{option} has a character that no database keeps as text"
+    return InvalidOption(what, seen=shown(value), do="Leave out NUL and lone surrogates.")
 
 
 def not_text(value: str) -> bool:

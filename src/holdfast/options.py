@@ -14,13 +14,14 @@ the run and is settled when it is claimed, over the options of the code that the
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple, TypedDict
 
 from holdfast import codec
+from holdfast.clock import moment_ms
+from holdfast.counts import checked_count
 from holdfast.debounce import Debounce
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import InvalidOption, shown
@@ -51,7 +52,6 @@ IDEMPOTENCY_TTL: Final = "30d"
 METADATA_LIMIT: Final = 256 * KIB
 TAG_COUNT: Final = 20
 TAG_LENGTH: Final = 128
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_PRIORITY_S: Final = 10 * 365 * 86_400
 
 
@@ -298,19 +298,7 @@ def _lasting(value: Any, option: str) -> int:
 
 
 def _moment(value: Any, option: str) -> int:
-    if not isinstance(value, datetime):
-        raise InvalidOption(
-            f"{option} is not a datetime",
-            seen=shown(value),
-            do="Write an aware datetime; for a duration there is delay.",
-        )
-    if value.tzinfo is None or value.utcoffset() is None:
-        raise InvalidOption(
-            f"{option} has no time zone",
-            seen=shown(value),
-            do="Write an aware datetime, such as datetime(2027, 1, 1, tzinfo=UTC).",
-        )
-    return (value - _EPOCH) // timedelta(milliseconds=1)
+    return moment_ms(value, option=option, do="Write an aware datetime; for a duration there is delay.")
 
 
 def _queue_name(value: Any, option: str) -> str:
@@ -322,8 +310,8 @@ def _key(value: Any, option: str) -> str:
 
 
 def _head_start_ms(value: Any, option: str) -> int:
-    seconds = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not seconds or abs(value) > _LONGEST_PRIORITY_S:
+    seconds = isinstance(value, int | float) and not isinstance(value, bool)
+    if not seconds or not -_LONGEST_PRIORITY_S <= value <= _LONGEST_PRIORITY_S:
         raise InvalidOption(
             f"{option} is not a number of seconds", seen=shown(value), do="Write the head start in seconds, such as 10."
         )
@@ -332,9 +320,7 @@ def _head_start_ms(value: Any, option: str) -> int:
 
 
 def _count(value: Any, option: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
-        raise InvalidOption(f"{option} is not a whole number of at least 1", seen=shown(value), do="Write 1 or more.")
-    return value
+    return checked_count(value, option=option)
 
 
 def _retry(value: Any, option: str) -> Retry:
@@ -348,7 +334,7 @@ def _machine(value: Any, option: str) -> str:
 
 
 def _tags(value: Any, option: str) -> str:
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise InvalidOption(f"{option} is not a list of strings", seen=shown(value), do='Write tags=["signup"].')
     tags = list(dict.fromkeys(checked_name(tag, option="A tag", length=TAG_LENGTH) for tag in value))
     if len(tags) > TAG_COUNT:

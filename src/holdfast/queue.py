@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from holdfast.counts import checked_count
 from holdfast.errors import InvalidOption, shown
 from holdfast.names import checked_name
 from holdfast.rate import Rate, read_rate
@@ -85,11 +86,5 @@ def _rate(rate: str | None, option: str) -> Rate | tuple[None, None]:
 
 
 def _check_limit(limit: object, option: str) -> None:
-    if limit is None:
-        return
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise InvalidOption(
-            f"{option} is not a whole number of at least 1",
-            seen=shown(limit),
-            do="Leave it out for no limit; to stop a queue, pause it.",
-        )
+    if limit is not None:
+        checked_count(limit, option=option, do="Leave it out for no limit; to stop a queue, pause it.")

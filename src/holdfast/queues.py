@@ -15,20 +15,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import EllipsisType
-from typing import Final, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from holdfast import views
 from holdfast.client import Client
+from holdfast.counts import checked_count
 from holdfast.engine import catalogue, limits
 from holdfast.engine.trigger import queue_id
-from holdfast.errors import InvalidOption, UnknownQueue, shown
+from holdfast.errors import UnknownQueue
 from holdfast.model import at
+from holdfast.names import checked_text
 from holdfast.queue import Queue, own_queue
 from holdfast.storage import Tx
 
 __all__ = ["QueueState", "Queues"]
 
-MOST: Final = 1_000_000
 Limit = int | None | EllipsisType
 
 
@@ -185,21 +186,14 @@ def _refuse(name: str, known: Sequence[str]) -> NoReturn:
 def _name(queue: object) -> str:
     if isinstance(queue, Queue):
         return queue.name
-    if isinstance(queue, str):
-        return queue
-    raise InvalidOption("This is neither a Queue nor the name of one", seen=shown(queue), do='Write, say, "mail".')
+    return checked_text(queue, option="The name of a queue", do='Write, say, "mail".')
 
 
 def _limit(value: object, of: str) -> Limit:
     if isinstance(value, EllipsisType | None):
         return value
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
-        raise InvalidOption(
-            f"concurrency_limit{of} is not a whole number of at least 1",
-            seen=shown(value),
-            do="Write 1 or more, or None for what the code says; to stop a queue, pause it.",
-        )
-    return value
+    do = "Write 1 or more, or None for what the code says; to stop a queue, pause it."
+    return checked_count(value, option=f"concurrency_limit{of}", do=do)
 
 
 def _state(view: views.QueueView) -> QueueState:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from holdfast.counts import checked_count
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import AbortRun, InvalidOption, RetryAfter, shown
 
@@ -44,8 +45,10 @@ class Retry:
     max_delay_ms: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_number("max_attempts", self.max_attempts, whole=True)
-        _check_number("factor", self.factor, whole=False)
+        checked_count(self.max_attempts, option="max_attempts")
+        _check_factor(self.factor)
+        if not isinstance(self.jitter, bool):
+            raise InvalidOption("jitter is neither True nor False", seen=shown(self.jitter), do="Write jitter=False.")
         _check_exceptions("on", self.on)
         _check_exceptions("never", self.never)
         object.__setattr__(self, "min_delay_ms", to_ms(self.min_delay, name="min_delay"))
@@ -82,11 +85,9 @@ class Retry:
         return min(self.max_delay_ms, self.min_delay_ms * growth) if self.min_delay_ms else 0
 
 
-def _check_number(name: str, value: object, *, whole: bool) -> None:
-    if isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and 1 <= value < math.inf:
-        return
-    kind = "a whole number" if whole else "a number"
-    raise InvalidOption(f"{name} must be {kind} of at least 1", seen=shown(value), do=f"Write, say, {name}=3.")
+def _check_factor(value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 1 <= value < math.inf:
+        raise InvalidOption("factor is not a number of at least 1", seen=shown(value), do="Write, say, factor=3.")
 
 
 def _check_exceptions(name: str, value: object) -> None:

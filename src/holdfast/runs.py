@@ -11,18 +11,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, overload
 
 from holdfast import views
 from holdfast.client import Client
+from holdfast.clock import moment_ms
 from holdfast.codec import AnyCodec
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import InvalidOption, shown
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.model import STATUSES, Run, RunError, RunStatus, at
+from holdfast.names import checked_run_id, checked_text
 from holdfast.queue import Queue
 from holdfast.storage import Tx
 from holdfast.task import Task
@@ -139,27 +141,27 @@ class Runs:
 
     def retrieve(self, run_id: str, /) -> Run[Any]:
         """A snapshot of one run; its output is a plain JSON value. Raises RunNotFound."""
-        return self._client.retrieve(run_id, AnyCodec(shows=True))
+        return self._client.retrieve(checked_run_id(run_id), AnyCodec(shows=True))
 
     async def aretrieve(self, run_id: str, /) -> Run[Any]:
         """`retrieve` for async code."""
-        return await self._client.aretrieve(run_id, AnyCodec(shows=True))
+        return await self._client.aretrieve(checked_run_id(run_id), AnyCodec(shows=True))
 
     def cancel(self, run_id: str, /) -> None:
         """Ask for the end of a run. See `RunHandle.cancel`."""
-        self._client.cancel(run_id)
+        self._client.cancel(checked_run_id(run_id))
 
     async def acancel(self, run_id: str, /) -> None:
         """`cancel` for async code."""
-        await self._client.acancel(run_id)
+        await self._client.acancel(checked_run_id(run_id))
 
     def replay(self, run_id: str, /) -> RunHandle[Any]:
         """Trigger the same task again with the same payload and options, as a new run. Raises RunNotFound."""
-        return RunHandle(self._client.replay(run_id), True, self._client, AnyCodec(shows=True))
+        return RunHandle(self._client.replay(checked_run_id(run_id)), True, self._client, AnyCodec(shows=True))
 
     async def areplay(self, run_id: str, /) -> RunHandle[Any]:
         """`replay` for async code."""
-        return RunHandle(await self._client.areplay(run_id), True, self._client, AnyCodec(shows=True))
+        return RunHandle(await self._client.areplay(checked_run_id(run_id)), True, self._client, AnyCodec(shows=True))
 
     def __repr__(self) -> str:
         return "<Runs>"
@@ -201,7 +203,7 @@ def _read(
         queue=_text(queue.name if isinstance(queue, Queue) else queue, "queue"),
         tags=tuple(_several(tag, "tag")),
         batch=_text(batch.id if isinstance(batch, BatchHandle) else batch, "batch"),
-        since=_milliseconds(since) if isinstance(since, datetime) else None,
+        since=moment_ms(since, option="since") if isinstance(since, datetime) else None,
     )
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MOST:
         raise InvalidOption(
@@ -210,25 +212,15 @@ def _read(
     return _Wanted(wanted, ago_ms, limit, _text(cursor, "cursor"))
 
 
-def _milliseconds(moment: datetime) -> int:
-    if moment.utcoffset() is None:
-        raise InvalidOption(
-            "since has no time zone", seen=shown(moment), do="Write an aware datetime, or a duration ago."
-        )
-    return int(moment.timestamp() * 1000)
-
-
 def _several(value: object, option: str) -> list[str]:
     values = [] if value is None else [value] if isinstance(value, str) else value
-    if not isinstance(values, Iterable):
+    if not isinstance(values, Iterable) or isinstance(values, bytes | Mapping):
         raise InvalidOption(f"{option} is neither text nor a list of it", seen=shown(value), do="Write it as text.")
-    return [text for each in values if (text := _text(each, option)) is not None]
+    return [checked_text(each, option=option) for each in values]
 
 
 def _text(value: object, option: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    raise InvalidOption(f"{option} is not text", seen=shown(value), do="Write it as text.")
+    return None if value is None else checked_text(value, option=option)
 
 
 def _status(word: str) -> str:

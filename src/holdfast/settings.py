@@ -18,11 +18,14 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.duration import to_ms
 from holdfast.errors import DatabaseUrlInvalid, InvalidOption, shown
+from holdfast.names import checked_text
 from holdfast.sizes import MIB
 
 __all__ = ["Setting", "Settings", "absolute_url", "calling_file", "calling_place", "project_of"]
 
 _PACKAGE: Final = __name__.partition(".")[0]
+_SERVERS: Final = ("postgresql", "postgres")
+_LONGEST_NUMBER: Final = 30
 
 
 class Setting(NamedTuple):
@@ -41,21 +44,21 @@ class _Declared(NamedTuple):
 
 def _text(value: Any, name: str) -> str:
     if isinstance(value, str | os.PathLike) and str(value):
-        return str(value)
+        return checked_text(str(value), option=name)
     raise InvalidOption(f"{name} is not text", seen=shown(value), do="Write it as a string.")
 
 
 def _milliseconds(value: Any, name: str) -> int:
-    return to_ms(float(value) if _is_number(value) else value, name=name)
+    return to_ms(value, name=name)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, str) and value.strip().replace(".", "", 1).isdecimal()
+def _lasting(value: Any, name: str) -> int:
+    if to_ms(value, name=name) == 0:
+        raise InvalidOption(f"{name} is no time at all", seen=shown(value), do='Write it like "1h".')
+    return to_ms(value, name=name)
 
 
 def _whole(value: Any, name: str) -> int:
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidOption(f"{name} is not a whole number of at least 1", seen=shown(value), do="Write 1 or more.")
     return value
@@ -63,12 +66,12 @@ def _whole(value: Any, name: str) -> int:
 
 _DECLARED: Final[Mapping[str, _Declared]] = {
     "database": _Declared("HOLDFAST_DATABASE_URL", _text, "holdfast.db"),
-    "max_duration": _Declared("HOLDFAST_MAX_DURATION", _milliseconds, None),
-    "ttl": _Declared("HOLDFAST_TTL", _milliseconds, None),
+    "max_duration": _Declared("HOLDFAST_MAX_DURATION", _lasting, None),
+    "ttl": _Declared("HOLDFAST_TTL", _lasting, None),
     "payload_limit": _Declared("HOLDFAST_PAYLOAD_LIMIT", _whole, 10 * MIB),
     "output_limit": _Declared("HOLDFAST_OUTPUT_LIMIT", _whole, 10 * MIB),
     "retention": _Declared("HOLDFAST_RETENTION", _milliseconds, 30 * 86_400_000),
-    "lease": _Declared("HOLDFAST_LEASE", _milliseconds, 30_000),
+    "lease": _Declared("HOLDFAST_LEASE", _lasting, 30_000),
 }
 
 
@@ -120,8 +123,15 @@ class Settings:
         if name in self._constructor:
             return self._constructor[name], f"Holdfast({name}=…)"
         if value := self._environ.get(declared.variable, "").strip():
-            return value, declared.variable
+            return _number(value) if declared.read is not _text else value, declared.variable
         return declared.default, "default"
+
+
+def _number(text: str) -> float | str:
+    """What a variable says: a plain number is meant as one."""
+    if len(text) > _LONGEST_NUMBER or not text.replace(".", "", 1).isdecimal():
+        return text
+    return float(text) if "." in text else int(text)
 
 
 def absolute_url(database: str, project: Path) -> str:
@@ -130,8 +140,15 @@ def absolute_url(database: str, project: Path) -> str:
     Raises:
         DatabaseUrlInvalid: it names no file.
     """
-    if "://" in database and not database.startswith("sqlite:"):
+    scheme = database.partition("://")[0] if "://" in database else ""
+    if scheme in _SERVERS:
         return database
+    if scheme not in ("", "sqlite"):
+        raise DatabaseUrlInvalid(
+            "The database URL has a scheme that is not known",
+            seen=database,
+            do="Write postgresql://… or sqlite:///path, or a plain path.",
+        )
     path = database.removeprefix("sqlite:").removeprefix("//")
     if path.strip("/") == ":memory:":
         return "sqlite://:memory:"

@@ -23,7 +23,7 @@ from holdfast.errors import InvalidOption, InvalidTask, NotBound, PayloadInvalid
 from holdfast.handle import BatchHandle, RunHandle, RunVerbs
 from holdfast.hooks import Hook, Hooked, Hooks, ends_of, in_order
 from holdfast.idempotency import Scope
-from holdfast.names import ID_LENGTH, checked_name
+from holdfast.names import ID_LENGTH, checked_name, checked_run_id
 from holdfast.options import (
     Rules,
     Target,
@@ -152,9 +152,11 @@ class Task(Hooked[T, R], Generic[T, R]):
 
         >>> onboard.batch_trigger([ada, onboard.item(grace, priority=10)])
         """
-        if options.get("connection") is not None:
+        if (connection := options.get("connection")) is not None:
             raise InvalidOption(
-                "connection is not an option of a single item", do="Give it to batch_trigger(…, connection=…)."
+                "connection is not an option of a single item",
+                seen=shown(connection),
+                do="Give it to batch_trigger(…, connection=…).",
             )
         return self._item(self.target(), payload, options)
 
@@ -195,7 +197,7 @@ class Task(Hooked[T, R], Generic[T, R]):
 
     def handle(self, run_id: str, /) -> RunHandle[R]:
         """The handle of one of this task's runs. Nothing is read; an unknown id shows when the handle is used."""
-        return RunHandle(run_id, False, self._bound(), self.output_codec)
+        return RunHandle(checked_run_id(run_id), False, self._bound(), self.output_codec)
 
     # -- for the app and the worker --
 
@@ -381,6 +383,7 @@ class TaskFactory(TaskDecorator):
     def __call__(self, *functions: Any, **options: Unpack[TaskOptions]) -> Any:
         decorate = TaskDecorator(self._register, options)
         if not functions:
+            _check_options(options)
             return decorate
         if len(functions) != 1 or options:
             raise InvalidTask("@app.task takes a function or options", do='Write @app.task(id="…") above the function.')
@@ -396,6 +399,16 @@ def define(fn: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
     fn = fn.__func__ if isinstance(fn, staticmethod) else fn
     signature = read_signature(fn)
     return (AsyncTask if signature.is_async else SyncTask)(fn, signature, options)
+
+
+def _check_options(options: TaskOptions) -> None:
+    """Refuse what no function could be a task with, on the line where it is written."""
+    said: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if "id" in said:
+        checked_name(said.pop("id"), option="id", length=ID_LENGTH)
+    if "queue" in said:
+        queue_of(said.pop("queue"))
+    read_rules(said)
 
 
 def _task_id(fn: Callable[..., Any], given: str | None) -> str:

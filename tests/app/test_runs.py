@@ -209,7 +209,7 @@ async def test_unknown_queues_and_limits_that_are_none(app: Holdfast) -> None:
             getattr(app.queues, verb)("greet")
         with pytest.raises(UnknownQueue, match=r"\(nowhere\)\. See holdfast queues list"):
             await getattr(app.queues, f"a{verb}")("nowhere")
-        with pytest.raises(InvalidOption, match="neither a Queue nor the name of one"):
+        with pytest.raises(InvalidOption, match="The name of a queue is not text"):
             getattr(app.queues, verb)(5)
     for limit in (0, -1, 2.5, True, "5"):
         with pytest.raises(InvalidOption, match="concurrency_limit is not a whole number"):

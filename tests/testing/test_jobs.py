@@ -573,7 +573,7 @@ def test_outside_of_with_there_is_no_test(app: Holdfast) -> None:
         jobs.__enter__()
     with pytest.raises(HoldfastError, match="No test is under way"):
         _ = jobs.now
-    with pytest.raises(InvalidOption, match="at is not an aware datetime"):
+    with pytest.raises(InvalidOption, match="at has no time zone"):
         app.testing(at=datetime(2027, 1, 1))
 
 

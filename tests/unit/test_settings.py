@@ -99,6 +99,23 @@ def test_a_home_is_a_place() -> None:
     assert absolute_url("~/jobs.db", PROJECT) == f"sqlite:///{Path.home() / 'jobs.db'}"
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"database": "mysql://host/db"}, "a scheme that is not known .*mysql"),
+        ({"database": "sqlite://"}, "names no file"),
+        ({"payload_limit": "5"}, "payload_limit.* is not a whole number"),
+        ({"output_limit": 0}, "output_limit.* is not a whole number"),
+        ({"max_duration": "90"}, "max_duration.* is not a duration"),  # a variable may say so, code writes 90
+        ({"ttl": 0}, "ttl.* is no time at all"),
+        ({"imports": ["shop orders"]}, "not a list of module names"),
+    ],
+)
+def test_an_app_is_refused_where_it_is_written(said: Any, message: str) -> None:
+    with pytest.raises((DatabaseUrlInvalid, InvalidOption), match=message):
+        Holdfast(**said)
+
+
 @pytest.mark.parametrize("database", ["sqlite://", "sqlite:///", ""])
 def test_a_url_without_a_file_is_refused(database: str) -> None:
     with pytest.raises((DatabaseUrlInvalid, InvalidOption)):

@@ -14,15 +14,20 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
-from holdfast import codec
+from holdfast.clock import moment_ms
 from holdfast.context import AsyncContext, Attempt, Context, running
+from holdfast.counts import checked_count
 from holdfast.errors import InvalidOption
+from holdfast.names import checked_name
+from holdfast.options import read_trigger_options
 from holdfast.queue import own_queue
 from holdfast.records import Claimed
 
 __all__ = ["AsyncFakeContext", "Facts", "FakeContext"]
 
 _A_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_NAMES: Final = ("id", "task", "queue", "parent_id", "batch_id", "version")
+_AS_AT_A_TRIGGER: Final = ("tags", "metadata", "concurrency_key", "idempotency_key", "priority")
 
 
 class Facts(TypedDict, total=False):
@@ -97,26 +102,22 @@ def _attempt(facts: Facts) -> Attempt:
             seen=", ".join(unknown),
             do=f"There are {', '.join(Facts.__annotations__)}.",
         )
-    task, parent = facts.get("task", "a_task"), facts.get("parent_id")
-    at = int(facts.get("at", _A_MOMENT).timestamp() * 1000)
+    given: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
+    named: dict[str, Any] = {name: checked_name(given[name], option=name) for name in _NAMES if name in given}
+    said = read_trigger_options({name: given[name] for name in _AS_AT_A_TRIGGER if name in given})
+    at = moment_ms(given.get("at", _A_MOMENT), option="at")
+    task = named.get("task", "a_task")
     nothing: dict[str, Any] = dict.fromkeys(Claimed._fields)
-    claimed = Claimed(**nothing)._replace(
-        id=facts.get("id", "a_run"),
+    usual = Claimed(**nothing)._replace(
+        id="a_run",
         claim=1,
         task=task,
-        queue=facts.get("queue", own_queue(task)),
+        queue=own_queue(task),
         payload="null",
-        attempt=facts.get("attempt", 1),
+        attempt=checked_count(given.get("attempt", 1), option="attempt"),
         created_at=at,
         started_at=at,
-        concurrency_key=facts.get("concurrency_key"),
-        priority_ms=round(facts.get("priority", 0) * 1000),
-        metadata=codec.encode(dict(facts["metadata"])) if "metadata" in facts else None,
-        tags=codec.encode(list(facts["tags"])) if "tags" in facts else None,
-        version=facts.get("version"),
-        parent_id=parent,
-        root_id=parent,
-        batch_id=facts.get("batch_id"),
-        idempotency_key=facts.get("idempotency_key"),
+        priority_ms=0,
+        root_id=named.get("parent_id"),
     )
-    return Attempt(claimed)
+    return Attempt(usual._replace(**named, **{name: said[name] for name in said if name in Claimed._fields}))

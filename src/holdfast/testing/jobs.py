@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
+from holdfast.clock import moment_ms
 from holdfast.codec import Codec
 from holdfast.context import AsyncContext, Context
 from holdfast.depends import key_of
@@ -44,8 +45,10 @@ class Jobs:
 
     def __init__(self, app: Holdfast, *, at: datetime | None = None, patience: Duration = "30s") -> None:
         self._app = app
-        self._start_ms = _milliseconds(datetime.now(UTC) if at is None else at)
+        self._start_ms = moment_ms(datetime.now(UTC) if at is None else at, option="at")
         self._patience_ms = to_ms(patience, name="patience")
+        if self._patience_ms == 0:
+            raise InvalidOption("patience is no time at all", seen=shown(patience), do='Write it like "30s".')
         self._entered: Stage | None = None
         self._runs: list[Watched[Any]] = []
 
@@ -87,6 +90,7 @@ class Jobs:
             What ``task.trigger`` raises.
             Stuck: for 30 s of real time (``app.testing(patience=…)``) nothing has moved, or there is no end to it.
         """
+        _check_task(task)
         self._stage.refuse_to_block()
         handle = task.trigger(payload, **options)
         self._stage.work()
@@ -104,6 +108,7 @@ class Jobs:
     async def arun(self, task: Task[T, R], payload: T, /, **options: Unpack[TriggerOptions]) -> Run[R]: ...
     async def arun(self, task: Task[Any, Any], payload: Any = None, /, **options: Unpack[TriggerOptions]) -> Run[Any]:
         """`run` for async tests."""
+        _check_task(task)
         stage = self._stage
         handle = await task.atrigger(payload, **options)
         await stage.awork()
@@ -135,12 +140,14 @@ class Jobs:
 
     def payloads(self, task: Task[T, Any], /) -> Payloads[T]:
         """The payloads this task was triggered with, in order, whoever did it."""
+        _check_task(task)
         records = self._stage.records()
         found = [task.load(record.payload) for record in records if record.task == task.id]
         return Payloads(found, told(records))
 
     def triggered(self, task: Task[Any, R], /) -> Sequence[Run[R]]:
         """The runs of this task, in order."""
+        _check_task(task)
         return [
             self._watched(record.id, task.output_codec) for record in self._stage.records() if record.task == task.id
         ]
@@ -150,6 +157,7 @@ class Jobs:
 
         >>> jobs.assert_triggered(send_mail, mail, times=1)
         """
+        _check_times(times)
         payloads = self.payloads(task)
         count = len([each for each in payloads if each == payload[0]]) if payload else len(payloads)
         if count == times if times is not None else count > 0:
@@ -177,7 +185,8 @@ class Jobs:
             raise InvalidOption(
                 "Only a task can be replaced", seen=shown(task), do="Patch a function where it is used: monkeypatch."
             )
-        if not isinstance(output, BaseException | type):
+        raised = output if isinstance(output, type) else type(output)
+        if not issubclass(raised, BaseException):
             task.output_codec.dump(output)
         self._stage.replaced[task.id] = task, output
 
@@ -210,7 +219,9 @@ class Jobs:
         return run
 
 
-def _asks_for(task: Task[Any, Any], provider: Callable[..., Any]) -> bool:
+def _asks_for(task: Task[Any, Any], provider: object) -> bool:
+    if not callable(provider):
+        return False
     plan = task.signature.plan
     asked = [each for _, each in plan.parameters] if plan is not None else []
     while asked:
@@ -221,9 +232,11 @@ def _asks_for(task: Task[Any, Any], provider: Callable[..., Any]) -> bool:
     return False
 
 
-def _milliseconds(moment: object) -> int:
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
-        raise InvalidOption(
-            "at is not an aware datetime", seen=shown(moment), do="Write datetime(2027, 1, 1, tzinfo=UTC)."
-        )
-    return int(moment.timestamp() * 1000)
+def _check_times(times: object) -> None:
+    if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 0):
+        raise InvalidOption("times is not a whole number", seen=shown(times), do="Write, say, times=1.")
+
+
+def _check_task(task: object) -> None:
+    if not isinstance(task, Task):
+        raise InvalidOption("This is not a task", seen=shown(task), do="Give what @app.task has made of a function.")

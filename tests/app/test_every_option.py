@@ -1,0 +1,462 @@
+"""Whatever users can write is refused where they write it if it cannot be used, and nothing has happened then.
+
+The places are derived from the public classes and their signatures, so that a new verb or option is told here before it
+can pass: `OBJECTS` says what a verb is called on, `KINDS` and `OF` what an option takes. Every option is then given
+everything in `WRONG` that its kind does not say it takes, on both databases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from itertools import product
+from typing import Annotated, Any
+
+import pytest
+
+import holdfast
+import holdfast.testing
+from holdfast import (
+    BatchHandle,
+    Blueprint,
+    Debounce,
+    Depends,
+    DuplicateTask,
+    Holdfast,
+    HoldfastError,
+    Metadata,
+    Queue,
+    Queues,
+    Retry,
+    RunHandle,
+    RunNotFound,
+    Runs,
+    Task,
+    TaskOptions,
+    TriggerOptions,
+    UnknownQueue,
+)
+from holdfast.errors import shown
+from holdfast.task import TaskFactory
+from holdfast.testing import AsyncFakeContext, FakeContext, Jobs
+from holdfast.testing.contexts import Facts
+
+
+class Mute:
+    """Cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Hostile:
+    """Cannot even be looked at."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not comparable")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither true nor false")
+
+    def __len__(self) -> int:
+        raise RuntimeError("no length")
+
+
+def function(value: Any) -> Any:
+    return value
+
+
+def wrapping(event: Any, call_next: Any) -> None: ...
+
+
+def provided() -> int:
+    return 1
+
+
+WRONG: dict[str, Any] = {
+    "none": None,
+    "true": True,
+    "zero": 0,
+    "number": 5,
+    "negative": -1,
+    "fraction": 2.5,
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "huge": 10**400,
+    "large": 10**12,
+    "empty": "",
+    "word": "soon",
+    "spaced": " soon ",
+    "nul": "a\0b",
+    "surrogate": "a\ud800",
+    "long": "x" * 10_000,
+    "digits": "9" * 5_000 + "s",
+    "bytes": b"soon",
+    "nobytes": b"",
+    "list": ["soon"],
+    "numbers": [5],
+    "nul in a list": ["a\0b"],
+    "surrogate in a list": ["a\ud800"],
+    "empty list": [],
+    "mapping": {"soon": 5},
+    "empty mapping": {},
+    "naive": datetime(2027, 1, 1),
+    "date": date(2027, 1, 1),
+    "negative delta": timedelta(days=-1),
+    "long delta": timedelta.max,
+    "queue": Queue("elsewhere"),
+    "retry": Retry(),
+    "exception": ValueError("no"),
+    "thing": object(),
+    "mute": Mute(),
+    "hostile": Hostile(),
+    "class": int,
+    "function": function,
+}
+TEXTS = ("word", "spaced", "empty", "long", "digits")
+STRINGS = (*TEXTS, "nul", "surrogate")
+KEYS = ("word", "spaced")
+NUMBERS = ("zero", "number", "negative", "fraction", "nan", "inf", "huge", "large", "true")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of option: a value that is right, the names in `WRONG` of those that are right as well, and the words of
+    which the message has one, if not the option's own name."""
+
+    good: Any
+    fine: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+lasting = Kind("5s", ("number", "fraction"))
+duration = Kind("5s", ("number", "fraction", "zero"))
+counted = Kind(5, ("number",))
+name = Kind("greet", ("word",))
+key = Kind("greet", KEYS)
+looked_up = Kind("greet", TEXTS)
+moment = Kind(datetime(2027, 1, 1, tzinfo=UTC))
+queue = Kind("mail", ("word", "queue"))
+annotation = Kind(str, ("none", "class", "retry"), ("annotation", "type", "task"))
+hook = Kind(function, ("function", "class"), ("function", "init", "on_", "middleware", "catch_error", "cleanup"))
+
+KINDS: dict[str, Kind] = {
+    "at": moment,
+    "attempt": counted,
+    "batch": looked_up,
+    "batch_id": name,
+    "blueprint": Kind(Blueprint()),
+    "by": Kind(1, tuple(each for each in NUMBERS if each not in ("true", "nan", "inf"))),
+    "concurrency": counted,
+    "concurrency_key": key,
+    "concurrency_limit": counted,
+    "concurrency_limit_per_key": counted,
+    "connection": Kind(None),
+    "cursor": looked_up,
+    "database": Kind(":memory:", ("word", "spaced", "long", "digits")),
+    "debounce": Kind(Debounce(key="k", delay="1s")),
+    "delay": duration,
+    "drain": duration,
+    "duration": duration,
+    "factor": Kind(2, ("number", "fraction", "large", "huge")),
+    "fn": Kind(function, ("function",)),
+    "hook": hook,
+    "id": name,
+    "idempotency_key": key,
+    "idempotency_scope": Kind("global"),
+    "idempotency_ttl": lasting,
+    "imports": Kind(["json"], ("list", "empty list")),
+    "items": Kind([], ("empty list",), ("batch",)),
+    "jitter": Kind(True, ("true",)),
+    "key": key,
+    "leading": Kind(True, ("true",)),
+    "limit": counted,
+    "machine": name,
+    "max_attempts": counted,
+    "max_crashes": counted,
+    "max_delay": lasting,
+    "max_duration": lasting,
+    "metadata": Kind({"a": 1}, ("mapping", "empty mapping")),
+    "min_delay": duration,
+    "name": name,
+    "never": Kind(ValueError),
+    "on": Kind(ValueError),
+    "output_limit": Kind(5, ("number", "large", "huge")),
+    "parent_id": name,
+    "patience": lasting,
+    "payload_limit": Kind(5, ("number", "large", "huge")),
+    "payloads": Kind(["Ada"], ("list", "empty list", "surrogate in a list", "nul in a list"), ("batch", "payload")),
+    "prefix": Kind("a.", ("word", "empty")),
+    "priority": Kind(5, ("zero", "number", "negative", "fraction")),
+    "provider": Kind(provided, ("function", "class")),
+    "queue": queue,
+    "queues": Kind(["mail"], ("list",), ("queue",)),
+    "rate_limit": Kind("5/s"),
+    "rate_limit_per_key": Kind("5/s"),
+    "retry": Kind(Retry(), ("retry",)),
+    "run_id": Kind("01jh", TEXTS),
+    "scheduled_for": moment,
+    "scope": Kind("global"),
+    "since": Kind("5s", ("zero", "number", "fraction")),
+    "status": Kind("failed", ("empty list",)),
+    "tag": Kind("a", (*TEXTS, "list", "empty list", "mapping", "empty mapping")),
+    "tags": Kind(["a"], ("list", "empty list"), ("tag",)),
+    "task": Kind("elsewhere", ("word",)),
+    "timeout": Kind(0, ("number", "fraction", "zero")),
+    "times": Kind(1, ("zero", "number", "large", "huge")),
+    "ttl": lasting,
+    "version": name,
+}
+
+# Where an option is of another kind than its name says elsewhere: "Class.verb.option" or "Class.option".
+JSON = tuple(
+    set(WRONG) - {"nan", "inf", "bytes", "nobytes", "exception", "thing", "mute", "hostile", "class", "function"}
+)
+around = Kind(wrapping, ("class", "function"), ("middleware",))
+ANYTHING = Kind("Ada", tuple(WRONG))
+OF: dict[str, Kind] = {
+    "Debounce.delay": lasting,
+    "Depends.scope": Kind("worker"),
+    "Holdfast.declare.output": annotation,
+    "Holdfast.declare.payload": annotation,
+    "Holdfast.trigger.payload": Kind("Ada", JSON, ("value", "NaN", "payload")),
+    "Jobs.assert_not_triggered.payload": ANYTHING,
+    "Jobs.assert_triggered.payload": ANYTHING,
+    "Jobs.override.value": ANYTHING,
+    "Jobs.replace.output": Kind("Ada", (*STRINGS, "exception")),
+    "Jobs.task": Kind(...),  # the task that is told to `called`
+    "Holdfast.middleware.hook": around,
+    "Task.middleware.hook": around,
+    "Queues.concurrency_limit": Kind(5, ("number", "none")),
+    "Queues.concurrency_limit_per_key": Kind(5, ("number", "none")),
+    "Metadata.key": Kind("row", STRINGS),
+    "Metadata.append.key": Kind("rows", STRINGS),
+    "Metadata.append.value": Kind("Ada", JSON, ("value", "NaN")),
+    "Runs.task": looked_up,
+    "Runs.queue": Kind("mail", (*TEXTS, "queue")),
+    "Queues.queue": Kind("mail", (*TEXTS, "queue")),
+    "Task.payload": Kind("Ada", (*STRINGS, "bytes", "nobytes")),
+    "Jobs.payload": Kind("Ada", (*STRINGS, "bytes", "nobytes")),
+}
+
+# An option that needs another one beside it.
+BESIDE: dict[str, dict[str, Any]] = {
+    "idempotency_ttl": {"idempotency_key": "k"},
+    "idempotency_scope": {"idempotency_key": "k"},
+}
+
+MADE = (AsyncFakeContext, Debounce, Depends, FakeContext, Holdfast, Queue, Retry)
+# What Holdfast makes and hands out, and what takes no options. A RetryAfter is raised where an error is on its way
+# already: one with a delay that is none falls back on the task's Retry, and hides nothing.
+HANDED_OUT = {
+    "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Cancellation", "Completion", "Context",
+    "Event", "Failure", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads", "QueueState", "Queues",
+    "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs", "Secret", "Success", "SyncTask", "Task",
+    "TaskOptions", "TriggerOptions",
+}  # fmt: skip
+# What tasks answer to the app and the worker, and a Retry to the worker.
+INSIDE = {
+    Task: {"bind", "dump", "entry", "governing", "load", "rename", "secrets"},
+    Retry: {"delay_ms", "wants"},
+}
+TYPED_DICTS = {"TriggerOptions": TriggerOptions, "TaskOptions": TaskOptions, "Facts": Facts}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A constructor or verb: the class, its name, and the options it takes."""
+
+    owner: type
+    verb: str
+    parameters: dict[str, inspect.Parameter]
+
+    @property
+    def path(self) -> str:
+        return f"{self.owner.__name__}.{self.verb}"
+
+    def kind(self, option: str) -> Kind | None:
+        twin = self.verb.removeprefix("a")
+        paths = [f"{self.owner.__name__}.{verb}.{option}" for verb in (self.verb, twin)]
+        found = [OF[path] for path in (*paths, f"{self.owner.__name__}.{option}") if path in OF]
+        return found[0] if found else KINDS.get(option)
+
+    def optional(self, option: str) -> bool:
+        """Whether None says nothing."""
+        return self.parameters[option].default is None
+
+
+def expanded(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
+    """The parameters of a function, with those that a TypedDict brings."""
+    found: dict[str, inspect.Parameter] = {}
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            options = next(known for name, known in TYPED_DICTS.items() if f"[{name}]" in str(parameter.annotation))
+            for name in typing.get_type_hints(options):
+                found[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        elif parameter.name not in ("self", "functions"):
+            found[parameter.name] = parameter
+    return found
+
+
+def verbs(owner: type) -> Iterator[Place]:
+    for name, member in inspect.getmembers(owner, inspect.isfunction):
+        if not name.startswith("_") and name not in INSIDE.get(owner, ()) and member.__module__.startswith("holdfast"):
+            parameters = expanded(inspect.signature(member))
+            if parameters:
+                yield Place(owner, name, parameters)
+
+
+PLACES = [
+    *(Place(each, "__init__", expanded(inspect.signature(each))) for each in MADE),
+    Place(TaskFactory, "__call__", expanded(inspect.signature(TaskFactory.__call__))),
+    *(
+        place
+        for owner in (BatchHandle, Holdfast, Jobs, Metadata, Queues, RunHandle, Runs, Task)
+        for place in verbs(owner)
+    ),
+]
+OWNERS = list(dict.fromkeys(place.owner for place in PLACES))
+
+
+# -- nothing is left out ----------------------------------------------------------------------------------------------
+
+
+def test_every_public_class_is_looked_at() -> None:
+    public = [
+        *(getattr(holdfast, n) for n in holdfast.__all__),
+        *(getattr(holdfast.testing, n) for n in holdfast.testing.__all__),
+    ]
+    classes = {each for each in public if inspect.isclass(each) and not issubclass(each, HoldfastError)}
+    assert {each.__name__ for each in classes - set(MADE)} == HANDED_OUT
+
+
+def test_every_option_has_a_kind() -> None:
+    without = [f"{place.path}.{option}" for place in PLACES for option in place.parameters if not place.kind(option)]
+    assert without == []
+
+
+# -- and everything is refused ----------------------------------------------------------------------------------------
+
+
+class Called:
+    """An app with everything that verbs are called on."""
+
+    def __init__(self, app: Holdfast, tested: Holdfast, jobs: Jobs) -> None:
+        @app.task
+        def greet(name: str) -> str:
+            return name
+
+        @tested.task
+        def wave(name: str) -> str:
+            return name
+
+        @tested.task
+        def ask(*, value: Annotated[Any, Depends(provided)]) -> None: ...
+
+        self.app, self.tested, self.jobs = app, tested, jobs
+        self.on: dict[type, list[Any]] = {
+            BatchHandle: [app.batch_trigger([])],
+            Holdfast: [app],
+            Jobs: [jobs],
+            Metadata: [FakeContext().metadata],
+            Queues: [app.queues],
+            RunHandle: [app.handle("01jh")],
+            Runs: [app.runs],
+            Task: [greet, app.declare("train", str, str)],
+        }
+        self.task = wave
+
+    def functions(self, place: Place) -> list[Callable[..., Any]]:
+        if place.owner is TaskFactory:
+            return [self.app.task, Blueprint().task]
+        if place.verb == "__init__":
+            return [place.owner]
+        objects = self.on[place.owner][:1] if "hook" in place.parameters else self.on[place.owner]
+        return [getattr(each, place.verb) for each in objects]
+
+    def call(self, function: Callable[..., Any], place: Place, option: str, value: Any) -> None:
+        given = {
+            each.name: self.good(place, each.name)
+            for each in place.parameters.values()
+            if (each.default is each.empty and each.kind is not each.VAR_POSITIONAL) or each.name == "payload"
+        }
+        given |= BESIDE.get(option, {}) | {option: value}
+        if place.owner is TaskFactory and option == "fn":
+            function(value)
+            return
+        by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+        positional = [
+            given.pop(name) for name, each in place.parameters.items() if each.kind in by_position and name in given
+        ]
+        made = function(*positional, **given)
+        if inspect.iscoroutine(made):
+            asyncio.run(made)
+
+    def good(self, place: Place, option: str) -> Any:
+        kind = place.kind(option)
+        assert kind is not None
+        return self.task if kind.good is ... else Blueprint() if option == "blueprint" else kind.good
+
+    def state(self) -> list[Any]:
+        """What is kept, here and in the database."""
+        apps = (self.app, self.tested)
+        here = [(sorted(app.tasks), sorted(app.declared_queues), app.hooks) for app in apps]
+        return [here, [run.id for app in apps for run in app.runs.list()], [app.queues.list() for app in apps]]
+
+
+@pytest.fixture
+def called(database_url: str) -> Iterator[Called]:
+    app, tested = Holdfast(database_url), Holdfast(":memory:")
+    with tested.testing() as jobs:
+        yield Called(app, tested, jobs)
+    app.close()
+
+
+@pytest.mark.parametrize("owner", OWNERS, ids=lambda owner: owner.__name__)
+def test_what_cannot_be_used_is_refused_where_it_is_written(called: Called, owner: type) -> None:
+    before = called.state()
+    wrong: list[str] = []
+    for place in (place for place in PLACES if place.owner is owner):
+        for function, option in product(called.functions(place), place.parameters):
+            for said, value in WRONG.items():
+                kind = place.kind(option)
+                if kind is None or said in kind.fine or (value is None and place.optional(option)):
+                    continue
+                told = refusal(partial(called.call, function, place, option), option, kind, value)
+                wrong += [f"{place.path}({option}={said}): {told}"] if told else []
+    assert not wrong, "\n".join(wrong)
+    assert called.state() == before
+
+
+def refusal(call: Callable[[Any], None], option: str, kind: Kind, value: Any) -> str | None:
+    """What is wrong with how this call is refused."""
+    try:
+        call(value)
+    except HoldfastError as error:
+        if not (error.what and error.do and error.seen):
+            return f"lacks a part: {error}"
+        if not any(word.lower() in error.what.lower() for word in (option, *kind.words)):
+            return f"does not name the option: {error}"
+        values = [value, *(value if isinstance(value, list | dict | str) else ())]
+        if not any(shown(each)[:20] in error.seen for each in values) and type(value).__name__ not in error.seen:
+            return f"does not show the value: {error}"
+        return None
+    except Exception as error:
+        return f"raised {type(error).__name__}: {str(error)[:100]}"
+    return "was taken"
+
+
+@pytest.mark.parametrize("owner", OWNERS, ids=lambda owner: owner.__name__)
+def test_what_is_right_is_taken(called: Called, owner: type) -> None:
+    for place in (place for place in PLACES if place.owner is owner):
+        for function, option in product(called.functions(place), place.parameters):
+            with suppress(RunNotFound, UnknownQueue, DuplicateTask, AssertionError):
+                called.call(function, place, option, called.good(place, option))
