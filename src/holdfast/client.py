@@ -407,7 +407,7 @@ class Client:
                 yield run
             if run.finished:
                 return
-            time.sleep(look.pause)
+            self._waiter(self.store).pause(run_id, look.pause)
 
     async def aupdates(self, run_id: str, output: Codec[Any]) -> AsyncIterator[Run[Any]]:
         store = await self._astore()
@@ -419,7 +419,7 @@ class Client:
                 yield run
             if run.finished:
                 return
-            await asyncio.sleep(look.pause)
+            await self._waiter(store).apause(run_id, look.pause)
 
     def _watch(self, store: Store, ids: Sequence[str]) -> Future[dict[str, RunRecord]]:
         return self._waiter(store).watch(ids)

@@ -88,6 +88,7 @@ class RunHandle(Generic[R_co]):
 
         Raises:
             RunNotFound: there is no such run, or no longer.
+            ResultTimeout: in a test (``app.testing()``), when it has not ended and nothing is due any more.
         """
         return self._verbs.updates(self.id, self._output)
 

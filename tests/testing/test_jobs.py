@@ -619,3 +619,71 @@ def test_a_step_is_quick(app: Holdfast) -> None:
         with app.testing() as jobs:
             jobs.run(greet, "Ada")
     assert time.perf_counter() - began < 20 * 1.0  # nothing is polled for once a second
+
+
+@pytest.fixture
+def flaky(app: Holdfast) -> Any:
+    @app.task(retry=Retry(min_delay="1h", max_delay="1h"))
+    def flaky(n: int, ctx: Context) -> int:
+        if ctx.attempt.number == 1:
+            raise ConnectionError("not yet")
+        return n
+
+    return flaky
+
+
+def test_updates_carry_out_what_is_due_and_end(flaky: Any, jobs: Jobs) -> None:
+    handle = flaky.trigger(1)
+    seen: list[str] = []
+    with pytest.raises(ResultTimeout, match=r"nothing else is due .*delayed until .*jobs.advance"):
+        for run in handle.updates():
+            seen.append(run.status)  # noqa: PERF401 - what came before the error counts
+    assert seen == ["pending_version", "delayed"]
+    jobs.advance("1h")
+    assert [run.status for run in handle.updates()] == ["completed"]
+
+
+async def test_updates_in_async_tests(flaky: Any, jobs: Jobs) -> None:
+    handle = await flaky.atrigger(1)
+    seen: list[str] = []
+
+    async def look() -> None:
+        async for run in handle.aupdates():
+            seen.append(run.status)  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(ResultTimeout, match="nothing else is due"):
+        await look()
+    assert seen == ["pending_version", "delayed"]
+    await jobs.aadvance("1h")
+    await look()
+    assert seen[2:] == ["completed"]
+
+
+def test_updates_inside_a_task(app: Holdfast) -> None:
+    @app.task
+    def watch(n: int) -> list[str]:
+        return [run.status for run in leaf.trigger(n).updates()]
+
+    @app.task
+    def leaf(n: int) -> int:
+        return n
+
+    with app.testing() as jobs:
+        assert jobs.run(watch, 1).output[-1] == "completed"
+
+
+@pytest.mark.parametrize("start", [datetime(2020, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC), None])
+def test_runs_since_a_time_are_found_wherever_the_clock_is(app: Holdfast, start: datetime | None) -> None:
+    @app.task
+    def greet(name: str) -> str:
+        return name
+
+    with app.testing(at=start) as jobs:
+        old = greet.trigger("old")
+        jobs.advance("30d")
+        new = greet.trigger("new")
+        moment = jobs.now
+        jobs.advance("10m")
+        assert [run.id for run in app.runs.list(since="1h")] == [new.id]
+        assert [run.id for run in app.runs.list(since=moment)] == [new.id]
+        assert [run.id for run in app.runs.list(since="31d")] == [new.id, old.id]

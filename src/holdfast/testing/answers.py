@@ -70,6 +70,24 @@ class Answers:
         await self.awork()
         return self.outcome(await self.store.read(views.records, list(ids)), ids)
 
+    def pause(self, run_id: str, seconds: float) -> None:
+        """Between two looks at a run whatever is due is carried out. Where that moved nothing, there is no next one."""
+        before = self.store.read_sync(views.records, [run_id])
+        try:
+            self.watch([run_id]).result()
+        except ResultTimeout:
+            if self.store.read_sync(views.records, [run_id]) == before:
+                raise
+
+    async def apause(self, run_id: str, seconds: float) -> None:
+        """`pause` for async code."""
+        before = await self.store.read(views.records, [run_id])
+        try:
+            await self.awatch([run_id])
+        except ResultTimeout:
+            if await self.store.read(views.records, [run_id]) == before:
+                raise
+
     def inside(self, attempt: Attempt, ids: Sequence[str]) -> Future[Finished]:
         future: Future[Finished] = Future()
         if self.loop is None:
