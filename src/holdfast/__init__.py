@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     )
     from holdfast.events import Cancellation, Completion, Event, Failure, Success
     from holdfast.handle import BatchHandle, RunHandle
-    from holdfast.metadata import Metadata
-    from holdfast.model import LogLine, Results, Run, RunError, RunStatus
+    from holdfast.metadata import FamilyMetadata, Metadata
+    from holdfast.model import LogLine, Progress, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
     from holdfast.queue import Queue
     from holdfast.queues import Queues, QueueState
@@ -101,6 +101,7 @@ __all__ = [
     "Duration",
     "Event",
     "Failure",
+    "FamilyMetadata",
     "Holdfast",
     "HoldfastError",
     "HookTimedOut",
@@ -115,6 +116,7 @@ __all__ = [
     "NotBound",
     "NotSerializable",
     "PayloadInvalid",
+    "Progress",
     "Queue",
     "QueueState",
     "Queues",

@@ -4,25 +4,29 @@
     running        the attempt whose code is running here, if any: how a trigger inside a task knows its parent
     Context        what a ``def`` task is handed
     AsyncContext   what an ``async def`` task is handed: the same facts, and what can wait is awaited
-    Metadata       the run's metadata, in metadata.py
+    Teller         what its code tells of itself, in telling.py
 
 Making a context costs next to nothing: the facts are read from the claimed record when they are asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeVar, cast, overload
 
 from holdfast import codec
 from holdfast.errors import NotBound
 from holdfast.idempotency import shown_key
-from holdfast.metadata import Metadata
 from holdfast.options import NO_PARENT, Parent
+from holdfast.progress import atracked, tracked
 from holdfast.records import Claimed
+from holdfast.telling import Stirs, Teller, Tells
 
 __all__ = ["AsyncContext", "Attempt", "AttemptFacts", "Context", "RunFacts", "TaskFacts", "parent_of", "running"]
+
+T = TypeVar("T")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,37 +35,30 @@ class Attempt:
     """One attempt at a run, from its claim to its end.
 
     ``home`` is what the run's triggers go through: a trigger through anything else (another app, another database) has
-    no parent there. The worker sets `running` to it in the context of the task's code, and takes `changed_metadata` to
-    the database with whatever it writes next.
+    no parent there. The worker sets `running` to it in the context of the task's code. ``stirs`` is told when that has
+    told something, and ``told_by`` is what it has told; None if it never did.
     """
 
-    __slots__ = ("_metadata", "claimed", "home")
+    __slots__ = ("claimed", "home", "stirs", "told_by")
 
-    def __init__(self, claimed: Claimed, home: object = None) -> None:
+    def __init__(self, claimed: Claimed, home: object = None, stirs: Stirs | None = None) -> None:
         self.claimed = claimed
         self.home = home
-        self._metadata: Metadata | None = None
+        self.stirs = stirs
+        self.told_by: Teller | None = None
 
     @property
-    def metadata(self) -> Metadata:
-        if self._metadata is None:
-            self._metadata = Metadata(self.claimed.metadata)
-        return self._metadata
-
-    def changed_metadata(self) -> str | None:
-        """The metadata as JSON text if it differs from what was last taken, else None.
-
-        Raises:
-            NotSerializable, TooLarge: a value inside it was changed in place into something that cannot be kept.
-        """
-        return None if self._metadata is None else self._metadata.snapshot()
+    def teller(self) -> Teller:
+        if self.told_by is None:
+            self.told_by = Teller(self.claimed, self.stirs)
+        return self.told_by
 
     def metadata_text(self) -> str | None:
         """The metadata as JSON text, as it is now."""
-        if self._metadata is None:
+        if self.told_by is None:
             return self.claimed.metadata
         try:
-            return codec.encode(dict(self._metadata))
+            return codec.encode(dict(self.told_by.metadata))
         except Exception:  # it was changed into what cannot be kept; whoever writes it down will say so
             return self.claimed.metadata
 
@@ -109,7 +106,7 @@ class TaskFacts(NamedTuple):
     id: str
 
 
-class _Facts:
+class _Facts(Tells):
     """What both colours know."""
 
     __slots__ = ("_attempt",)
@@ -152,10 +149,8 @@ class _Facts:
         return self._claimed.queue
 
     @property
-    def metadata(self) -> Metadata:
-        """The run's metadata: a mapping of JSON values that anybody who looks at the run sees. Buffered: a change is
-        written within about a second, and in any case with the attempt's end."""
-        return self._bound.metadata
+    def _teller(self) -> Teller:
+        return self._bound.teller
 
     @property
     def _bound(self) -> Attempt:
@@ -191,6 +186,15 @@ class Context(_Facts):
         """
         return cls(_current(cls.__name__))
 
+    def track(self, items: Iterable[T], note: str = "", *, total: int | None = None) -> Iterator[T]:
+        """Go over these and tell the `progress` of it: how many are done with, of as many as there are if that is known
+        beforehand.
+
+        >>> for page in ctx.track(pages, "pages"):
+        ...     read(page)
+        """
+        return tracked(items, note, total, self._teller.progress)
+
 
 class AsyncContext(_Facts):
     """What an ``async def`` task is handed when it asks for it.
@@ -210,6 +214,25 @@ class AsyncContext(_Facts):
             NotBound: no task is running here.
         """
         return cls(_current(cls.__name__))
+
+    @overload
+    def track(self, items: Iterable[T], note: str = "", *, total: int | None = None) -> Iterator[T]: ...
+    @overload
+    def track(self, items: AsyncIterable[T], note: str = "", *, total: int | None = None) -> AsyncIterator[T]: ...
+    def track(
+        self, items: Iterable[T] | AsyncIterable[T], note: str = "", *, total: int | None = None
+    ) -> Iterator[T] | AsyncIterator[T]:
+        """Go over these and tell the `progress` of it: how many are done with, of as many as there are if that is known
+        beforehand. What is iterated with ``async for`` stays so.
+
+        >>> for page in ctx.track(pages, "pages"):
+        ...     await read(page)
+        >>> async for line in ctx.track(response.aiter_lines(), "lines"):
+        ...     await keep(line)
+        """
+        if isinstance(items, AsyncIterable):
+            return atracked(items, note, total, self._teller.progress)
+        return tracked(items, note, total, self._teller.progress)
 
 
 def _current(name: str) -> Attempt:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from holdfast import codec, records
 from holdfast.codec import AnyCodec, Codec
@@ -29,7 +29,7 @@ from holdfast.errors import (
 )
 from holdfast.idempotency import shown_key
 
-__all__ = ["FINAL", "STATUSES", "LogLine", "Results", "Run", "RunError", "RunStatus", "failure"]
+__all__ = ["FINAL", "STATUSES", "LogLine", "Progress", "Results", "Run", "RunError", "RunStatus", "failure"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -107,6 +107,25 @@ class LogLine:
     attempt: int
     logger: str
     message: str
+
+
+class Progress(NamedTuple):
+    """How far a run is, as its task has told: so much ``done`` of a ``total``, which is None if nobody knows, and a
+    ``note``."""
+
+    done: float
+    total: float | None = None
+    note: str = ""
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, Any]) -> Progress | None:
+        """The progress in a run's metadata; None if there is none, or the entry is something else of the task's own."""
+        entry = metadata.get("progress")
+        if not isinstance(entry, dict) or set(entry) != set(cls._fields):
+            return None
+        done, total, note = (entry[name] for name in cls._fields)
+        numbers = isinstance(done, int | float) and isinstance(total, int | float | None)
+        return cls(done, total, note) if numbers and isinstance(note, str) else None
 
 
 class Run(Generic[R_co]):
@@ -202,6 +221,11 @@ class Run(Generic[R_co]):
     @property
     def metadata(self) -> dict[str, Any]:
         return cast("dict[str, Any]", _decoded(self._record.metadata, {}))
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is, if its task tells: see ``ctx.progress`` and ``ctx.track``."""
+        return Progress.read(self.metadata)
 
     @property
     def tags(self) -> list[str]:

@@ -31,10 +31,9 @@ from holdfast.names import checked_key, checked_name
 from holdfast.queue import Queue, queue_of
 from holdfast.records import NewRun
 from holdfast.retry import Retry
-from holdfast.sizes import KIB, check_size, size_of
+from holdfast.sizes import METADATA_LIMIT, check_size, size_of
 
 __all__ = [
-    "METADATA_LIMIT",
     "NO_PARENT",
     "Parent",
     "Rules",
@@ -49,7 +48,6 @@ __all__ = [
 ]
 
 IDEMPOTENCY_TTL: Final = "30d"
-METADATA_LIMIT: Final = 256 * KIB
 TAG_COUNT: Final = 20
 TAG_LENGTH: Final = 128
 _LONGEST_PRIORITY_S: Final = 10 * 365 * 86_400

@@ -10,6 +10,8 @@ epoch (UTC) of the one clock; durations are milliseconds and end in ``_ms``.
     Ended       a run that is final      worker  -> engine.attempt
     Again       a run to go back in line worker  -> engine.attempt
     LogLine     one captured log line    worker  -> engine.attempt
+    Note        one change of metadata   worker  -> engine.telling
+    Chunk       one piece of a stream    worker  -> engine.telling
     TaskEntry   a task as announced      worker  -> engine.catalogue
     QueueEntry  a queue as declared      worker, client -> engine.catalogue
 """
@@ -96,8 +98,50 @@ class Claimed(NamedTuple):
     expire_at: int | None
 
 
-class Ended(msgspec.Struct, gc=False):
-    """A final outcome. ``status`` is one of the final statuses; ``output`` and ``error`` are JSON text."""
+class Note(msgspec.Struct):
+    """An operation on the metadata of ``run_id``, which is the run itself or one of its family.
+
+    ``number`` rises within a claim of the run that says it, so that one that is sent again is applied once. ``kind`` is
+    set, delete, increment or append; ``value`` is JSON text, of an append the list of what is appended.
+    """
+
+    number: int
+    run_id: str
+    kind: str
+    key: str
+    value: str
+
+
+class Chunk(msgspec.Struct):
+    """A piece of a stream of a run. ``seq`` rises within a claim and a name; ``value`` is JSON text."""
+
+    run_id: str
+    name: str
+    claim: int
+    seq: int
+    at: int
+    attempt: int
+    value: str
+
+
+class Tidings(msgspec.Struct):
+    """What an attempt has told of itself, and what is not known to be written yet."""
+
+    notes: list[Note]
+    chunks: list[Chunk]
+
+
+class Telling(msgspec.Struct):
+    """The same of an attempt that goes on, with its fence."""
+
+    id: str
+    claim: int
+    tidings: Tidings
+
+
+class Ended(msgspec.Struct, gc=False, omit_defaults=True):
+    """A final outcome. ``status`` is one of the final statuses; ``output`` and ``error`` are JSON text. ``tidings``
+    are written with it."""
 
     id: str
     claim: int
@@ -105,6 +149,7 @@ class Ended(msgspec.Struct, gc=False):
     output: str | None = None
     error: str | None = None
     metadata: str | None = None
+    tidings: Tidings | None = None
 
 
 class Again(msgspec.Struct, gc=False):
@@ -117,6 +162,7 @@ class Again(msgspec.Struct, gc=False):
     outcome: str = "failed"
     error: str | None = None
     metadata: str | None = None
+    tidings: Tidings | None = None
 
 
 class LogLine(msgspec.Struct, gc=False):

@@ -28,6 +28,7 @@ from holdfast import (
     Debounce,
     Depends,
     DuplicateTask,
+    FamilyMetadata,
     Holdfast,
     HoldfastError,
     Metadata,
@@ -237,9 +238,9 @@ OF: dict[str, Kind] = {
     "Task.middleware.hook": around,
     "Queues.concurrency_limit": Kind(5, ("number", "none")),
     "Queues.concurrency_limit_per_key": Kind(5, ("number", "none")),
-    "Metadata.key": Kind("row", STRINGS),
-    "Metadata.append.key": Kind("rows", STRINGS),
-    "Metadata.append.value": Kind("Ada", JSON, ("value", "NaN")),
+    **{f"{owner}.key": Kind("row", STRINGS) for owner in ("Metadata", "FamilyMetadata")},
+    **{f"{owner}.append.key": Kind("rows", STRINGS) for owner in ("Metadata", "FamilyMetadata")},
+    **{f"{owner}.append.value": Kind("Ada", JSON, ("value", "NaN")) for owner in ("Metadata", "FamilyMetadata")},
     "Runs.task": looked_up,
     "Runs.queue": Kind("mail", (*TEXTS, "queue")),
     "Queues.queue": Kind("mail", (*TEXTS, "queue")),
@@ -258,14 +259,16 @@ MADE = (AsyncFakeContext, Debounce, Depends, FakeContext, Holdfast, Queue, Retry
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
 HANDED_OUT = {
     "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Cancellation", "Completion", "Context",
-    "Event", "Failure", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads", "QueueState", "Queues",
-    "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs", "Secret", "Success", "SyncTask", "Task",
+    "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads", "Progress", "QueueState",
+    "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs", "Secret", "Success", "SyncTask", "Task",
     "TaskOptions", "TriggerOptions",
 }  # fmt: skip
-# What tasks answer to the app and the worker, and a Retry to the worker.
+# What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {
     Task: {"bind", "dump", "entry", "governing", "load", "rename", "secrets"},
     Retry: {"delay_ms", "wants"},
+    Metadata: {"later", "take"},
+    FamilyMetadata: {"take"},
 }
 TYPED_DICTS = {"TriggerOptions": TriggerOptions, "TaskOptions": TaskOptions, "Facts": Facts}
 
@@ -319,7 +322,7 @@ PLACES = [
     Place(TaskFactory, "__call__", expanded(inspect.signature(TaskFactory.__call__))),
     *(
         place
-        for owner in (BatchHandle, Holdfast, Jobs, Metadata, Queues, RunHandle, Runs, Task)
+        for owner in (BatchHandle, FamilyMetadata, Holdfast, Jobs, Metadata, Queues, RunHandle, Runs, Task)
         for place in verbs(owner)
     ),
 ]
@@ -366,6 +369,7 @@ class Called:
             BatchHandle: [app.batch_trigger([])],
             Holdfast: [app],
             Jobs: [jobs],
+            FamilyMetadata: [FamilyMetadata()],
             Metadata: [FakeContext().metadata],
             Queues: [app.queues],
             RunHandle: [app.handle("01jh")],

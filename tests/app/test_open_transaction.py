@@ -22,10 +22,10 @@ import pytest
 from holdfast import AttemptLost, Debounce, Holdfast, IdempotencyBusy, Queue, RunNotFound
 from holdfast.context import Attempt, running
 from holdfast.engine import cancel, catalogue, claim, reap, workers
-from holdfast.records import Claimed, Ended, QueueEntry
+from holdfast.records import Claimed, QueueEntry
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
-from tests.engine.making import Hand, override, promote
+from tests.engine.making import Hand, override, promote, tell
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 Connection = psycopg.Connection[Any]
@@ -151,7 +151,7 @@ def test_others_runs_go_on(held: Connection, ship: Any, store: Store) -> None:
     with at_once(store):
         for run in claimed:
             hand.say(run, "still here")
-        store.run_sync(claim.write_logs, [], [Ended(run.id, run.claim, "", None, None, '{"n":1}') for run in claimed])
+        tell(store, *claimed, n=1)
         hand.retry(claimed[0])
         hand.give_back(claimed[1])
         assert hand.end(*claimed[2:]) == []
@@ -268,7 +268,7 @@ def test_its_parent_is_not_held_up(database_url: str, app: Holdfast, ship: Any, 
         child = inside(app, claimed, lambda: ship.trigger("child", connection=connection, idempotency_key="k"))
         with at_once(store):
             hand.say(claimed, "a line")
-            store.run_sync(claim.write_logs, [], [Ended(claimed.id, claimed.claim, "", None, None, '{"n":1}')])
+            tell(store, claimed, n=1)
             assert store.run_sync(cancel.cancel, [claimed.id]) == {claimed.id: "requested"}
         connection.commit()
         child.retrieve()

@@ -9,11 +9,24 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from holdfast.engine import cancel, catalogue, claim, limits, read, trigger, workers
+from holdfast.engine import cancel, catalogue, claim, limits, read, telling, trigger, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
 from holdfast.ids import new_id
-from holdfast.records import Again, Claimed, Ended, LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
+from holdfast.records import (
+    Again,
+    Claimed,
+    Ended,
+    LogLine,
+    NewRun,
+    Note,
+    QueueEntry,
+    RunRecord,
+    TaskEntry,
+    Telling,
+    Tidings,
+    Triggered,
+)
 from holdfast.storage import Store
 from holdfast.storage.runs import Fence, again_row
 
@@ -153,6 +166,19 @@ class Hand:
 
 def line(run: Claimed, seq: int, message: str) -> LogLine:
     return LogLine(run.id, run.claim, seq, 1, "INFO", run.attempt, "reef", json.dumps(message))
+
+
+def note(run: Claimed, number: int, kind: str, key: str, value: Any, of: str | None = None) -> Note:
+    """An operation on the metadata of a run, or of another one."""
+    return Note(number, of or run.id, kind, key, json.dumps(value))
+
+
+def tell(store: Store, *runs: Claimed, **metadata: Any) -> None:
+    """Let running attempts write to their metadata."""
+    notes = {
+        run: [note(run, n, "set", key, value) for n, (key, value) in enumerate(metadata.items(), 1)] for run in runs
+    }
+    store.run_sync(telling.write, [Telling(run.id, run.claim, Tidings(notes[run], [])) for run in runs])
 
 
 def said(store: Store, run_id: str) -> list[str]:

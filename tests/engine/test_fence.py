@@ -13,9 +13,9 @@ import pytest
 from holdfast.clock import FrozenClock
 from holdfast.engine import claim, read, reap, trigger
 from holdfast.errors import AttemptLost
-from holdfast.records import Claimed, Ended
+from holdfast.records import Claimed
 from holdfast.storage import Store
-from tests.engine.making import Hand, know, line, look, new, said, send, status, stop
+from tests.engine.making import Hand, know, line, look, new, said, send, status, stop, tell
 
 
 class Stale:
@@ -112,8 +112,7 @@ def test_its_log_lines_are_not_kept(stale: Stale) -> None:
 
 
 def test_its_metadata_is_not_kept(stale: Stale) -> None:
-    change = Ended(stale.run, stale.attempt.claim, "", metadata='{"by":"stale"}')
-    stale.store.run_sync(claim.write_logs, [], [change])
+    tell(stale.store, stale.attempt, by="stale")
     assert look(stale.store, stale.run).metadata == '{"by":"trigger"}'
 
 
@@ -157,7 +156,8 @@ def test_a_holder_may_write_all_of_these(store: Store, clock: FrozenClock) -> No
     (run,) = send(store, new())
     held = hand.claim_one()
     hand.say(held, "one", "two")
-    store.run_sync(claim.write_logs, [line(held, 3, "three")], [Ended(run, held.claim, "", metadata='{"n":1}')])
+    store.run_sync(claim.write_logs, [line(held, 3, "three")])
+    tell(store, held, n=1)
     (child,) = send(store, new(parent_id=run, parent_claim=held.claim))
     assert said(store, run) == ["one", "two", "three"]
     assert look(store, run).metadata == '{"n":1}'

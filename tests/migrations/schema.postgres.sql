@@ -145,7 +145,9 @@ CREATE TABLE holdfast.run (
   idempotency_key text,
   parent_id text COLLATE "C",
   root_id text COLLATE "C",
-  batch_id text COLLATE "C"
+  batch_id text COLLATE "C",
+  noted bigint,
+  changes bigint
 ) WITH (fillfactor=80, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=20000);
 CREATE TABLE holdfast.start (
   lane_id bigint NOT NULL,

@@ -133,7 +133,7 @@ CREATE TABLE holdfast_run (
   idempotency_key TEXT,
   parent_id TEXT,
   root_id TEXT,
-  batch_id TEXT,
+  batch_id TEXT, noted BIGINT, changes BIGINT,
   CHECK ((state = 'executing') = (worker_id IS NOT NULL))
 );
 CREATE TABLE holdfast_start (

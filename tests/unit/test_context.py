@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 from holdfast import codec
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.errors import InvalidOption, NotBound, NotSerializable, TooLarge
-from holdfast.metadata import Metadata
+from holdfast.metadata import Change, Metadata
+from holdfast.model import Progress
+from holdfast.records import Note
 from tests.unit.fakes import CLAIMED
 
 
@@ -86,23 +89,25 @@ def in_a_thread(call: Any) -> None:
 # -- metadata ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_attempt_that_leaves_its_metadata_alone_writes_none() -> None:
-    attempt = Attempt(CLAIMED._replace(metadata='{"n":1}'))
-    assert attempt.changed_metadata() is None
-    assert attempt.metadata["n"] == 1
-    assert attempt.changed_metadata() is None
+def test_an_attempt_that_leaves_its_metadata_alone_tells_nothing() -> None:
+    attempt = Attempt(CLAIMED._replace(metadata='{"n":1,"rows":[1]}'))
+    assert attempt.told_by is None
+    assert (attempt.teller.metadata["n"], attempt.teller.metadata["rows"]) == (1, [1])
+    assert attempt.teller.tidings() is None
 
 
-def test_what_changed_is_taken_once() -> None:
-    attempt = Attempt(CLAIMED)
-    ctx = Context(attempt)
-    ctx.metadata["row"] = 3
-    assert attempt.changed_metadata() == '{"row":3}'
-    assert attempt.changed_metadata() is None
-    ctx.metadata["row"] = 3
-    assert attempt.changed_metadata() is None
-    del ctx.metadata["row"]
-    assert attempt.changed_metadata() == "{}"
+def test_what_changed_is_told_once_it_is_known_to_be_written() -> None:
+    teller = Attempt(CLAIMED).teller
+    teller.metadata["row"] = 3
+    told = teller.tidings()
+    assert told is not None
+    assert told.notes == [Note(1, "r1", "set", "row", "3")]
+    teller.metadata["row"] = 4
+    assert teller.tidings() == told  # what came later waits for its turn …
+    assert [note.number for note in teller.tidings(all=True).notes] == [1, 2]  # type: ignore[union-attr]  # … or for the end
+    teller.written(told)
+    del teller.metadata["row"]
+    assert [(note.number, note.kind) for note in teller.tidings(all=True).notes] == [(2, "set"), (3, "delete")]  # type: ignore[union-attr]
 
 
 def test_increment_and_append() -> None:
@@ -118,15 +123,71 @@ def test_increment_and_append() -> None:
         metadata.append("n", 1)
 
 
+def test_changes_of_a_key_are_one_operation() -> None:
+    metadata = Metadata('{"n":1,"list":["a"],"x":[1]}')
+    metadata.increment("n")
+    metadata.increment("n", 2)
+    metadata.append("list", "b")
+    metadata.append("list", "c")
+    metadata["set"] = 1
+    metadata.increment("set")
+    del metadata["x"]
+    metadata.append("x", 2)
+    assert metadata.take() == {
+        "n": Change("increment", 3),
+        "list": Change("append", ["b", "c"]),
+        "set": Change("set", 2),
+        "x": Change("set", [2]),
+    }
+    assert metadata.take() == {}
+
+
 def test_a_list_that_was_read_may_be_changed_in_place() -> None:
     metadata = Metadata('{"rows":[]}')
     rows = metadata["rows"]
-    assert metadata.snapshot() is None
+    assert metadata.take() == {}
     rows.append(1)
-    assert metadata.snapshot() == '{"rows":[1]}'
+    assert metadata.take() == {"rows": Change("set", [1])}
     rows.append(2)
-    assert metadata.snapshot() == '{"rows":[1,2]}'
-    assert metadata.snapshot() is None
+    assert metadata.take() == {"rows": Change("set", [1, 2])}
+    assert metadata.take() == {}
+
+
+def test_appending_to_what_was_read_is_still_an_append() -> None:
+    metadata = Metadata('{"rows":[1]}')
+    rows = metadata["rows"]
+    metadata.append("rows", 2)
+    assert (rows, metadata.take()) == ([1, 2], {"rows": Change("append", [2])})
+    rows.append(3)
+    metadata.append("rows", 4)
+    assert metadata.take() == {"rows": Change("set", [1, 2, 3, 4])}
+
+
+def test_the_metadata_of_the_family_can_only_be_written() -> None:
+    child = Context(Attempt(CLAIMED._replace(parent_id="p", root_id="r0")))
+    assert child.parent is not None
+    child.parent.metadata.increment("done")
+    child.parent.metadata.increment("done")
+    child.root.metadata.append("seen", "a")
+    child.root.metadata["last"] = "a"
+    told = child._teller.tidings()
+    assert told is not None
+    assert [(note.run_id, note.kind, note.key, note.value) for note in told.notes] == [
+        ("p", "increment", "done", "2"),
+        ("r0", "append", "seen", '["a"]'),
+        ("r0", "set", "last", '"a"'),
+    ]
+    with pytest.raises(InvalidOption, match="by is not a number"):
+        child.root.metadata.increment("n", "1")  # type: ignore[arg-type]
+    with pytest.raises(NotSerializable):
+        child.root.metadata["x"] = object()
+
+
+def test_a_run_at_the_top_is_its_own_root_and_has_no_parent() -> None:
+    ctx = Context(Attempt(CLAIMED))
+    assert (ctx.parent, ctx.root.id) == (None, "r1")
+    ctx.root.metadata.increment("n")
+    assert ctx.metadata["n"] == 1
 
 
 def test_what_is_written_is_a_copy() -> None:
@@ -159,7 +220,7 @@ def test_threads_may_share_it() -> None:
     def work() -> None:
         for _ in range(500):
             metadata.increment("n")
-            metadata.snapshot()
+            metadata.take()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -170,12 +231,63 @@ def test_threads_may_share_it() -> None:
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.integers() | st.text() | st.none(), st.lists, max_leaves=5)))
-def test_the_snapshot_is_what_was_written(values: dict[str, Any]) -> None:
+def test_what_is_taken_is_what_was_written(values: dict[str, Any]) -> None:
     metadata = Metadata()
     try:
         metadata.update(values)
     except NotSerializable:  # two surrogates in a row
         return
-    text = metadata.snapshot()
-    assert values == ({} if text is None else codec.decode(text))
-    assert Metadata(text) == values
+    assert {key: change.value for key, change in metadata.take().items()} == values
+    assert Metadata(codec.encode(values)) == values
+
+
+# -- progress ---------------------------------------------------------------------------------------------------------
+
+
+def told_progress(ctx: Context | AsyncContext) -> tuple[float, float | None, str] | None:
+    return Progress.read(ctx.metadata)
+
+
+def test_progress_is_an_entry_of_the_metadata() -> None:
+    ctx = Context(Attempt(CLAIMED))
+    ctx.progress(3, 10, "pages")
+    assert ctx.metadata["progress"] == {"done": 3, "total": 10, "note": "pages"}
+    ctx.progress(0.5)
+    assert told_progress(ctx) == (0.5, None, "")
+    for wrong in (-1, float("nan"), True, "3"):
+        with pytest.raises(InvalidOption, match="done of a progress is not a number"):
+            ctx.progress(wrong)  # type: ignore[arg-type]
+    ctx.metadata["progress"] = 50  # the task's own entry, and no progress of ours
+    assert told_progress(ctx) is None
+
+
+def test_a_tracked_loop_tells_what_it_is_done_with() -> None:
+    ctx = Context(Attempt(CLAIMED))
+    seen = [told_progress(ctx) for _ in ctx.track(["a", "b"], "rows")]
+    assert [*seen, told_progress(ctx)] == [(0, 2, "rows"), (1, 2, "rows"), (2, 2, "rows")]
+    assert list(ctx.track(iter("ab"))) == ["a", "b"]
+    assert told_progress(ctx) == (2, 2, "")  # an iterator of a list knows what is left
+    list(ctx.track(letter for letter in "abc"))
+    assert told_progress(ctx) == (3, None, "")
+    list(ctx.track((letter for letter in "abc"), total=7))
+    assert told_progress(ctx) == (3, 7, "")
+
+
+async def test_async_code_tracks_both_kinds_of_iterables() -> None:
+    ctx = AsyncContext(Attempt(CLAIMED))
+
+    async def letters() -> AsyncIterator[str]:
+        yield "a"
+        yield "b"
+
+    assert [letter async for letter in ctx.track(letters(), "letters")] == ["a", "b"]
+    assert told_progress(ctx) == (2, None, "letters")
+    assert list(ctx.track([1, 2, 3])) == [1, 2, 3]
+    assert told_progress(ctx) == (3, 3, "")
+
+
+def test_progress_without_room_for_it_is_no_error() -> None:
+    ctx = Context(Attempt(CLAIMED))
+    ctx.metadata["all"] = "x" * (256 * 1024 - 5)
+    ctx.progress(1)
+    assert list(ctx.metadata) == ["all"]

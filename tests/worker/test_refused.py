@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from holdfast import AsyncContext
-from holdfast.engine import claim, workers
+from holdfast.engine import claim, telling, workers
 from holdfast.errors import (
     DatabaseError,
     DatabaseFull,
@@ -227,7 +227,6 @@ async def test_a_lock_in_the_way_holds_up_nobody_else(
 ) -> None:
     """Broken by not knowing what a lock timeout is, and the worker ended; and by taking it for an outage, and no other
     outcome was written, nor anything claimed, for as long as the lock was held."""
-    monkeypatch.setattr("holdfast.worker.worker.ASIDE_SECONDS", 0.5)
     monkeypatch.setattr("holdfast.worker.outbox.ASIDE_SECONDS", 0.5)
     count, times = counted
     go = asyncio.Event()
@@ -264,7 +263,7 @@ async def test_metadata_that_was_on_its_way_in_an_outage_is_written_later(inside
     refused = asyncio.Event()
 
     def refuse(f: Any, args: tuple[Any, ...]) -> Exception | None:
-        if f is claim.write_logs and args[1]:
+        if f is telling.write:
             refused.set()
             return DatabaseUnavailable("away")
         return None

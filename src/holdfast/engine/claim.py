@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from holdfast.engine import aftermath
+from holdfast.engine import aftermath, telling
 from holdfast.records import Claimed, Ended, LogLine
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Tx
@@ -48,6 +48,7 @@ def exchange(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: 
     waits: list[Callable[[], list[Fence]]] = []
     if logs:
         tx.batch("insert_logs", logs)
+    ended, again = telling.with_outcomes(tx, ended), telling.with_outcomes(tx, again)
     if ended:
         waits.append(store_runs.complete(tx, ended))
         if broken := [run.id for run in ended if run.status == "system_failure"]:
@@ -107,9 +108,6 @@ def clear_suspects(tx: Tx, me: str, ids: list[str]) -> None:
     tx.rows("clear_suspect", me=me, ids=ids)
 
 
-def write_logs(tx: Tx, logs: list[LogLine], metadata: list[Ended]) -> None:
-    """Write what running attempts have said so far. ``metadata`` are fences with their metadata."""
-    if logs:
-        tx.batch("insert_logs", logs)
-    if metadata:
-        tx.batch("set_metadata", metadata)
+def write_logs(tx: Tx, logs: list[LogLine]) -> None:
+    """Write what running attempts have logged so far."""
+    tx.batch("insert_logs", logs)

@@ -12,7 +12,7 @@ from heapq import nsmallest
 
 import msgspec
 
-from holdfast.records import Again, Claimed, Ended
+from holdfast.records import Again, Claimed, Ended, Tidings
 from holdfast.storage.base import Row, Tx
 
 BLOB_BYTES = 8192  # what is longer does not ride along in hot rows
@@ -52,7 +52,7 @@ class LaneNote(msgspec.Struct):
     lane_id: int
 
 
-class AgainRow(msgspec.Struct, gc=False):
+class AgainRow(msgspec.Struct, gc=False, omit_defaults=True):
     """The columns of ``put_back``."""
 
     id: str
@@ -65,6 +65,7 @@ class AgainRow(msgspec.Struct, gc=False):
     started_at: int
     outcome: str
     error: str | None
+    tidings: Tidings | None = None
 
     @property
     def run_id(self) -> str:
@@ -220,6 +221,7 @@ def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
         started_at,
         run.outcome,
         run.error,
+        run.tidings,
     )
 
 

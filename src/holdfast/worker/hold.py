@@ -27,6 +27,7 @@ from holdfast.worker.live import Live, said
 from holdfast.worker.outbox import Outbox
 from holdfast.worker.outcome import Outcome, Reason
 from holdfast.worker.pace import Pace
+from holdfast.worker.reports import Reports
 from holdfast.worker.scopes import WorkerScope
 from holdfast.worker.wrapped import Wrapped
 
@@ -55,6 +56,7 @@ class Hold:
         self.asked_at = 0.0  # when what comes in was asked for
         self.closing = self.starting = False
         self.aftermath = Aftermath(self)
+        self.reports = Reports(store, self.held, self.loop)
 
     def room(self) -> int:
         """How many more runs may be claimed."""
@@ -179,10 +181,6 @@ class Hold:
         """The suspects that have outlived their last life."""
         return [run for run in self.suspects if (live := self.held.get(run)) and live.outlived()]
 
-    def changes(self) -> list[tuple[Live, str]]:
-        """What running attempts have changed in their runs' metadata."""
-        return [(live, text) for live in list(self.held.values()) if (text := live.metadata()) is not None]
-
     # the end
 
     def close(self) -> None:
@@ -209,5 +207,6 @@ class Hold:
 
     async def shut(self) -> None:
         """Close what attempts have shared. No thread takes up anything new."""
+        self.reports.stop()
         await self.scope.close(self.settings.hook_seconds)
         self.threads.shutdown(wait=False, cancel_futures=True)

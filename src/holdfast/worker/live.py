@@ -18,11 +18,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, Protocol
 
+from msgspec import structs
+
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.errors import HoldfastError
-from holdfast.records import Claimed, LogLine
+from holdfast.records import Claimed, LogLine, Tidings
 from holdfast.sizes import check_size, size_of
 from holdfast.task import Governing, Task
+from holdfast.telling import Stirs
 from holdfast.worker import outcome as outcomes
 from holdfast.worker.capture import Lines, listening
 from holdfast.worker.outcome import Outcome, Reason, Verdict
@@ -42,6 +45,9 @@ class Host(Protocol):
     threads: Executor
     lines: deque[LogLine]
     settings: Any
+
+    @property
+    def reports(self) -> Stirs: ...
 
     def done(self, live: Live, outcome: Outcome | None, /) -> None:
         """Called once, on the loop: the attempt is over, and this is what it has to say."""
@@ -69,13 +75,12 @@ class Live:
         "started",
         "task",
         "timer",
-        "unwritten",
         "work",
     )
 
     def __init__(self, claimed: Claimed, task: Task[Any, Any], host: Host) -> None:
         self.claimed, self.task, self.host = claimed, task, host
-        self.attempt = Attempt(claimed, host.home.verbs)
+        self.attempt = Attempt(claimed, host.home.verbs, host.reports)
         self.lines = Lines(claimed, host.lines.append)
         self.started = time.monotonic()
         self.governing: Governing = task.governing(claimed.options)
@@ -83,8 +88,7 @@ class Live:
         self.timer: asyncio.TimerHandle | None = None
         self.reason: Reason | None = None
         self.over = self.begun = self.in_thread = False
-        self.unwritten: str | None = None  # metadata that is not known to be in the database
-        self.spoilt = False  # … and that cannot get there
+        self.spoilt = False  # its metadata has something that cannot be kept, and that was said
 
     # transitions
 
@@ -145,26 +149,30 @@ class Live:
         if self.timer is not None:
             self.timer.cancel()
         self.lines.close()
-        if outcome is not None:
-            outcome.metadata = self.metadata()
+        if outcome is not None and self.attempt.told_by is not None:
+            outcome.tidings = self.tidings(all=True)
         self.host.done(self, outcome)
 
-    def metadata(self) -> str | None:
-        """The run's metadata if it has changed and is not known to be written: until ``written`` says so."""
+    def tidings(self, *, all: bool = False) -> Tidings | None:
+        """What its code tells and is not known to be written, without the secrets of the payload."""
+        teller = self.attempt.told_by
+        if teller is None:
+            return None
         try:
-            changed = self.attempt.changed_metadata()
+            tidings = teller.tidings(all=all)
         except Exception as error:
-            changed = None
-            if not self.spoilt:
-                self.spoilt = True
-                self.lines.add("WARNING", "holdfast", f"The metadata is not kept: {said(error)}")
-        if changed is not None:
-            self.unwritten = self.lines.hushed_json(changed)
-        return self.unwritten
+            self.spoil(error)
+            tidings = teller.tidings()
+        return None if tidings is None else hushed(tidings, self.lines)
 
-    def written(self, metadata: str) -> None:
-        if self.unwritten == metadata:
-            self.unwritten = None
+    def written(self, tidings: Tidings) -> None:
+        if self.attempt.told_by is not None:
+            self.attempt.told_by.written(tidings)
+
+    def spoil(self, error: Exception) -> None:
+        if not self.spoilt:
+            self.spoilt = True
+            self.lines.add("WARNING", "holdfast", f"The metadata is not kept: {said(error)}")
 
     # the work
 
@@ -282,6 +290,17 @@ class Misfit(Exception):
 
 class Unreadable(Exception):
     """What is stored of the run cannot be read."""
+
+
+def hushed(tidings: Tidings, lines: Lines) -> Tidings:
+    """The same without what must not be told."""
+    if lines.scrubber is None:
+        return tidings
+    notes = [
+        structs.replace(note, key=lines.hushed(note.key), value=lines.hushed_json(note.value)) for note in tidings.notes
+    ]
+    chunks = [structs.replace(chunk, value=lines.hushed_json(chunk.value)) for chunk in tidings.chunks]
+    return Tidings(notes, chunks)
 
 
 def said(error: BaseException) -> str:

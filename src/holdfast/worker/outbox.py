@@ -173,7 +173,7 @@ class Outbox:
         if not lines:
             return
         try:
-            await self.store.run(claim.write_logs, lines, [])
+            await self.store.run(claim.write_logs, lines)
         except Exception as error:
             if away(error):
                 self.lines.extendleft(reversed(lines))

@@ -26,12 +26,10 @@ from holdfast.engine import catalogue, claim, limits, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
 from holdfast.ids import new_id
-from holdfast.records import Ended
 from holdfast.storage import Store
 from holdfast.worker.hold import Hold
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
-from holdfast.worker.live import Live
-from holdfast.worker.outbox import ASIDE_SECONDS, LATER, LINES_SECONDS, Outbox, away
+from holdfast.worker.outbox import LATER, LINES_SECONDS, Outbox, away
 from holdfast.worker.pace import Heads
 
 log = logging.getLogger("holdfast")
@@ -69,7 +67,7 @@ class Worker:
         self.beaten_at: float | None = None  # when a supervisor said that it beats for us; None if nobody ever says so
         self.notes = self.suspects_wait = False
         self.due_at = NEVER
-        self.orders_at = self.routes_at = self.metadata_at = 0.0
+        self.orders_at = self.routes_at = 0.0
         self.fruitless = self.in_vain = 0  # looks that brought nothing; wake-ups in a row that did not
 
     # life
@@ -249,7 +247,7 @@ class Worker:
             await self.find_routes()
 
     async def obey(self) -> None:
-        """Do what this worker is told, hand back what it does not know, write what its attempts say of themselves."""
+        """Do what this worker is told, and hand back what it does not know."""
         self.orders_at = time.monotonic()
         orders = await self.store.read(claim.orders, self.me, EVER_MS)
         if orders.state not in ("live", "draining"):
@@ -260,7 +258,7 @@ class Worker:
         self.hold.hand_back(orders.held)
         self.hold.share()
         await self.trust_survivors()
-        await self.write_metadata()
+        self.hold.reports.stir_notes()  # for what was changed in place
 
     async def compare(self) -> None:
         """After a lost answer: whatever the database says we hold and we do not know goes back in line.
@@ -275,21 +273,6 @@ class Worker:
         if trusted:
             await self.store.run(claim.clear_suspects, self.me, trusted)
             self.hold.suspects.difference_update(trusted)
-
-    async def write_metadata(self) -> None:
-        """Write what running attempts have changed in their runs' metadata."""
-        changed = self.hold.changes()
-        if not changed or time.monotonic() < self.metadata_at:
-            return
-        try:
-            await self.store.run(claim.write_logs, [], [fenced(live, text) for live, text in changed])
-        except LATER:  # it is written later, with the outcome at the latest
-            self.metadata_at = time.monotonic() + ASIDE_SECONDS
-            return
-        except Exception:
-            log.exception("the metadata of running runs cannot be stored")
-        for live, text in changed:
-            live.written(text)
 
     # sleep
 
@@ -346,8 +329,3 @@ class Worker:
         log.error("this worker was declared lost: its %d runs are stopped, and it registers anew", len(self.hold.held))
         self.hold.lose_all()
         self.outcast = True
-
-
-def fenced(live: Live, metadata: str) -> Ended:
-    """The metadata of a running attempt with its fence."""
-    return Ended(live.claimed.id, live.claimed.claim, "", None, None, metadata)

@@ -188,12 +188,6 @@ SELECT id, claim FROM {s}run WHERE worker_id = :me AND cancel_at IS NOT NULL
 -- name: clear_suspect
 UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect = 1
 
--- name: set_metadata
-UPDATE {s}run SET metadata = x.metadata
-FROM {rows(id text, claim int, metadata text)}
-WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
-
-
 -- name: lock_runs
 SELECT id, state, claim, queue_id, lane_id, task, idempotency_key FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
 

@@ -1,0 +1,148 @@
+"""What an attempt tells of itself while its code runs: metadata, progress, streams.
+
+Telling waits for nothing: it fills buffers here, and stirs the worker, which takes what is new to the database a few
+times a second, and all that is left together with the attempt's outcome. What was taken stays here until it is known to
+be written; it carries numbers, so that what is sent again is there once.
+
+    Teller     the buffers of one attempt, made when its code tells something for the first time
+    Tells      what contexts of both colours can do with them
+    Relative   a run of the family, as its child sees it
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from holdfast import codec
+from holdfast.errors import TooLarge
+from holdfast.metadata import Change, FamilyMetadata, Metadata
+from holdfast.model import Progress
+from holdfast.progress import progress_of
+from holdfast.records import Claimed, Note, Tidings
+
+__all__ = ["Relative", "Stirs", "Teller", "Tells"]
+
+
+class Stirs(Protocol):
+    """Who wants to know that there is something new to take. Called from any thread; must be cheap."""
+
+    def stir_notes(self) -> None: ...
+    def stir_chunks(self) -> None: ...
+
+
+class Quiet:
+    """Nobody does."""
+
+    def stir_notes(self) -> None: ...
+    def stir_chunks(self) -> None: ...
+
+
+class Relative(NamedTuple):
+    """A run of the family: its ``id``, and its ``metadata`` to write to."""
+
+    id: str
+    metadata: FamilyMetadata | Metadata
+
+
+class Teller:
+    """The buffers of one attempt."""
+
+    def __init__(self, claimed: Claimed, stirs: Stirs | None = None) -> None:
+        self.claimed = claimed
+        self.stirs = stirs or Quiet()
+        self.metadata = Metadata(claimed.metadata, self.stirs.stir_notes)
+        self._family: dict[str, FamilyMetadata] = {}
+        self._progress: Progress | None = None
+        self._notes: list[Note] = []  # taken, and not known to be written
+        self._number = 0
+
+    def of_relative(self, run_id: str) -> FamilyMetadata:
+        """The metadata of another run of the family."""
+        return self._family.setdefault(run_id, FamilyMetadata(self.stirs.stir_notes))
+
+    def progress(self, progress: Progress) -> None:
+        """A loop may tell its progress a million times: nothing is made of it before somebody looks."""
+        self._progress = progress
+        self.metadata.later(self._settle_progress)
+
+    def _settle_progress(self) -> None:
+        if self._progress is not None:
+            try:
+                self.metadata["progress"] = self._progress._asdict()
+            except TooLarge:  # the rest has used up the room; a progress bar is no reason to fail
+                self._progress = None
+
+    # the worker's side
+
+    def tidings(self, *, all: bool = False) -> Tidings | None:
+        """What is not known to be written; None if that is nothing. Changes of metadata that came after those wait for
+        their turn, unless ``all`` are wanted.
+
+        Raises:
+            NotSerializable, TooLarge: as in `Metadata.take`. The next call has what can be kept.
+        """
+        if all or not self._notes:
+            for run_id, family in list(self._family.items()):
+                self._note(run_id, family.take())
+            self._note(self.claimed.id, self.metadata.take())
+        return Tidings(list(self._notes), []) if self._notes else None
+
+    def written(self, tidings: Tidings) -> None:
+        """This is in the database."""
+        if tidings.notes:
+            last = tidings.notes[-1].number
+            self._notes = [note for note in self._notes if note.number > last]
+
+    def _note(self, run_id: str, changes: dict[str, Change]) -> None:
+        for key, change in changes.items():
+            self._number += 1
+            self._notes.append(Note(self._number, run_id, change.kind, key, codec.encode(change.value)))
+
+
+class Tells:
+    """What a context of either colour can tell."""
+
+    __slots__ = ()
+
+    @property
+    def _teller(self) -> Teller:
+        raise NotImplementedError
+
+    @property
+    def metadata(self) -> Metadata:
+        """The run's metadata: a mapping of JSON values that anybody who looks at the run sees. Buffered: a change is
+        written within about a second, and in any case with the attempt's end."""
+        return self._teller.metadata
+
+    @property
+    def parent(self) -> Relative | None:
+        """The run whose code triggered this one, with its metadata to write to; None if no run did.
+
+        >>> if ctx.parent is not None:
+        ...     ctx.parent.metadata.increment("done")
+        """
+        parent_id = self._teller.claimed.parent_id
+        return None if parent_id is None else Relative(parent_id, self._teller.of_relative(parent_id))
+
+    @property
+    def root(self) -> Relative:
+        """The run at the top of the family, with its metadata to write to: this run itself if no other triggered it.
+
+        >>> ctx.root.metadata.increment("pages", 12)
+        """
+        claimed = self._teller.claimed
+        if claimed.root_id is None or claimed.root_id == claimed.id:
+            return Relative(claimed.id, self._teller.metadata)
+        return Relative(claimed.root_id, self._teller.of_relative(claimed.root_id))
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Tell how far the run is: so much ``done`` of a ``total``, if that is known, and a ``note`` of up to 500
+        characters. It is the entry ``"progress"`` of the metadata, buffered like all of that. A run has one progress:
+        what is told last counts.
+
+        Raises:
+            InvalidOption: a number that is none, or is less than 0.
+
+        >>> ctx.progress(3, 10, "pages")
+        """
+        self._teller.progress(progress_of(done, total, note))
