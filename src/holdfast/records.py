@@ -14,6 +14,7 @@ epoch (UTC) of the one clock; durations are milliseconds and end in ``_ms``.
     Chunk       one piece of a stream    worker  -> engine.telling
     TaskEntry   a task as announced      worker  -> engine.catalogue
     QueueEntry  a queue as declared      worker, client -> engine.catalogue
+    NewSchedule a schedule to make       client, worker -> engine.schedules
 """
 
 from __future__ import annotations
@@ -235,3 +236,74 @@ class RunRecord(NamedTuple):
     worker_id: str | None
     cancel_at: int | None
     claim: int
+
+
+class Make(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a schedule makes for each of its slots: a run of ``task``. What is None is the task's own.
+
+    ``payload``, ``options``, ``metadata`` and ``tags`` are JSON text. Without a payload the run gets its slot as one.
+    """
+
+    task: str
+    queue: str | None = None
+    payload: str | None = None
+    concurrency_key: str | None = None
+    priority_ms: int | None = None
+    ttl_ms: int | None = None
+    options: str | None = None
+    metadata: str | None = None
+    tags: str | None = None
+
+
+class NewSchedule(msgspec.Struct, kw_only=True):
+    """A schedule to be made. ``rule`` and what is ``made`` are JSON text: a `recurrence.Rule`, a `Make`.
+
+    ``owner`` is the app whose code declares it, or empty; ``key`` its place in that code, or a deduplication key.
+    ``catch_up`` is how many missed slots are made up for, ``overlap`` one of allow, skip, queue, cancel.
+    """
+
+    id: str
+    task: str
+    rule: str
+    make: str
+    catch_up: int = 1
+    overlap: str = "allow"
+    jitter_ms: int = 0
+    owner: str = ""
+    key: str | None = None
+    external_id: str | None = None
+    paused: bool = False
+
+
+class ScheduleRecord(NamedTuple):
+    """Everything a reader is told of a schedule. Its next slot is ``slot_at``; at ``next_at`` a run is made for it."""
+
+    id: str
+    task: str
+    rule: str
+    make: str
+    catch_up: int
+    overlap: str
+    jitter_ms: int
+    owner: str
+    key: str | None
+    external_id: str | None
+    slot_at: int | None
+    next_at: int | None
+    last_at: int | None
+    made_at: int | None
+    last_run_id: str | None
+    waiting_at: int | None
+    paused_at: int | None
+    problem: str | None
+    created_at: int
+    updated_at: int
+
+
+class SlotRecord(NamedTuple):
+    """A slot that a schedule has had: its ``outcome`` is made, skipped or waiting."""
+
+    at: int
+    outcome: str
+    run_id: str | None
+    dealt_at: int

@@ -25,6 +25,12 @@ CREATE TABLE holdfast.debounce (
   run_id text COLLATE "C" NOT NULL,
   limit_at bigint
 );
+CREATE TABLE holdfast.declaration (
+  app text NOT NULL,
+  digest text NOT NULL,
+  seq bigint NOT NULL,
+  body text NOT NULL
+);
 CREATE TABLE holdfast.done (
   id text COLLATE "C" NOT NULL,
   status text NOT NULL,
@@ -149,6 +155,36 @@ CREATE TABLE holdfast.run (
   noted bigint,
   changes bigint
 ) WITH (fillfactor=80, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=20000);
+CREATE TABLE holdfast.schedule (
+  id text COLLATE "C" NOT NULL,
+  task text NOT NULL,
+  rule text NOT NULL,
+  make text NOT NULL,
+  catch_up integer NOT NULL,
+  overlap text NOT NULL,
+  jitter_ms bigint DEFAULT 0 NOT NULL,
+  owner text DEFAULT ''::text NOT NULL,
+  key text,
+  external_id text,
+  generation integer DEFAULT 0 NOT NULL,
+  slot_at bigint,
+  next_at bigint,
+  last_at bigint,
+  made_at bigint,
+  last_run_id text COLLATE "C",
+  waiting_at bigint,
+  paused_at bigint,
+  problem text,
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL
+);
+CREATE TABLE holdfast.slot (
+  schedule_id text COLLATE "C" NOT NULL,
+  at bigint NOT NULL,
+  outcome text NOT NULL,
+  run_id text COLLATE "C",
+  dealt_at bigint NOT NULL
+);
 CREATE TABLE holdfast.start (
   lane_id bigint NOT NULL,
   at bigint NOT NULL,
@@ -179,7 +215,9 @@ CREATE TABLE holdfast.worker (
   concurrency integer NOT NULL,
   queues text,
   version text,
-  started_at bigint NOT NULL
+  started_at bigint NOT NULL,
+  app text,
+  declares text
 ) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
 CREATE TABLE holdfast.worker_task (
   worker_id text COLLATE "C" NOT NULL,
@@ -216,6 +254,7 @@ ALTER TABLE holdfast.aftermath ADD CONSTRAINT aftermath_pkey PRIMARY KEY (run_id
 ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
 ALTER TABLE holdfast.debounce ADD CONSTRAINT debounce_pkey PRIMARY KEY (task, key);
+ALTER TABLE holdfast.declaration ADD CONSTRAINT declaration_pkey PRIMARY KEY (app, digest);
 ALTER TABLE holdfast.done ADD CONSTRAINT done_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.idempotency ADD CONSTRAINT idempotency_pkey PRIMARY KEY (task, key);
 ALTER TABLE holdfast.joined ADD CONSTRAINT joined_pkey PRIMARY KEY (run_id);
@@ -227,6 +266,8 @@ ALTER TABLE holdfast.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.route ADD CONSTRAINT route_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.run ADD CONSTRAINT run_check CHECK (((state = 'executing'::text) = (worker_id IS NOT NULL)));
 ALTER TABLE holdfast.run ADD CONSTRAINT run_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.schedule ADD CONSTRAINT schedule_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.slot ADD CONSTRAINT slot_pkey PRIMARY KEY (schedule_id, at);
 ALTER TABLE holdfast.tag ADD CONSTRAINT tag_pkey PRIMARY KEY (tag, run_id);
 ALTER TABLE holdfast.task ADD CONSTRAINT task_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.worker ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
@@ -250,8 +291,14 @@ CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, 
 CREATE INDEX run_slot ON holdfast.run USING btree (queue_id, lane_id) WHERE ((lane_id IS NOT NULL) AND (state = ANY (ARRAY['ready'::text, 'executing'::text])));
 CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE (suspect = 1);
 CREATE INDEX run_ttl ON holdfast.run USING btree (expire_at) WHERE (expire_at IS NOT NULL);
+CREATE INDEX schedule_external ON holdfast.schedule USING btree (external_id, id) WHERE (external_id IS NOT NULL);
+CREATE INDEX schedule_next ON holdfast.schedule USING btree (next_at) WHERE (next_at IS NOT NULL);
+CREATE INDEX schedule_task ON holdfast.schedule USING btree (task, id);
+CREATE INDEX schedule_waiting ON holdfast.schedule USING btree (waiting_at) WHERE (waiting_at IS NOT NULL);
+CREATE INDEX slot_dealt ON holdfast.slot USING btree (dealt_at);
 CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
 CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);
+CREATE UNIQUE INDEX schedule_key ON holdfast.schedule USING btree (owner, key) WHERE (key IS NOT NULL);
 CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON holdfast.joined DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.at_commit();
 CREATE FUNCTION holdfast.at_commit() RETURNS trigger LANGUAGE plpgsql AS '6e1b4dbcf3be720619b7db53b9eb9218';
 CREATE FUNCTION holdfast.hash63(VARIADIC parts text[]) RETURNS bigint LANGUAGE sql AS 'a10252813aaba4f058f53566215fac8d';

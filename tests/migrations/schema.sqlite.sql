@@ -28,6 +28,13 @@ CREATE TABLE holdfast_debounce (
   limit_at BIGINT,
   PRIMARY KEY (task, key)
 );
+CREATE TABLE holdfast_declaration (
+  app TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  seq BIGINT NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (app, digest)
+);
 CREATE TABLE holdfast_done (
   id TEXT PRIMARY KEY,
   status TEXT NOT NULL,
@@ -136,6 +143,37 @@ CREATE TABLE holdfast_run (
   batch_id TEXT, noted BIGINT, changes BIGINT,
   CHECK ((state = 'executing') = (worker_id IS NOT NULL))
 );
+CREATE TABLE holdfast_schedule (
+  id TEXT PRIMARY KEY,
+  task TEXT NOT NULL,
+  rule TEXT NOT NULL,
+  make TEXT NOT NULL,
+  catch_up INTEGER NOT NULL,
+  overlap TEXT NOT NULL,
+  jitter_ms BIGINT NOT NULL DEFAULT 0,
+  owner TEXT NOT NULL DEFAULT '',
+  key TEXT,
+  external_id TEXT,
+  generation INTEGER NOT NULL DEFAULT 0,
+  slot_at BIGINT,
+  next_at BIGINT,
+  last_at BIGINT,
+  made_at BIGINT,
+  last_run_id TEXT,
+  waiting_at BIGINT,
+  paused_at BIGINT,
+  problem TEXT,
+  created_at BIGINT NOT NULL,
+  updated_at BIGINT NOT NULL
+);
+CREATE TABLE holdfast_slot (
+  schedule_id TEXT NOT NULL,
+  at BIGINT NOT NULL,
+  outcome TEXT NOT NULL,
+  run_id TEXT,
+  dealt_at BIGINT NOT NULL,
+  PRIMARY KEY (schedule_id, at)
+);
 CREATE TABLE holdfast_start (
   lane_id BIGINT NOT NULL,
   at BIGINT NOT NULL,
@@ -168,7 +206,7 @@ CREATE TABLE holdfast_worker (
   queues TEXT,
   version TEXT,
   started_at BIGINT NOT NULL
-);
+, app TEXT, declares TEXT);
 CREATE TABLE holdfast_worker_task (
   worker_id TEXT NOT NULL,
   task TEXT NOT NULL,
@@ -193,5 +231,11 @@ CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id)
 CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
 CREATE INDEX holdfast_run_suspect ON holdfast_run (suspect, id) WHERE suspect = 1;
 CREATE INDEX holdfast_run_ttl ON holdfast_run (expire_at) WHERE expire_at IS NOT NULL;
+CREATE INDEX holdfast_schedule_external ON holdfast_schedule (external_id, id) WHERE external_id IS NOT NULL;
+CREATE UNIQUE INDEX holdfast_schedule_key ON holdfast_schedule (owner, key) WHERE key IS NOT NULL;
+CREATE INDEX holdfast_schedule_next ON holdfast_schedule (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX holdfast_schedule_task ON holdfast_schedule (task, id);
+CREATE INDEX holdfast_schedule_waiting ON holdfast_schedule (waiting_at) WHERE waiting_at IS NOT NULL;
+CREATE INDEX holdfast_slot_dealt ON holdfast_slot (dealt_at);
 CREATE INDEX holdfast_start_lane ON holdfast_start (lane_id, at);
 CREATE INDEX holdfast_tag_run ON holdfast_tag (run_id);

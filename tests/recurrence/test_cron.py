@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import InvalidOption
-from holdfast.recurrence import Rule, after, checked, upcoming
+from holdfast.recurrence import Rule, after, checked, first, latest, upcoming
 from tests.recurrence.clocks import HOUR, YEAR, ZONES, at, changes, changing, minutes, shown
 
 NOON = at("UTC", "2026-03-02T12:00")  # a Monday
@@ -21,7 +21,7 @@ def cron(text: str, timezone: str = "UTC") -> Rule:
 
 
 @pytest.mark.parametrize(
-    ("text", "first"),
+    ("text", "wanted"),
     [
         ("@daily", "03-03 00:00"),
         ("@midnight", "03-03 00:00"),
@@ -43,10 +43,10 @@ def cron(text: str, timezone: str = "UTC") -> Rule:
         ("0 0 13 * FRI", "03-06 00:00"),  # either will do
     ],
 )
-def test_an_expression_means_what_it_does_elsewhere(text: str, first: str) -> None:
+def test_an_expression_means_what_it_does_elsewhere(text: str, wanted: str) -> None:
     slot = after(cron(text), NOON)
     assert slot is not None
-    assert shown("UTC", [slot])[0].startswith(first)
+    assert shown("UTC", [slot])[0].startswith(wanted)
 
 
 def test_the_first_of_six_fields_is_seconds() -> None:
@@ -236,3 +236,23 @@ def test_the_oracle_itself_sees_a_gap_and_a_fold() -> None:
     assert by_looking(fields, spring - HOUR, spring + HOUR, "Europe/Berlin") == [int(spring.timestamp() * 1000)]
     assert len(by_looking(fields, autumn - 3 * HOUR, autumn + 3 * HOUR, "Europe/Berlin")) == 1
     assert spring == datetime(2026, 3, 29, 1, tzinfo=UTC)
+
+
+# -- looking back -----------------------------------------------------------------------------------------------------
+
+
+def test_the_last_slots_before_a_moment() -> None:
+    hourly = cron("0 * * * *")
+    assert shown("UTC", latest(hourly, NOON - 5 * 3_600_000, NOON + 60_000, 2)) == [
+        "03-02 11:00 +0000",
+        "03-02 12:00 +0000",
+    ]
+    assert len(latest(hourly, NOON - 5 * 3_600_000, NOON, 100)) == 6
+    assert latest(cron("0 0 1 1 *"), at("UTC", "2000-01-01"), NOON, 1) == [at("UTC", "2026-01-01")]
+    assert latest(hourly, NOON + 1, NOON + 2, 5) == []
+
+
+def test_where_a_schedule_that_is_made_now_begins() -> None:
+    assert first(cron("0 12 * * *"), NOON) == NOON
+    assert first(cron("0 12 * * *"), NOON + 1) == NOON + 86_400_000
+    assert first(Rule("rrule", "FREQ=DAILY", "UTC", NOON + 400), NOON + 400) == NOON

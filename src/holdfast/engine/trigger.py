@@ -9,7 +9,7 @@ The caller makes the ids, so that a trigger whose answer was lost can simply be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -67,16 +67,21 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     made = [
         run for run, outcome in zip(runs, outcomes, strict=True) if isinstance(outcome, Triggered) and outcome.created
     ]
-    big = [run for run in made if len(run.payload) > BLOB_BYTES]
-    alone = plain and not big
-    if big:
-        tx.batch("insert_blobs", [Blob(run.id, "payload", run.payload) for run in big])
-    if tags := [Tag(tag, run.id) for run in made if run.tags for tag in msgspec.json.decode(run.tags, type=list[str])]:
-        tx.batch("insert_tags", tags)
     if not made:
         return Deferred(lambda: outcomes)
-    wait = store_runs.insert(tx, [row(run) for run in made], alone=alone)
+    wait = insert(tx, made, alone=plain)
     return Deferred(lambda: (wait(), outcomes)[1])
+
+
+def insert(tx: Tx, runs: Sequence[NewRun], *, alone: bool = False) -> Callable[[], object]:
+    """Send new runs that nothing speaks against; ``alone`` if they are all of the transaction. Returns what waits for
+    the answer."""
+    big = [run for run in runs if len(run.payload) > BLOB_BYTES]
+    if big:
+        tx.batch("insert_blobs", [Blob(run.id, "payload", run.payload) for run in big])
+    if tags := [Tag(tag, run.id) for run in runs if run.tags for tag in msgspec.json.decode(run.tags, type=list[str])]:
+        tx.batch("insert_tags", tags)
+    return store_runs.insert(tx, [row(run) for run in runs], alone=alone and not big)
 
 
 def row(run: NewRun) -> RunRow:

@@ -26,6 +26,8 @@ class WorkerEntry(msgspec.Struct, kw_only=True):
     concurrency: int
     queues: list[str] | None = None
     version: str | None = None
+    app: str | None = None
+    declares: str | None = None  # the digest of what the app's code declares
 
 
 class WorkerTask(msgspec.Struct):
@@ -61,6 +63,8 @@ def register(tx: Tx, worker: WorkerEntry, tasks: list[str]) -> None:
         concurrency=worker.concurrency,
         queues=None if worker.queues is None else msgspec.json.encode(worker.queues).decode(),
         version=worker.version,
+        app=worker.app,
+        declares=worker.declares,
     )
     tx.batch("insert_worker_tasks", [WorkerTask(worker.id, task) for task in tasks])
 

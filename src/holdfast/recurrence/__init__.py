@@ -2,7 +2,8 @@
 
     Rule            what recurs: a cron expression or an RFC 5545 rule, and the time zone it is written for
     after           its next slot after a moment
-    upcoming        its next slots
+    upcoming        its next slots; latest: its last ones before a moment
+    first           where it begins, for a schedule that is made now
     checked         the rule, if it has a slot at all
 
     cron.py, rrule.py    which local times a rule names
@@ -18,6 +19,7 @@ A rule is expanded in naive local time and then placed on the time line. Where c
 
 from __future__ import annotations
 
+from collections import deque
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -25,7 +27,7 @@ from holdfast.errors import InvalidOption
 from holdfast.recurrence import cron, rrule, wall, zones
 from holdfast.recurrence.wall import Expansion
 
-__all__ = ["Rule", "after", "checked", "upcoming"]
+__all__ = ["Rule", "after", "checked", "first", "latest", "upcoming"]
 
 
 class Rule(NamedTuple):
@@ -44,13 +46,18 @@ def checked(rule: Rule, now: int) -> Rule:
     Raises:
         InvalidOption: it cannot be read, never fires, never fires again, or would take too long to expand.
     """
-    if after(rule, now - 1) is None:
+    if first(rule, now) is None:
         raise InvalidOption(
             "This schedule never fires, or never again",
             seen=rule.text,
             do="Choose days that there are, in the future." if rule.kind == "cron" else "Look at what ends it.",
         )
     return rule
+
+
+def first(rule: Rule, now: int) -> int | None:
+    """The first slot of a schedule that is made now. A rule without DTSTART has it at once."""
+    return after(rule, (now if rule.kind == "cron" else now // 1000 * 1000) - 1)
 
 
 @lru_cache(maxsize=20_000)
@@ -78,3 +85,21 @@ def expansion(rule: Rule) -> Expansion:
     if rule.kind == "cron":
         return cron.read(rule.text)
     return rrule.read(rule.text, zones.zone(rule.timezone), rule.start // 1000)
+
+
+def latest(rule: Rule, since: int, until: int, n: int) -> list[int]:
+    """The last slots of a rule, up to ``n``, that are not before ``since`` and not after ``until``; in order.
+
+    It is looked for backwards, in ever longer stretches: what lies further back than that costs nothing.
+    """
+    stretch = 1000
+    while True:
+        begin = max(since, until - stretch)
+        found: deque[int] = deque(maxlen=n)
+        count, slot = 0, after(rule, begin - 1)
+        while slot is not None and slot <= until:
+            found.append(slot)
+            count, slot = count + 1, after(rule, slot)
+        if begin == since or count >= n:
+            return list(found)
+        stretch *= 2

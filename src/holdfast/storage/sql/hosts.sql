@@ -4,8 +4,10 @@
 SELECT {now}
 
 -- name: insert_worker
-INSERT INTO {s}worker (id, state, beat, seen_at, lease_ms, idle, host, pid, concurrency, queues, version, started_at)
-VALUES (:id, 'live', 0, {now}, :lease_ms, 1, :host, :pid, :concurrency, CAST(:queues AS TEXT), CAST(:version AS TEXT), {now})
+INSERT INTO {s}worker (id, state, beat, seen_at, lease_ms, idle, host, pid, concurrency, queues, version, app, declares,
+  started_at)
+VALUES (:id, 'live', 0, {now}, :lease_ms, 1, :host, :pid, :concurrency, CAST(:queues AS TEXT), CAST(:version AS TEXT),
+  CAST(:app AS TEXT), CAST(:declares AS TEXT), {now})
 
 -- name: beat
 -- Nothing comes back for a worker that was declared lost: it stops what it holds and registers anew.
