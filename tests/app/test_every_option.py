@@ -259,9 +259,9 @@ MADE = (AsyncFakeContext, Debounce, Depends, FakeContext, Holdfast, Queue, Retry
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
 HANDED_OUT = {
     "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Cancellation", "Completion", "Context",
-    "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads", "Progress", "QueueState",
-    "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs", "Secret", "Success", "SyncTask", "Task",
-    "TaskOptions", "TriggerOptions",
+    "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
+    "Progress", "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs",
+    "Secret", "Success", "SyncTask", "Task", "TaskOptions", "TriggerOptions",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {
