@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 from holdfast import (
     Blueprint,
+    Context,
+    Depends,
     Failure,
     Holdfast,
     HoldfastError,
@@ -24,8 +26,9 @@ from holdfast import (
     Retry,
     RetryAfter,
     RunFailed,
+    Secret,
 )
-from holdfast.contrib.celery import MaxRetriesExceededError, SharedTaskFactory, Task
+from holdfast.contrib.celery import AsyncResult, MaxRetriesExceededError, SharedTaskFactory, Task
 from holdfast.contrib.celery.options import UNLIMITED, read_apply
 from holdfast.testing import Jobs
 
@@ -665,6 +668,46 @@ def test_what_cannot_be_a_shared_task_is_refused(shared_task: SharedTaskFactory)
         unchecked(bind=True)(some_function())
     with pytest.raises(InvalidTask, match="takes a function or options"):
         unchecked(some_function(), name="x")
+
+
+def test_what_a_shared_task_is_not_handed_is_refused(shared_task: SharedTaskFactory) -> None:
+    def with_context(to: str, ctx: Context) -> None: ...
+
+    def with_provider(to: str, n: Annotated[int, Depends(int)]) -> None: ...
+
+    for fn, name in ((with_context, "ctx"), (with_provider, "n")):
+        with pytest.raises(InvalidTask, match=rf"asks for {name}, .*Context\.current\(\)"):
+            shared_task(fn)
+
+
+def test_a_result_by_its_id_needs_an_app() -> None:
+    with pytest.raises(NotBound, match=r"app\.include\(shared_tasks\)"):
+        AsyncResult("01jh")
+    unchecked: Any = AsyncResult
+    with pytest.raises(InvalidOption, match="not made of an id"):
+        unchecked(5)
+
+
+def test_a_secret_argument_is_shown_to_nobody(shared_task: SharedTaskFactory, jobs: Jobs) -> None:
+    @shared_task
+    def login(user: str, pin: Annotated[str, Secret]) -> bool:
+        print("the pin is", pin)
+        return pin == "hunter2"
+
+    result = login.delay("ada", "hunter2")
+    assert result.get() is True
+    run = result.handle.retrieve()
+    assert run.payload == {"user": "ada", "pin": "**********"}
+    assert "hunter2" not in str([line.message for line in run.logs])
+
+
+async def test_async_code_triggers_with_the_payload(shared_task: SharedTaskFactory, jobs: Jobs) -> None:
+    @shared_task
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    handle = await add.atrigger(add.payload(1, b=2))
+    assert await handle.aresult() == 3
 
 
 def test_an_annotation_that_is_no_json_is_refused_at_import(shared_task: SharedTaskFactory) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from holdfast.annotations import invalid
+from holdfast.annotations import annotations_of, context_type, invalid
 from holdfast.blueprint import Blueprint
 from holdfast.contrib.celery.options import SharedOptions
 from holdfast.contrib.celery.refused import PAGE
 from holdfast.contrib.celery.result import shared_tasks
 from holdfast.contrib.celery.task import SharedTask
+from holdfast.depends import asked_of
 from holdfast.errors import InvalidTask, shown
 
 __all__ = ["SharedTaskFactory", "shared_task"]
@@ -83,11 +84,25 @@ def _check(fn: Any, bound: bool) -> None:
         raise InvalidTask("A shared task is a function", seen=shown(fn), do="Put @shared_task on a def.")
     if inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise invalid(fn, "is no plain def, and Celery has no other tasks", f"Write @app.task instead. See {PAGE}.")
-    first = next(iter(inspect.signature(fn).parameters.values()), None)
+    parameters = list(inspect.signature(fn).parameters.values())
+    first = parameters[0] if parameters else None
     if bound and (first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD)):
         raise invalid(
             fn, "has no parameter for the task that bind=True hands it", "Write (self, …), or leave bind out."
         )
+    _refuse_what_is_asked_for(fn, parameters)
+
+
+def _refuse_what_is_asked_for(fn: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
+    hints = annotations_of(fn)
+    asked = asked_of(fn, parameters, hints)
+    for parameter in parameters:
+        if parameter.name in asked or context_type(parameter, hints) is not None:
+            raise invalid(
+                fn,
+                f"asks for {parameter.name}, and a shared task is handed its arguments only",
+                f"Write Context.current() for the context, or @app.task instead. See {PAGE}.",
+            )
 
 
 def _name(fn: Callable[..., Any]) -> str:
