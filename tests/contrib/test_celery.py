@@ -482,6 +482,7 @@ def test_other_options_of_a_task(shared_task: SharedTaskFactory, app: Holdfast) 
         ({"max_retires": 5}, "no option max_retires .*Did you mean max_retries"),
         ({"autoretry_for": ConnectionError}, "autoretry_for is not a tuple"),
         ({"max_retries": -1}, "max_retries is not a whole number"),
+        ({"max_retries": 1_000_000}, "max_retries is not a whole number"),
         ({"max_retries": True}, "max_retries is not a whole number"),
         ({"default_retry_delay": "soon"}, "default_retry_delay is not a duration"),
         ({"retry_backoff": "soon", "autoretry_for": CONNECTION}, "retry_backoff is not a duration"),

@@ -22,7 +22,7 @@ from holdfast.retry import Retry
 
 __all__ = ["UNLIMITED", "ApplyOptions", "Said", "SharedOptions", "read_apply", "read_shared"]
 
-UNLIMITED: Final = 2**31 - 1
+UNLIMITED: Final = 1_000_000  # the most that Retry takes
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RETRIES: Final = 3
 _RETRY_DELAY_S: Final = 180
@@ -160,7 +160,9 @@ def _max_retries(value: Any) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < UNLIMITED):
         return value
     raise InvalidOption(
-        "max_retries is not a whole number of at least 0", seen=shown(value), do="Write, say, 3; None is for ever."
+        f"max_retries is not a whole number from 0 to {UNLIMITED - 1}",
+        seen=shown(value),
+        do="Write, say, 3; None is for ever.",
     )
 
 
