@@ -10,6 +10,7 @@ import pytest
 from holdfast import Holdfast
 from tests.support import jobs, ledger
 from tests.support.host import Host, reached
+from tests.support.looking import worker_states
 
 Hosts = Callable[..., Host]
 
@@ -23,7 +24,7 @@ def block(app: Holdfast, host: Hosts, folder: Path, *, seconds: float, lease: fl
     assert run.result(timeout=seconds + 20) == "done"
     assert ledger.lines(folder, "began") == [["began", "blocker", str(child)]]
     assert run.retrieve().attempts == 1
-    states = [row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers"))]
+    states = worker_states(app)
     assert states == ["live", "live"]
     assert "task blocker has blocked the event loop" in first.said()
     assert "declared lost" not in first.said()

@@ -23,6 +23,7 @@ from tests.chaos.conftest import OwnServer
 from tests.support import jobs, ledger
 from tests.support.host import Host, hosts, kill, reached
 from tests.support.inside import Inside
+from tests.support.looking import worker_states
 from tests.support.proxy import Proxy
 
 Hosts = Callable[..., Host]
@@ -31,7 +32,7 @@ PLAIN = [n for n in range(200) if n % 10 != 7]  # those that do not fail the fir
 
 
 def states(app: Holdfast) -> list[str]:
-    return sorted(row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers")))
+    return sorted(worker_states(app))
 
 
 @pytest.fixture

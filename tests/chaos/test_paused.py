@@ -11,6 +11,7 @@ from typing import Any
 from holdfast import Holdfast, RunHandle
 from tests.support import jobs, ledger
 from tests.support.host import Host, kill, reached, state
+from tests.support.looking import open_runs, worker_states
 
 Hosts = Callable[..., Host]
 LEASE = 2.0
@@ -30,13 +31,12 @@ def pause(pid: int, app: Holdfast) -> None:
 
 
 def states(app: Holdfast) -> list[str]:
-    return sorted(row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers")))
+    return sorted(worker_states(app))
 
 
 def leaves(app: Holdfast) -> int:
     """How many runs of the task leaf there are."""
-    counts = app.client.store.read_sync(lambda tx: tx.rows("task_counts"))
-    return sum(row[2] for row in counts if row[0] == "leaf")
+    return open_runs(app, "leaf")
 
 
 def assert_done_by(pids: set[int], runs: list[RunHandle[Any]], folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from holdfast import views
 from holdfast.clock import FrozenClock
 from holdfast.engine import read, reap
 from holdfast.storage import Store
@@ -96,6 +97,6 @@ def test_workers_that_ended_long_ago_are_forgotten_and_the_living_are_not(store:
     recently = Hand(store)
     recently.gone()
     store.run_sync(reap.tidy, DAY // 2)
-    known = store.read_sync(lambda tx: [row[0] for row in tx.rows("workers")])
+    known = [each.id for each in store.read_sync(views.workers, ended=10)]
     assert sorted(known) == sorted([live.id, recently.id])
     assert store.read_sync(lambda tx: tx.rows("live_worker_tasks")) == [("greet", None)]

@@ -21,6 +21,7 @@ from tests.support import jobs, ledger
 from tests.support.host import Host, reached, state
 from tests.support.inside import Inside
 from tests.support.ledger import until
+from tests.support.looking import worker_states
 
 Hosts = Callable[..., Host]
 
@@ -31,13 +32,13 @@ def test_what_runs_may_end_within_the_drain_time(app: Holdfast, host: Hosts, fol
     reached(lambda: len(ledger.lines(folder, "began")) == 2)
     pid = hired.children()[0]
     hired.send(signal.SIGTERM)
-    reached(lambda: [row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers"))] == ["draining"])
+    reached(lambda: worker_states(app) == ["draining"])
     late = jobs.leaf.trigger(3)
     ledger.open_gate(folder)
     assert [run.result(timeout=30) for run in runs] == [pid, pid]
     assert hired.wait() == 0
     assert late.retrieve().status == "pending_version"  # nobody took it any more
-    assert [row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers"))] == ["stopped"]
+    assert worker_states(app) == ["stopped"]
 
 
 def test_what_does_not_end_in_time_goes_back_as_it_was(app: Holdfast, host: Hosts, folder: Path) -> None:
@@ -78,7 +79,7 @@ def test_a_second_signal_stops_hard(app: Holdfast, host: Hosts, folder: Path) ->
     runs = [jobs.tidy.trigger(1), jobs.gated_def.trigger(2)]
     reached(lambda: len(ledger.lines(folder, "began")) == 2)
     hired.send(signal.SIGTERM)
-    reached(lambda: "draining" in [row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers"))])
+    reached(lambda: "draining" in worker_states(app))
     began = time.monotonic()
     reached(lambda: time.monotonic() - began > 3 * SAME_SECONDS)  # two at once are one
     hired.send(signal.SIGTERM)
@@ -109,7 +110,7 @@ def test_a_worker_process_that_is_terminated_drains(app: Holdfast, host: Hosts, 
 
 
 def _states(app: Holdfast) -> list[str]:
-    return [row[1] for row in app.client.store.read_sync(lambda tx: tx.rows("workers"))]
+    return worker_states(app)
 
 
 def test_code_that_never_ends_does_not_keep_a_drained_process(app: Holdfast, host: Hosts, folder: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from holdfast.worker.channel import CANNOT_START, Channel, Orders
 from holdfast.worker.supervisor import Child, Supervisor
 from tests.support import jobs, ledger
 from tests.support.host import Host, kill, reached, state
+from tests.support.looking import worker_states
 
 Hosts = Callable[..., Host]
 
@@ -279,7 +281,4 @@ def test_a_child_that_does_not_listen_holds_up_nobody(idle: Supervisor, monkeypa
 
 
 def _worker_states(app: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for row in app.client.store.read_sync(lambda tx: tx.rows("workers")):
-        found[row[1]] = found.get(row[1], 0) + 1
-    return found
+    return dict(Counter(worker_states(app)))

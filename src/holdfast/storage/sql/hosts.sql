@@ -50,16 +50,6 @@ ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, options = excluded.option
 -- name: task
 SELECT id, queue, options, schema, version FROM {s}task WHERE id = :id
 
--- name: tasks
-SELECT t.id, t.queue, t.options, t.schema, t.version, t.seen_at,
-  (SELECT count(*) FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live' WHERE wt.task = t.id) AS workers
-FROM {s}task t ORDER BY t.id
-
--- name: workers
-SELECT w.id, w.state, w.beat, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
-  (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS executing
-FROM {s}worker w ORDER BY w.started_at, w.id
-
 -- name: live_worker_tasks
 SELECT DISTINCT wt.task, w.queues FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live'
 

@@ -22,9 +22,6 @@ WHERE {s}queue.cap IS DISTINCT FROM excluded.cap OR {s}queue.cap_per_key IS DIST
   OR {s}queue.rate_per_key IS DISTINCT FROM excluded.rate_per_key OR {s}queue.rate_per_key_ms IS DISTINCT FROM excluded.rate_per_key_ms
 RETURNING id
 
--- name: queues
-SELECT q.id, q.name, q.cap, q.cap_per_key, q.cap_override, q.cap_per_key_override, q.paused_at FROM {s}queue q ORDER BY q.name
-
 -- name: queue_limits
 SELECT id, COALESCE(cap_override, cap) AS cap, COALESCE(cap_per_key_override, cap_per_key) AS cap_per_key,
   rate, rate_ms, rate_per_key, rate_per_key_ms

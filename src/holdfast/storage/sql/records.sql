@@ -90,22 +90,9 @@ SELECT claim, number, worker_id, started_at, finished_at, outcome, error FROM {s
 SELECT r.state, r.queue_id, r.lane_id, r.route_id, r.sort_at, r.due_at, r.suspect, r.claimed_at, {now} AS now
 FROM {s}run r WHERE r.id = :id
 
--- name: lane_holders
-SELECT id, state FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL AND state IN ('ready', 'executing')
-  AND (lane_id = :lane_id OR :lane_id = :queue_id) ORDER BY claimed_at, id LIMIT :n
-
 -- name: ahead
 SELECT count(*) FROM (SELECT 1 FROM {s}run WHERE state = 'ready' AND route_id = :route_id AND suspect = 0
   AND (sort_at < :sort_at OR (sort_at = :sort_at AND id < :id)) LIMIT 1000) x
-
--- name: hot_counts
-SELECT queue_id, state, count(*), min(sort_at), {now} FROM {s}run GROUP BY queue_id, state
-
--- name: oldest_ready
-SELECT min(sort_at), {now} FROM {s}run WHERE state = 'ready'
-
--- name: task_counts
-SELECT task, state, count(*) FROM {s}run GROUP BY task, state
 
 -- name: prunable
 SELECT id FROM {s}done WHERE finished_at < {now} - :older_ms ORDER BY finished_at LIMIT :n
