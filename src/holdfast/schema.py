@@ -13,7 +13,7 @@ from holdfast import storage
 from holdfast.storage import Store
 from holdfast.storage import migrate as migration
 
-__all__ = ["Schema", "migrate", "opened", "read", "ready", "script"]
+__all__ = ["Schema", "edited", "migrate", "opened", "read", "ready", "script"]
 
 
 class Schema(NamedTuple):
@@ -63,6 +63,12 @@ def read(store: Store) -> Schema:
     """How far the tables are; changes nothing."""
     state = store.read_sync(migration.state)
     return Schema(state.version, migration.latest(), state.compatible, state.ours)
+
+
+def edited(store: Store) -> list[str]:
+    """The names of migrations whose text has changed since they were applied: the tables may not be what this code
+    takes them for. Changes nothing; the tables must be ours."""
+    return store.read_sync(migration.edited)
 
 
 def migrate(store: Store) -> list[str]:

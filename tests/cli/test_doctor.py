@@ -13,7 +13,7 @@ import pytest
 from holdfast import storage
 from holdfast.cli import doctor
 from holdfast.engine import catalogue
-from holdfast.storage import Store
+from holdfast.storage import Store, migrate
 from tests.cli.conftest import Answer, Cli
 from tests.engine.making import Hand, know, new, send
 
@@ -96,6 +96,17 @@ def test_tables_of_a_newer_version_and_of_none(cli: Cli, store: Store) -> None:
     store.run_sync(lambda tx: tx.script(f"DELETE FROM {prefix}migration"))
     answer = cli("doctor", "--json")
     assert (answer.code, wrong(answer), "holdfast migrate" in texts(answer)) == (1, ["database"], True)
+
+
+def test_a_migration_that_was_edited_after_it_was_applied(
+    cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = migrate.migrations()
+    edited = first._replace(text=first.text + "-- and one thing more\n")
+    monkeypatch.setattr(migrate, "migrations", lambda: (edited, *others))
+    answer = cli("doctor", "--json")
+    assert (answer.code, wrong(answer, "settings")) == (1, ["database"])
+    assert "0001_initial" in texts(answer)
 
 
 def test_an_empty_postgres_is_not_migrated_by_looking(bare: Cli, empty_postgres: str) -> None:

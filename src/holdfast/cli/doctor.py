@@ -115,6 +115,7 @@ def of_database(url: str) -> Iterator[Finding]:
             now = schema.read(store)
             yield of_schema(store.url, now)
             if now.current:
+                yield from of_migrations(schema.edited(store))
                 health = store.read_sync(views.health)
                 yield from of_clock(health.now)
                 yield from views.findings(health)
@@ -133,6 +134,16 @@ def of_schema(url: str, now: schema.Schema) -> Finding:
     else:
         return Finding(about="database", level="ok", text=f"{url}, schema {now.version}.")
     return Finding(about="database", level="wrong", text=f"{url}: {text}", do=do)
+
+
+def of_migrations(edited: list[str]) -> Iterator[Finding]:
+    if edited:
+        yield Finding(
+            about="database",
+            level="wrong",
+            text=f"Applied with another text than this code has: {', '.join(edited)}. Its tables may differ from ours.",
+            do="Install the release that migrated it; if it is a development database, begin with a new one",
+        )
 
 
 def of_file(file: Path) -> Iterator[Finding]:

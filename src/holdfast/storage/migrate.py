@@ -109,6 +109,16 @@ def state(tx: Tx) -> State:
     return State(version, compatible, ours=True)
 
 
+def edited(tx: Tx) -> list[str]:
+    """The migrations of ours that were applied here with another text than they have now, by name."""
+    ours = {migration.version: migration for migration in migrations()}
+    return [
+        f"{version:04}_{name}"
+        for version, name, checksum in tx.rows("applied_migrations")
+        if version in ours and ours[version].checksum != checksum
+    ]
+
+
 def apply(tx: Tx) -> list[str]:
     """Apply what is missing, under a lock; answers the names of what was applied."""
     tx.rows("be_patient")

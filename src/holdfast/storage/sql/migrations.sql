@@ -10,6 +10,9 @@ SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = 'holdfast'
 -- name: migration_state
 SELECT COALESCE(max(version), 0), COALESCE(max(compatible), 0) FROM {s}migration
 
+-- name: applied_migrations
+SELECT version, name, checksum FROM {s}migration ORDER BY version
+
 -- name: record_migration
 INSERT INTO {s}migration (version, name, checksum, compatible, applied_at) VALUES (:version, :name, :checksum, :compatible, {now})
 
