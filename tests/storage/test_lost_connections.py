@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -97,6 +98,24 @@ def test_a_transaction_that_is_cut_before_its_commit_is_run_again(far: Store, pr
     assert far.run_sync(write) == "done"
     assert len(ran) == 2
     assert there(far, "a") == [True]
+
+
+def test_a_pipeline_that_is_cut_off_is_no_news(far: Store, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+    """psycopg warns of each, on stderr where nobody has set up logging; the caller is told by us, if it matters."""
+    ran: list[int] = []
+
+    def write(tx: Tx) -> Deferred[str]:
+        ran.append(1)
+        put(tx, "a")
+        if len(ran) == 1:
+            proxy.cut()
+            tx.now()
+        return Deferred(lambda: "done")
+
+    assert far.run_sync(write) == "done"
+    assert [record for record in caplog.records if record.name == "psycopg"] == []
+    logging.getLogger("psycopg").warning("error ignored terminating %r: %s", "a pipeline of somebody else", "lost")
+    assert "somebody else" in caplog.text
 
 
 def test_a_commit_whose_answer_was_lost_is_run_again_if_it_may_be(far: Store, proxy: Proxy) -> None:

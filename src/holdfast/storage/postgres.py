@@ -12,6 +12,7 @@ without sequential scans, for a plan that was cached while a table was empty wou
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import re
 import socket
@@ -41,6 +42,7 @@ from holdfast.storage.base import Batch, Deferred, Row, RowBusy, Store, Threads,
 R = TypeVar("R")
 
 CONNECTIONS = 4
+THREADS = "holdfast-db"
 TRIES = 6
 LISTEN_SECONDS = 5.0
 SETTINGS = (
@@ -51,6 +53,17 @@ BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 LOCAL = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL lock_timeout = 2000"
 AGAIN = (pg.SerializationFailure, pg.DeadlockDetected)
 encode = msgspec.json.Encoder().encode
+
+
+class Hush(logging.Filter):
+    """Keeps psycopg from saying that a pipeline of ours ended with its connection: we say ourselves what that means."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        ended = record.msg.startswith("error ignored terminating") if isinstance(record.msg, str) else False
+        return not (ended and threading.current_thread().name.startswith(THREADS))
+
+
+logging.getLogger("psycopg").addFilter(Hush())
 
 
 class Answer:
@@ -143,7 +156,7 @@ class PostgresStore(Store):
     def prepare_threads(self) -> None:
         self.local = threading.local()
         self.connections: set[psycopg.Connection[Row]] = set()
-        self.threads = Threads(CONNECTIONS, "holdfast-db")
+        self.threads = Threads(CONNECTIONS, THREADS)
 
     def frozen_now(self) -> int:
         return self.clock.now() if self.clock else 0
