@@ -70,6 +70,7 @@ class Claimed(NamedTuple):
     """A run this worker may carry out now. ``(id, claim)`` is the fence of every write made for it.
 
     ``started_at`` is when this attempt was claimed, ``began_at`` when the run was claimed for the first time.
+    ``suspect`` is how many suspects like it a process may hold at once, 0 if it is none.
     A payload that was too big to ride along is None, and read when it is wanted.
     """
 
@@ -91,7 +92,7 @@ class Claimed(NamedTuple):
     root_id: str | None
     batch_id: str | None
     idempotency_key: str | None
-    suspect: bool
+    suspect: int
     lived_ms: int
     sort_at: int
     granted: bool

@@ -174,7 +174,7 @@ def test_upkeep_goes_on(held: Connection, ship: Any, store: Store) -> None:
         upkeep.prune()
     with at_once(store):
         store.run_sync(reap.tidy, 0)
-    assert len(Hand(store, "ship").exchange(suspect=True).claimed) == 1
+    assert len(Hand(store, "ship").claim_suspects()) == 1
 
 
 def test_a_deploy_goes_on(held: Connection, app: Holdfast, ship: Any, store: Store, request: Any) -> None:

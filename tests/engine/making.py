@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from holdfast.engine import cancel, catalogue, claim, limits, read, telling, trigger, workers
+from holdfast.engine import cancel, catalogue, claim, limits, read, reap, telling, trigger, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
 from holdfast.ids import new_id
@@ -125,13 +125,14 @@ class Hand:
         n: int = 0,
         *,
         each: int | None = None,
-        suspect: bool = False,
+        group: int = 0,
+        suspects: int = 0,
         ended: Sequence[Ended] = (),
         again: Sequence[tuple[Claimed, Again]] = (),
         logs: Sequence[LogLine] = (),
         idle: bool | None = None,
     ) -> Round:
-        ask = Ask(self.id, self.routes, n, n if each is None else each, suspect, idle)
+        ask = Ask(self.id, self.routes, n, n if each is None else each, group, suspects, idle)
         rows = [again_row(how, self.id, run.attempt, run.started_at) for run, how in again]
         return self.store.run_sync(claim.exchange, ask, list(ended), rows, list(logs))
 
@@ -142,8 +143,12 @@ class Hand:
         (run,) = self.claim(1)
         return run
 
-    def claim_suspect(self) -> list[Claimed]:
-        return self.exchange(suspect=True).claimed
+    def claim_suspects(self, group: int = 0) -> list[Claimed]:
+        """Those of which a process may hold so many; of those that come first, if nothing is said."""
+        for each in (group,) if group else reap.GROUPS:
+            if found := self.exchange(group=each, suspects=each).claimed:
+                return found
+        return []
 
     def end(self, *runs: Claimed, status: str = "completed", **more: str | None) -> list[Fence]:
         """Report these as final; answers the fences that did not hold any more."""

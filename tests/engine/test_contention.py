@@ -147,7 +147,7 @@ def test_cancels_claims_ends_and_sweeps_agree_about_every_run(stores: list[Store
         hand = Hand(stores[number % 2])
         while not finished.is_set():
             promote(hand.store)
-            claimed = hand.exchange(10, suspect=True).claimed
+            claimed = hand.exchange(10, group=random.choice(reap.GROUPS), suspects=10).claimed
             lost = {run for run, _ in hand.end(*claimed)}
             accepted.extend(run.id for run in claimed if run.id not in lost)
             if random.random() < 0.05:  # dies, with what it holds

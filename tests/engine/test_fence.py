@@ -31,7 +31,7 @@ class Stale:
     def claimed_by_another(self) -> str:
         self.hand.gone()
         self.store.run_sync(reap.sweep)
-        assert len(Hand(self.store).claim_suspect()) == 1
+        assert len(Hand(self.store).claim_suspects()) == 1
         return "executing"
 
     def claimed_again_by_itself(self) -> str:
@@ -126,13 +126,13 @@ def test_it_can_trigger_nothing(stale: Stale) -> None:
 def test_its_suspicion_is_not_its_own_to_clear(store: Store, clock: FrozenClock) -> None:
     stale = Stale(store, "claimed_by_another")
     store.run_sync(claim.clear_suspects, stale.hand.id, [stale.run])
-    assert store.read_sync(lambda tx: tx.row("state", id=stale.run))[6] == 1  # type: ignore[index]
+    assert store.read_sync(lambda tx: tx.row("state", id=stale.run))[6] > 0  # type: ignore[index]
 
 
 def test_who_holds_it_by_now_is_not_disturbed(store: Store, clock: FrozenClock) -> None:
     stale = Stale(store, "back_in_line")
     heir = Hand(store)
-    (held,) = heir.claim_suspect()
+    (held,) = heir.claim_suspects()
     complete(stale.hand, stale.attempt)
     heir.say(held, "mine")
     assert heir.end(held, output='"mine"') == []

@@ -136,7 +136,7 @@ def test_however_a_run_leaves_its_slot_the_next_one_is_told(store: Store, clock:
             store.run_sync(reap.sweep)
             assert (promote(store), state(store, first)) == (0, "ready")  # recovered: it keeps its slot
             heir = Hand(store)
-            heir.claim_suspect()
+            heir.claim_suspects()
             heir.gone()
             store.run_sync(reap.sweep)
         case "failed":
@@ -316,4 +316,4 @@ def test_what_was_recovered_goes_first_in_its_lane(store: Store, clock: FrozenCl
     store.run_sync(reap.sweep)
     assert promote(store) == 0
     heir = Hand(store)
-    assert ids(heir.claim_suspect()) == [first]
+    assert ids(heir.claim_suspects()) == [first]

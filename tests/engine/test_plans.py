@@ -82,7 +82,7 @@ LINES = json.dumps([LINE | {"run_id": run} for run in EXECUTING])
 KEYS = json.dumps([{"id": f"n{n}", "task": "greet", "idempotency_key": str(n)} for n in range(1, 21)])
 FREED = json.dumps([{"run_id": f"f{n:09}", "task": "greet", "key": str(n)} for n in range(1, 21)])
 TO_PROMOTE = json.dumps([{"queue_id": LANES, "lane_id": lane, "cap": 2} for lane in range(100)])
-RECOVERED = json.dumps([{"id": run, "claim": 1, "crashes": 0, "lived_ms": 0} for run in EXECUTING])
+RECOVERED = json.dumps([{"id": run, "claim": 1, "suspect": 10, "crashes": 0, "lived_ms": 0} for run in EXECUTING])
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "claim": {"me": "w1", "routes": [GREET, PART], "since": [-(2**62)] * 2, "n": 100, "each": 100, "suspect": 0},
@@ -107,6 +107,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "return_unserved": {"routes": [PART]},
     "orphans": {"n": 500},
     "recover": {"rows": RECOVERED},
+    "other_deaths": {"id": HOT[0], "worker": "w2", "within_ms": 300_000},
     "canceled": {"n": 500},
     "expired": {"n": 500},
     "strays": {"me": "w1", "older_ms": 0},
@@ -118,7 +119,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "set_told_done": {"rows": json.dumps([{"id": run, "metadata": "{}"} for run in DONE])},
     "lock_runs": {"ids": HOT},
     "request_cancel": {"ids": EXECUTING},
-    "finish": {"ids": HOT, "status": "canceled", "error": None},
+    "finish": {"ids": HOT, "status": "canceled", "error": None, "deaths": 0},
     "delete_runs": {"ids": HOT},
     "keys": {"tasks": ["greet"] * 20, "names": [str(n) for n in range(20)]},
     "take_keys": {"rows": KEYS},

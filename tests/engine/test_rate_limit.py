@@ -8,7 +8,7 @@ from bisect import bisect_left
 import pytest
 
 from holdfast.clock import FrozenClock
-from holdfast.engine import catalogue, claim, limits, trigger, workers
+from holdfast.engine import catalogue, claim, limits, reap, trigger, workers
 from holdfast.engine.claim import Ask
 from holdfast.ids import new_id
 from holdfast.records import Claimed, Ended, NewRun, QueueEntry, TaskEntry
@@ -100,15 +100,13 @@ def test_a_run_handed_back_needs_a_new_grant(store: Store, clock: FrozenClock) -
     store.run_sync(limits.promote)
     (run,) = take(store, me)
     store.run_sync(workers.declare_gone, me)
-    from holdfast.engine import reap
-
     store.run_sync(reap.sweep)
     other = prepare(store, queue(rate=2, rate_ms=WINDOW_MS))
     assert take(store, other) == []
     store.run_sync(limits.note_held)
     store.run_sync(limits.promote)
     routes = [route.id for route in store.read_sync(workers.routes, ["t"], None)]
-    again = store.run_sync(claim.exchange, Ask(other, routes, 10, 10, suspect=True), [], [], []).claimed
+    again = store.run_sync(claim.exchange, Ask(other, routes, 10, 10, reap.GROUPS[-1], 1), [], [], []).claimed
     assert [one.id for one in again] == [run.id]
 
 

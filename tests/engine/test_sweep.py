@@ -1,6 +1,7 @@
 """The sweep: what lost workers held goes on elsewhere, the culprit is found and not its neighbours, and TTLs pass.
 
-A process that dies makes suspects of all it held. A process holds one suspect at a time: a second death names it.
+A process that dies makes suspects of all it held. The more deaths a run was in, the fewer like it a process holds at a
+time, until it is alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from holdfast.clock import FrozenClock
 from holdfast.engine import claim, reap, workers
 from holdfast.engine.reap import Swept
 from holdfast.storage import Store
-from tests.engine.making import Hand, ids, know, look, new, send, state, status
+from tests.engine.making import Hand, ids, know, look, new, send, state, status, statuses
 
 NOTHING = Swept([], [], [], [])
 
@@ -104,22 +105,32 @@ def test_suspects_are_not_claimed_with_the_others(store: Store) -> None:
     assert answer.suspects
 
 
-def test_suspects_are_claimed_one_at_a_time(store: Store) -> None:
-    first, second = send(store, new(), new())
-    died_with(store, first, second)
-    heir = Hand(store)
-    (one,) = heir.claim_suspect()
-    assert (one.id, bool(one.suspect)) == (first, True)
-    answer = heir.exchange(10, suspect=True)
-    assert ids(answer.claimed) == [second]
-    assert not heir.exchange().suspects
+def test_the_more_deaths_the_fewer_are_held_at_once(store: Store) -> None:
+    """After one death all go on at once, for most are innocent and may take long; then ten; then each alone."""
+    made = send(store, *(new() for _ in range(30)))
+    died_with(store, *made)
+    for company, suspects in ((1_000, 30), (10, 10), (1, 1)):
+        heir = Hand(store)
+        claimed = heir.claim_suspects(company)
+        assert [len(claimed), claimed[0].suspect] == [suspects, company]
+        assert all(heir.claim_suspects(other) == [] for other in reap.GROUPS if other < company)
+        heir.gone()
+        sweep(store)
+    assert statuses(store, made).count("crashed") == 1
 
 
-def test_a_round_may_take_a_suspect_and_others(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("limit", "companies"), [(1, [1]), (2, [10, 1]), (3, [1_000, 10, 1]), (5, [1_000, 10, 1, 1, 1])]
+)
+def test_nobody_is_in_company_when_the_next_death_would_end_it(limit: int, companies: list[int]) -> None:
+    assert [reap.group(deaths, limit) for deaths in range(limit)] == companies
+
+
+def test_a_round_may_take_suspects_and_others(store: Store) -> None:
     (suspect,) = send(store, new())
     died_with(store, suspect)
     fresh = send(store, new(), new())
-    claimed = Hand(store).exchange(10, suspect=True).claimed
+    claimed = Hand(store).exchange(10, group=reap.GROUPS[-1], suspects=10).claimed
     assert sorted(ids(claimed)) == sorted([suspect, *fresh])
     assert [run.id for run in claimed if run.suspect] == [suspect]
 
@@ -131,8 +142,8 @@ def test_of_a_hundred_only_the_culprit_ends_as_crashed(store: Store) -> None:
     deaths = 1
     while status(store, culprit) != "crashed":
         heir = Hand(store)
-        while claimed := heir.claim_suspect():
-            if claimed[0].id == culprit:
+        while claimed := heir.claim_suspects():
+            if culprit in ids(claimed):
                 heir.gone()
                 sweep(store)
                 deaths += 1
@@ -140,8 +151,9 @@ def test_of_a_hundred_only_the_culprit_ends_as_crashed(store: Store) -> None:
             heir.end(*claimed)
         assert deaths <= 10
     assert deaths == 1 + 3  # only deaths as a suspect count: the first one might have been anybody's
+    assert look(store, culprit).crashes == 3
     heir = Hand(store)
-    while claimed := heir.claim_suspect():
+    while claimed := heir.claim_suspects():
         heir.end(*claimed)
     final = {run: status(store, run) for run in made}
     assert [run for run, how in final.items() if how != "completed"] == [culprit]
@@ -152,11 +164,11 @@ def test_a_crashed_run_says_why(store: Store, clock: FrozenClock) -> None:
     (run,) = send(store, new())
     died_with(store, run)
     heir = Hand(store)
-    heir.claim_suspect()
+    heir.claim_suspects()
     heir.gone()
     assert sweep(store).crashed == [run]
     record = look(store, run)
-    assert (record.status, record.crashes, record.finished_at) == ("crashed", 0, clock.now())
+    assert (record.status, record.crashes, record.finished_at) == ("crashed", 1, clock.now())
     error = json.loads(record.error or "")
     assert error["type"] == "RunCrashed"
     assert heir.id in error["message"]
@@ -175,7 +187,7 @@ def test_how_often_a_run_may_crash_is_said_by_itself_or_its_task(
     counted = 0
     while status(store, run) == "queued":
         heir = Hand(store)
-        heir.claim_suspect()
+        heir.claim_suspects()
         heir.gone()
         sweep(store)
         counted += 1
@@ -186,12 +198,12 @@ def test_a_suspect_that_has_outlived_its_last_life_is_one_no_more(store: Store, 
     (run,) = send(store, new())
     died_with(store, run)
     heir = Hand(store)
-    heir.claim_suspect()
+    heir.claim_suspects()
     store.run_sync(claim.clear_suspects, heir.id, [run])
     heir.gone()
     sweep(store)
     assert look(store, run).crashes == 0
-    assert len(Hand(store).claim_suspect()) == 1
+    assert len(Hand(store).claim_suspects()) == 1
 
 
 def test_a_suspect_is_told_how_long_it_lived(store: Store, clock: FrozenClock) -> None:
@@ -203,19 +215,61 @@ def test_a_suspect_is_told_how_long_it_lived(store: Store, clock: FrozenClock) -
     clock.advance("60s")  # silence, until it was declared dead
     hand.gone()
     sweep(store)
-    (suspect,) = Hand(store).claim_suspect()
+    (suspect,) = Hand(store).claim_suspects()
     assert suspect.lived_ms == 7_000 + reap.GRACE_MS
 
 
-def test_a_suspect_that_is_handed_back_or_retried_is_still_one(store: Store) -> None:
+def test_a_suspect_that_is_handed_back_is_still_one_and_one_that_is_retried_is_not(store: Store) -> None:
+    """Whoever lives to tell how an attempt ended was not killed by it."""
     (run,) = send(store, new())
     died_with(store, run)
     heir = Hand(store)
-    heir.give_back(*heir.claim_suspect())
+    heir.give_back(*heir.claim_suspects())
     assert heir.claim() == []
-    heir.retry(*heir.claim_suspect())
-    assert heir.claim() == []
-    assert ids(heir.claim_suspect()) == [run]
+    heir.retry(*heir.claim_suspects())
+    assert heir.claim_suspects() == []
+    assert ids(heir.claim()) == [run]
+
+
+def test_where_processes_die_anyway_it_takes_twice_as_many_deaths(store: Store, clock: FrozenClock) -> None:
+    """Somebody kills workers all the time. A run that is caught three times has not been shown to be to blame."""
+    (run,) = send(store, new())
+    died_with(store, run)
+    deaths = 0
+    while status(store, run) == "queued":
+        Hand(store).gone()  # another one, that held nothing
+        heir = Hand(store)
+        assert ids(heir.claim_suspects()) == [run]
+        heir.gone()
+        sweep(store)
+        deaths += 1
+    assert (status(store, run), deaths) == ("crashed", 2 * reap.MAX_CRASHES)
+
+
+def test_what_died_long_ago_excuses_nobody(store: Store, clock: FrozenClock) -> None:
+    Hand(store).gone()
+    clock.advance(reap.STORM_MS)
+    (run,) = send(store, new())
+    died_with(store, run)
+    for _ in range(reap.MAX_CRASHES):
+        heir = Hand(store)
+        heir.claim_suspects()
+        heir.gone()
+        sweep(store)
+    assert status(store, run) == "crashed"
+
+
+@pytest.mark.parametrize("options", ["{", "[]", "7", '"\\ud800"', '{"max_crashes":"many"}', '{"max_crashes":-1}'])
+@pytest.mark.parametrize("whose", ["its own", "its task's"])
+def test_options_that_cannot_be_read_do_not_keep_the_sweep_from_others(store: Store, options: str, whose: str) -> None:
+    """One such row, and no run of any lost worker was recovered any more."""
+    if whose == "its task's":
+        know(store, options=options)
+    broken, sound = send(store, new(options=options if whose == "its own" else None), new())
+    hand = Hand(store)
+    hand.claim()
+    hand.gone()
+    assert sorted(sweep(store).recovered) == sorted([broken, sound])
 
 
 # time

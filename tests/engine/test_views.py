@@ -389,7 +389,7 @@ def test_a_suspect_goes_first_and_alone(store: Store) -> None:
     store.run_sync(reap.sweep)
     again = Hand(store)
     assert codes(store, run) == ["suspect"]
-    again.claim_suspect()
+    again.claim_suspects()
     (reason,) = why(store, run)
     assert (reason.code, "suspicion" in reason.text) == ("executing", True)
 

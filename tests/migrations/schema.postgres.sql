@@ -289,7 +289,7 @@ CREATE INDEX run_mine ON holdfast.run USING btree (worker_id, id) WHERE (worker_
 CREATE INDEX run_parent ON holdfast.run USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, id) WHERE (state = 'ready'::text);
 CREATE INDEX run_slot ON holdfast.run USING btree (queue_id, lane_id) WHERE ((lane_id IS NOT NULL) AND (state = ANY (ARRAY['ready'::text, 'executing'::text])));
-CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE (suspect = 1);
+CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE (suspect > 0);
 CREATE INDEX run_ttl ON holdfast.run USING btree (expire_at) WHERE (expire_at IS NOT NULL);
 CREATE INDEX schedule_external ON holdfast.schedule USING btree (external_id, id) WHERE (external_id IS NOT NULL);
 CREATE INDEX schedule_next ON holdfast.schedule USING btree (next_at) WHERE (next_at IS NOT NULL);

@@ -229,7 +229,7 @@ CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id, id) WHERE worker_id I
 CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';
 CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
-CREATE INDEX holdfast_run_suspect ON holdfast_run (suspect, id) WHERE suspect = 1;
+CREATE INDEX holdfast_run_suspect ON holdfast_run (suspect, id) WHERE suspect > 0;
 CREATE INDEX holdfast_run_ttl ON holdfast_run (expire_at) WHERE expire_at IS NOT NULL;
 CREATE INDEX holdfast_schedule_external ON holdfast_schedule (external_id, id) WHERE external_id IS NOT NULL;
 CREATE UNIQUE INDEX holdfast_schedule_key ON holdfast_schedule (owner, key) WHERE key IS NOT NULL;

@@ -103,6 +103,6 @@ CLAIMED = Claimed(**_NOTHING)._replace(
     created_at=1_767_225_600_000,
     started_at=1_767_225_601_000,
     priority_ms=0,
-    suspect=False,
+    suspect=0,
     lived_ms=0,
 )

@@ -76,7 +76,7 @@ def lose(life: Life, *, first: str = "") -> None:
         life.clock.advance("2s")  # the next start that a rate allows
         promote(life.store)
         life.hand = Hand(life.store)
-        (life.held,) = life.hand.claim_suspect()
+        (life.held,) = life.hand.claim_suspects()
     if first == "canceled":
         stop(life.store, life.run)
     life.hand.gone()

@@ -113,7 +113,7 @@ async def test_a_run_that_crashes(inside: Inside) -> None:
 def die_with(inside: Inside, run_id: str) -> None:
     """Two workers that are not there take the run with them."""
     store = inside.store
-    for take in (Hand.claim, Hand.claim_suspect):
+    for take in (Hand.claim, Hand.claim_suspects):
         hand = Hand(store, "work")
         claimed: list[Any] = take(hand)
         assert [run.id for run in claimed] == [run_id]

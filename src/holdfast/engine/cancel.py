@@ -37,15 +37,18 @@ def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
     return outcome | missing
 
 
-def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None) -> None:
-    """End runs that no live attempt holds. Their rows are locked here; those that moved meanwhile are left alone."""
+def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *, deaths: int = 0) -> None:
+    """End runs that no live attempt holds. Their rows are locked here; those that moved meanwhile are left alone.
+
+    ``deaths`` of their process are added to those that count against them.
+    """
     if status not in FINAL:
         raise ValueError(f"{status} is not final")
     rows = tx.rows("lock_runs", ids=sorted(ids)) if ids else []
     if not rows:
         return
     there = [row[0] for row in rows]
-    tx.rows("finish", ids=there, status=status, error=error)
+    tx.rows("finish", ids=there, status=status, error=error, deaths=deaths)
     tx.rows("delete_runs", ids=there)
     aftermath.note(tx, there, status)
     store_runs.leave_notes(tx, ((row[3], row[4]) for row in rows))

@@ -17,7 +17,8 @@ from holdfast.storage.runs import AgainRow, Fence
 
 
 class Ask(NamedTuple):
-    """What a worker can take: ``n`` runs from these routes, at most ``each`` from one, and perhaps a suspect.
+    """What a worker can take: ``n`` runs from these routes, at most ``each`` from one, and ``suspects`` of those
+    suspects of which a process may hold ``group`` at once.
 
     ``since`` tells for routes where their lines began a moment ago. ``idle`` tells, when it changes, whether the worker
     is about to sleep and wants to be notified.
@@ -27,7 +28,8 @@ class Ask(NamedTuple):
     routes: Sequence[int] = ()
     n: int = 0
     each: int = 1
-    suspect: bool = False
+    group: int = 0
+    suspects: int = 0
     idle: bool | None = None
     since: Mapping[int, int] = store_runs.NOWHERE
 
@@ -57,8 +59,8 @@ def exchange(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: 
         waits.append(store_runs.put_back(tx, again))
     if ask.idle is not None:
         tx.send("set_idle", me=ask.me, idle=int(ask.idle))
-    suspects = store_runs.claim(tx, ask.me, ask.routes, n=int(ask.suspect), each=1, suspect=True)
-    plain = store_runs.claim(tx, ask.me, ask.routes, n=ask.n, each=ask.each, suspect=False, since=ask.since)
+    suspects = store_runs.claim(tx, ask.me, ask.routes, n=ask.suspects, each=ask.suspects, suspect=ask.group)
+    plain = store_runs.claim(tx, ask.me, ask.routes, n=ask.n, each=ask.each, since=ask.since)
     outlook = tx.send("outlook", me=ask.me)
 
     def read() -> Round:

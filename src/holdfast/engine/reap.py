@@ -4,9 +4,10 @@ Everything here is a sweep: idempotent, repeated every few seconds by every host
 sweep takes every executing run whose worker is not alive, not only those of a worker just declared lost: a claim can
 commit while its worker is being declared dead.
 
-A crash does not use up an attempt. The runs a dead process held are suspects, and go first; a process holds at most
-one suspect at a time, so that a second death names the culprit and not its neighbours. Only deaths as a suspect
-count.
+A crash does not use up an attempt. The runs a dead process held are suspects, and go first: all of them at once after
+the first death, for most are innocent and may take long; ten at a time after the second; and alone before a death that
+would end them. So a death condemns nobody's neighbours. Only deaths as a suspect count; and where processes die that
+did not hold a run, its own deaths say less: then it takes twice as many.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from holdfast.storage.base import Tx
 
 SWEEP = 500
 MAX_CRASHES = 3
+GROUPS = (1, 10, 1_000)  # how many suspects of a kind a process may hold at once: the last number means all
+STORM_MS = 300_000  # a death that is longer ago says nothing of the weather
 GRACE_MS = 2_000  # how much longer than its last life a suspect must live to be trusted
 
 
@@ -45,7 +48,12 @@ class Orphan(NamedTuple):
     @property
     def deaths(self) -> int:
         """Deaths that count, with this one."""
-        return self.crashes + self.suspect
+        return self.crashes + self.counts
+
+    @property
+    def counts(self) -> int:
+        """1 if this death counts: the first one might have been anybody's."""
+        return min(self.suspect, 1)
 
 
 class Recovery(msgspec.Struct):
@@ -53,6 +61,7 @@ class Recovery(msgspec.Struct):
 
     id: str
     claim: int
+    suspect: int
     crashes: int
     lived_ms: int
 
@@ -67,6 +76,12 @@ class CrashedAttempt(msgspec.Struct):
     started_at: int
     outcome: str
     error: str | None
+
+
+class Options(msgspec.Struct):
+    """What the sweep reads of the options of a run or a task."""
+
+    max_crashes: int | None = None
 
 
 class Swept(NamedTuple):
@@ -95,14 +110,14 @@ def sweep_orphans(tx: Tx) -> tuple[list[str], list[str], list[str]]:
     canceled = [orphan for orphan in orphans if orphan.cancel_at is not None]
     alive = [orphan for orphan in orphans if orphan.cancel_at is None]
     limits = crash_limits(tx, alive)
-    crashed = [orphan for orphan in alive if orphan.deaths >= limits[orphan.id]]
-    recovered = [orphan for orphan in alive if orphan.deaths < limits[orphan.id]]
+    crashed = [orphan for orphan in alive if is_condemned(tx, orphan, limits[orphan.id])]
+    recovered = [orphan for orphan in alive if orphan not in crashed]
     tx.batch("insert_attempts", [crashed_attempt(orphan) for orphan in recovered])
-    tx.batch("recover", [recovery(orphan) for orphan in recovered])
+    tx.batch("recover", [recovery(orphan, limits[orphan.id]) for orphan in recovered])
     store_runs.leave_notes(tx, ((orphan.queue_id, orphan.lane_id) for orphan in recovered))
     finish(tx, ids(canceled), "canceled")
     for orphan in crashed:
-        finish(tx, [orphan.id], "crashed", crash_error(orphan))
+        finish(tx, [orphan.id], "crashed", crash_error(orphan), deaths=orphan.counts)
     return ids(recovered), ids(crashed), ids(canceled)
 
 
@@ -110,10 +125,23 @@ def ids(orphans: Iterable[Orphan]) -> list[str]:
     return [orphan.id for orphan in orphans]
 
 
-def recovery(orphan: Orphan) -> Recovery:
+def is_condemned(tx: Tx, orphan: Orphan, limit: int) -> bool:
+    """Whether it has been in so many deaths that it ends: twice as many while processes die that did not hold it."""
+    if not limit <= orphan.deaths < 2 * limit:
+        return orphan.deaths >= limit
+    return tx.row("other_deaths", id=orphan.id, worker=orphan.worker_id, within_ms=STORM_MS) is None
+
+
+def group(deaths: int, limit: int) -> int:
+    """How many like it a process may hold at once, after so many deaths that count: the fewer the later it is."""
+    steps = max(deaths, len(GROUPS) - limit + deaths)
+    return GROUPS[max(0, len(GROUPS) - 1 - steps)]
+
+
+def recovery(orphan: Orphan, limit: int) -> Recovery:
     """Back in line; how long it lived is taken from its worker's last beat, for the lease after that was silence."""
     lived = max(0, (orphan.seen_at or orphan.claimed_at) - orphan.claimed_at) + GRACE_MS
-    return Recovery(orphan.id, orphan.claim, orphan.deaths, lived)
+    return Recovery(orphan.id, orphan.claim, group(orphan.deaths, limit), orphan.deaths, lived)
 
 
 def crashed_attempt(orphan: Orphan) -> CrashedAttempt:
@@ -147,8 +175,12 @@ def crash_limits(tx: Tx, orphans: list[Orphan]) -> dict[str, int]:
 
 
 def option(options: str | None) -> int | None:
-    value = msgspec.json.decode(options).get("max_crashes") if options else None
-    return value if isinstance(value, int) else None
+    """What stored options say; nothing if they cannot be read, for the sweep has others to look after."""
+    try:
+        value = msgspec.json.decode(options, type=Options).max_crashes if options else None
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
+    return value if value is not None and value > 0 else None
 
 
 def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:

@@ -107,20 +107,21 @@ def leave_notes(tx: Tx, lanes: Iterable[tuple[int, int | None]]) -> None:
 
 
 def claim(
-    tx: Tx, me: str, routes: Sequence[int], *, n: int, each: int, suspect: bool, since: Mapping[int, int] = NOWHERE
+    tx: Tx, me: str, routes: Sequence[int], *, n: int, each: int, suspect: int = 0, since: Mapping[int, int] = NOWHERE
 ) -> Callable[[], list[Row]]:
     """Send a claim of up to ``n`` runs, at most ``each`` from one route. Returns what reads the rows.
 
-    ``since`` tells for a route where its line begins (a ``sort_at``), if the caller has just seen it.
+    ``suspect`` is which kind of suspects, 0 for what is none. ``since`` tells for a route where its line begins (a
+    ``sort_at``), if the caller has just seen it.
     """
     if n <= 0 or not routes:
         return list
     if tx.kind == "postgres":
         starts = [since.get(route, BEGINNING) for route in routes]
-        return tx.send("claim", me=me, routes=list(routes), since=starts, n=n, each=each, suspect=int(suspect)).rows
+        return tx.send("claim", me=me, routes=list(routes), since=starts, n=n, each=each, suspect=suspect).rows
     heads: dict[int, list[Row]] = {}
     for route, queue in tx.rows("open_routes", routes=list(routes)):
-        if found := tx.rows("claim_heads", route=route, suspect=int(suspect), n=each):
+        if found := tx.rows("claim_heads", route=route, suspect=suspect, n=each):
             heads.setdefault(queue, []).extend(found)
     if not heads:
         return list

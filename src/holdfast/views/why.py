@@ -60,7 +60,7 @@ class Situation(NamedTuple):
     record: RunRecord
     now: int
     state: str
-    suspect: bool
+    suspect: int  # how many suspects like it a process may hold, 0 if it is none
     claimed_at: int | None
     queue: QueueView | None
     knowing: list[WorkerView]  # workers that know the task, live or draining
@@ -105,7 +105,7 @@ def situation(tx: Tx, record: RunRecord) -> Situation | None:
         record=record,
         now=now,
         state=state,
-        suspect=bool(suspect),
+        suspect=suspect,
         claimed_at=claimed_at,
         queue=where,
         knowing=knowing,
@@ -262,10 +262,11 @@ def hurdle(slots: Slots, whose: str, kind: str, change: str) -> Iterator[Reason]
 def suspicion(seen: Situation) -> Reason:
     deaths = seen.record.crashes
     since = f" ({deaths} such deaths count against it)" if deaths else ""
+    company = "one such run" if seen.suspect == 1 else f"at most {seen.suspect} such runs"
     return Reason(
         code="suspect",
-        text=f"The process that held it died{since}. It goes before all others, but alone: "
-        "a worker process takes one such run at a time.",
+        text=f"The process that held it died{since}. It goes before all others, and a worker process takes {company} "
+        "at a time.",
     )
 
 

@@ -29,6 +29,7 @@ from holdfast.worker.outcome import Outcome, Reason
 from holdfast.worker.pace import Pace
 from holdfast.worker.reports import Reports
 from holdfast.worker.scopes import WorkerScope
+from holdfast.worker.suspects import Suspects
 from holdfast.worker.wrapped import Wrapped
 
 log = logging.getLogger("holdfast")
@@ -50,7 +51,7 @@ class Hold:
         self.pace = Pace()
         self.waiting: deque[Live] = deque()  # claimed, not started
         self.held: dict[str, Live] = {}  # claimed and not reported
-        self.suspects: set[str] = set()
+        self.suspects = Suspects()
         self.running = 0  # slots in use …
         self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
         self.asked_at = 0.0  # when what comes in was asked for
@@ -75,7 +76,7 @@ class Hold:
                 self.outbox.give_up(run, f"What is stored of this run cannot be read: {said(error)}")
                 continue
             if run.suspect:
-                self.suspects.add(run.id)
+                self.suspects.add(run.id, run.suspect)
             self.held[run.id] = live
             self.waiting.append(live)
         if self.closing:  # they were asked for before
@@ -179,7 +180,7 @@ class Hold:
 
     def survivors(self) -> list[str]:
         """The suspects that have outlived their last life."""
-        return [run for run in self.suspects if (live := self.held.get(run)) and live.outlived()]
+        return [run for run in self.suspects.held if (live := self.held.get(run)) and live.outlived()]
 
     # the end
 

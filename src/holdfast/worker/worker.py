@@ -31,6 +31,7 @@ from holdfast.worker.hold import Hold
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.outbox import LATER, LINES_SECONDS, Outbox, away
 from holdfast.worker.pace import Heads
+from holdfast.worker.suspects import NONE, Wish
 
 log = logging.getLogger("holdfast")
 
@@ -178,7 +179,7 @@ class Worker:
             self.doubtful = False
         await self.outbox.write_surplus()
         ask, parcel = self.ask(), self.outbox.take()
-        if not (ask.n or ask.suspect or any(parcel) or ask.idle is not None):
+        if not (ask.n or ask.suspects or any(parcel) or ask.idle is not None):
             return False
         self.hold.asked_at = time.monotonic()
         try:
@@ -190,15 +191,16 @@ class Worker:
             await self.outbox.one_by_one(parcel, error)
             return True
         self.take_in(ask, result)
-        return bool(result.claimed) or ask.idle is not None or self.must_tell()
+        return bool(result.claimed or ask.suspects) or ask.idle is not None or self.must_tell()
 
     def ask(self) -> Ask:
         """What this worker can take now."""
         n = self.hold.room() if self.attended() else 0
-        suspect = bool(n and self.suspects_wait and not self.hold.suspects)
+        wish = self.hold.suspects.wish(n) if self.suspects_wait else NONE
+        n -= wish.n
         each = max(1, -(-n // max(1, self.busy)))
         idle = self.wants_idle if self.must_tell() else None
-        return Ask(self.me, self.routes, n, each, suspect, idle, self.heads.known())
+        return Ask(self.me, self.routes, n, each, *wish, idle, self.heads.known())
 
     def must_tell(self) -> bool:
         """Whether the database should be told that this worker is about to sleep, or no longer is.
@@ -216,6 +218,7 @@ class Worker:
         self.due_at = NEVER if result.due_in_ms is None else time.monotonic() + result.due_in_ms / 1000
         self.outbox.hear(result.lost)
         got = len(result.claimed)
+        self.hold.suspects.learn(Wish(ask.group, ask.suspects), sum(run.suspect > 0 for run in result.claimed))
         if ask.n:
             self.wants_idle = got < ask.n
             self.busy = self.heads.learn(result.claimed, self.queue_names)
@@ -272,7 +275,8 @@ class Worker:
         trusted = self.hold.survivors()
         if trusted:
             await self.store.run(claim.clear_suspects, self.me, trusted)
-            self.hold.suspects.difference_update(trusted)
+            for run_id in trusted:
+                self.hold.suspects.discard(run_id)
 
     # sleep
 

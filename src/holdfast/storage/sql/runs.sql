@@ -90,7 +90,7 @@ ORDER BY sort_at, id LIMIT :n
 -- name: outlook
 -- What a worker should know before it sleeps, in one round trip.
 SELECT EXISTS (SELECT 1 FROM {s}lane_due WHERE due_at <= {now}) AS notes,
-  EXISTS (SELECT 1 FROM {s}run WHERE suspect = 1 AND state = 'ready') AS suspects,
+  EXISTS (SELECT 1 FROM {s}run WHERE suspect > 0 AND state = 'ready') AS suspects,
   (SELECT min(due_at) FROM {s}run WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting')) - {now} AS due_in,
   (SELECT min(due_at) FROM {s}lane_due WHERE due_at > {now}) - {now} AS note_in,
   (SELECT state FROM {s}worker WHERE id = :me) AS me
@@ -137,10 +137,12 @@ freed_keys AS (
 SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
 
 -- name: put_back
--- A retry frees its slot and waits its turn; a run that is handed back keeps its place, its slot and its attempt.
+-- A retry frees its slot, waits its turn, and is no suspect any more: its process has lived to tell. A run that is handed back
+-- keeps its place, its slot and its attempt.
 UPDATE {s}run SET
   state = CASE WHEN x.counts = 0 AND start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
   attempt = {s}run.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
+  suspect = CASE WHEN x.counts = 1 THEN 0 ELSE suspect END,
   due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
   sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - priority_ms ELSE sort_at END,
   metadata = COALESCE(x.metadata, {s}run.metadata)
@@ -156,6 +158,7 @@ put AS (
   UPDATE {s}run r SET
     state = CASE WHEN x.counts = 0 AND r.start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
     attempt = r.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
+    suspect = CASE WHEN x.counts = 1 THEN 0 ELSE r.suspect END,
     due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
     sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - r.priority_ms ELSE r.sort_at END,
     metadata = COALESCE(x.metadata, r.metadata)
@@ -186,7 +189,7 @@ SELECT id, claim FROM {s}run WHERE worker_id = :me AND claimed_at <= {now} - :ol
 SELECT id, claim FROM {s}run WHERE worker_id = :me AND cancel_at IS NOT NULL
 
 -- name: clear_suspect
-UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect = 1
+UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect > 0
 
 -- name: lock_runs
 SELECT id, state, claim, queue_id, lane_id, task, idempotency_key FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
@@ -200,7 +203,7 @@ INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, d
   attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
   parent_id, root_id, batch_id, output, error)
 SELECT id, :status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
-  attempt, crashes, created_at, started_at, {now}, payload, options, metadata, tags, version, idempotency_key,
+  attempt, crashes + CAST(:deaths AS INTEGER), created_at, started_at, {now}, payload, options, metadata, tags, version, idempotency_key,
   parent_id, root_id, batch_id, NULL, CAST(:error AS TEXT)
 FROM {s}run WHERE id {in:ids}
 
@@ -223,11 +226,16 @@ FROM {s}run r WHERE worker_id IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM {s}worker w WHERE w.id = r.worker_id AND w.state IN ('live', 'draining'))
 ORDER BY worker_id, id LIMIT :n {skip_locked_r}
 
+-- name: other_deaths
+-- Whether processes have died lately that did not hold this run.
+SELECT 1 FROM {s}worker w WHERE w.state = 'lost' AND w.seen_at > {now} - :within_ms AND w.id <> :worker
+  AND NOT EXISTS (SELECT 1 FROM {s}attempt a WHERE a.run_id = :id AND a.worker_id = w.id) LIMIT 1
+
 -- name: recover
 -- Back to the front of the line, and under suspicion: it keeps its slot, but under a rate limit it needs a new grant.
 UPDATE {s}run SET state = CASE WHEN start_by IS NULL THEN 'ready' ELSE 'held' END, start_by = NULL,
-  worker_id = NULL, claimed_at = NULL, suspect = 1, crashes = x.crashes, lived_ms = x.lived_ms
-FROM {rows(id text, claim int, crashes int, lived_ms bigint)}
+  worker_id = NULL, claimed_at = NULL, suspect = x.suspect, crashes = x.crashes, lived_ms = x.lived_ms
+FROM {rows(id text, claim int, suspect int, crashes int, lived_ms bigint)}
 WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'executing'
 
 

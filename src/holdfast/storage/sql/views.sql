@@ -139,7 +139,7 @@ SELECT count(*) FROM {s}run WHERE worker_id = :worker_id
   AND (claimed_at < :claimed_at OR (claimed_at = :claimed_at AND (sort_at < :sort_at OR (sort_at = :sort_at AND id < :id))))
 
 -- name: suspects
-SELECT id, task, crashes, sort_at, {now} AS now FROM {s}run WHERE suspect = 1 AND state = 'ready' ORDER BY id LIMIT :n
+SELECT id, task, crashes, sort_at, {now} AS now FROM {s}run WHERE suspect > 0 AND state = 'ready' ORDER BY suspect, id LIMIT :n
 
 -- name: overdue
 -- Due for a while, and not made ready: nobody looks.
