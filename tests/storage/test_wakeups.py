@@ -5,21 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from holdfast import storage
-from holdfast.engine import trigger
+from holdfast.engine import claim, limits, reap, trigger, workers
 from holdfast.storage import Store
 from holdfast.storage.watch import FileWatch
 from tests.conftest import eventually_holds
-from tests.engine.making import Hand, know, new, send
+from tests.engine.making import Hand, know, new, queue, send
 from tests.storage.notes import put
 
 ROOT = Path(__file__).parents[2]
+Way = Callable[[Store], Callable[[], object]]
 
 TRIGGER = """
 import sys
@@ -150,3 +151,62 @@ def test_on_postgres_a_listener_that_was_cut_off_comes_back_and_says_so(store: S
         )
     assert ear.heard.wait(30)  # whatever was said while it was away was not heard
     assert store.early
+
+
+# Runs that are made ready by others than their triggers: each prepares one, and answers what makes it ready.
+
+
+def due(store: Store) -> Callable[[], object]:
+    send(store, new(delay_ms=1))
+    return lambda: eventually_holds(lambda: assert_some(store.run_sync(claim.due, me="me")))
+
+
+def promoted(store: Store) -> Callable[[], object]:
+    send(store, new(queue="one"))
+    return lambda: assert_some(store.run_sync(limits.promote, "me"))
+
+
+def recovered(store: Store) -> Callable[[], object]:
+    send(store, new())
+    hand = Hand(store)
+    hand.claim()
+    hand.gone()
+    return lambda: assert_some(len(store.run_sync(reap.sweep).recovered))
+
+
+def handed_back(store: Store) -> Callable[[], object]:
+    send(store, new())
+    hand = Hand(store)
+    claimed = hand.claim()
+    store.run_sync(workers.drain, hand.id)
+    return lambda: hand.give_back(*claimed)
+
+
+def assert_some(count: int) -> None:
+    assert count == 1
+
+
+WAYS = [due, promoted, recovered, handed_back]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whoever_makes_runs_ready_wakes_who_sleeps(store: Store, other: Store, way: Way) -> None:
+    """Without it they wait for their next poll, a second away."""
+    know(store, queue("one", 1))
+    make_ready = way(other)
+    Hand(store).exchange(idle=True)
+    ear = Ear(store)
+    ear.quiet()
+    make_ready()
+    assert ear.heard.wait(5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_on_postgres_who_is_busy_is_not_notified_of_them(store: Store, other: Store, way: Way) -> None:
+    know(store, queue("one", 1))
+    make_ready = way(other)
+    Hand(store).exchange(idle=False)
+    ear = Ear(store)
+    make_ready()
+    assert not ear.heard.wait(0.3)

@@ -57,6 +57,8 @@ def exchange(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: 
             aftermath.note(tx, broken, "system_failure")
     if again:
         waits.append(store_runs.put_back(tx, again))
+        if any(not run.delay_ms for run in again):
+            store_runs.wake(tx, ask.me)
     if ask.idle is not None:
         tx.send("set_idle", me=ask.me, idle=int(ask.idle))
     suspects = store_runs.claim(tx, ask.me, ask.routes, n=ask.suspects, each=ask.suspects, suspect=ask.group)
@@ -78,9 +80,11 @@ def payloads(tx: Tx, ids: list[str]) -> dict[str, str]:
     return dict(tx.rows("fill_blob", ids=ids, name="payload"))
 
 
-def due(tx: Tx, n: int = 500) -> int:
-    """Make what is due ready, or held where its lane has a limit. Returns how many."""
+def due(tx: Tx, n: int = 500, me: str = "") -> int:
+    """Make what is due ready, or held where its lane has a limit, and wake who sleeps. Returns how many."""
     rows = tx.rows("due", n=n)
+    if rows:
+        store_runs.wake(tx, me)
     store_runs.leave_notes(tx, ((queue, lane) for queue, lane in rows))
     return len(rows)
 

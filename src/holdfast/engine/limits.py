@@ -89,8 +89,16 @@ class LateNote(msgspec.Struct):
     wait_ms: int
 
 
-def promote(tx: Tx) -> int:
-    """Take notes and give free slots to the held runs of their lanes. Returns how many were promoted."""
+def promote(tx: Tx, me: str = "") -> int:
+    """Take notes, give free slots to the held runs of their lanes, and wake who sleeps. Returns how many were
+    promoted."""
+    promoted = take_notes(tx)
+    if promoted:
+        store_runs.wake(tx, me)
+    return promoted
+
+
+def take_notes(tx: Tx) -> int:
     store_runs.leave_notes(tx, ((queue, lane) for queue, lane in tx.rows("ungrant", n=NOTES)))
     notes: dict[int, set[int]] = defaultdict(set)
     for queue, lane in tx.rows("take_notes", n=NOTES):

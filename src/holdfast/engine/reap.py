@@ -114,6 +114,8 @@ def sweep_orphans(tx: Tx) -> tuple[list[str], list[str], list[str]]:
     recovered = [orphan for orphan in alive if orphan not in crashed]
     tx.batch("insert_attempts", [crashed_attempt(orphan) for orphan in recovered])
     tx.batch("recover", [recovery(orphan, limits[orphan.id]) for orphan in recovered])
+    if recovered:
+        store_runs.wake(tx)
     store_runs.leave_notes(tx, ((orphan.queue_id, orphan.lane_id) for orphan in recovered))
     finish(tx, ids(canceled), "canceled")
     for orphan in crashed:

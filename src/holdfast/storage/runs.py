@@ -226,6 +226,11 @@ def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
     )
 
 
+def wake(tx: Tx, me: str = "") -> None:
+    """Runs were made ready, by ``me`` if that is a worker: tell the others that sleep."""
+    tx.send("wake_idle", me=me)
+
+
 class Lane(msgspec.Struct):
     """A lane to promote in, and how many slots it has; under a rate limit, for how long a grant to start is good."""
 

@@ -236,11 +236,11 @@ class Worker:
         now = time.monotonic()
         if now >= self.due_at and not self.draining:
             self.due_at, self.notes = NEVER, True
-            if await self.store.run(claim.due):
+            if await self.store.run(claim.due, me=self.me):
                 self.changed.set()
         if self.notes and not self.draining:
             self.notes = False
-            if await self.store.run(limits.promote):
+            if await self.store.run(limits.promote, self.me):
                 self.changed.set()
         if now - self.orders_at >= ORDERS_SECONDS:
             await self.obey()

@@ -30,6 +30,14 @@ UPDATE {s}worker SET state = :state WHERE id = :id AND state IN ('live', 'draini
 -- name: set_idle
 UPDATE {s}worker SET idle = :idle WHERE id = :me
 
+-- name: wake_idle
+-- SQLite: whoever sleeps hears of every commit.
+SELECT 1 WHERE :me IS NULL
+
+-- name: wake_idle (postgres)
+-- Runs were made ready: a notification if anybody else sleeps, as a trigger sends it.
+SELECT pg_notify('holdfast', '') FROM (SELECT 1 FROM {s}worker WHERE idle = 1 AND state = 'live' AND id <> :me LIMIT 1) sleeper
+
 -- name: forget_workers
 DELETE FROM {s}worker WHERE state IN ('lost', 'stopped') AND seen_at < {now} - :older_ms
 
