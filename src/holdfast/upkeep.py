@@ -1,7 +1,7 @@
 """Upkeep: the duties that any number of hosts may do side by side, because each is idempotent.
 
     every 2 s     who has stopped beating; the runs of lost workers; what is overdue; names that are new
-    every 30 s    a note for every lane that holds runs; slots held for tasks that nobody knows
+    every 30 s    runs in a wrong lane; a note for every lane that holds runs; slots held for tasks that nobody knows
     every 60 s    retention
 
 Who is dead is decided by watching: a worker is declared lost by a process that has itself seen its beat stand still
@@ -147,7 +147,10 @@ class Upkeep:
             self.changed()
 
     def lanes(self) -> None:
-        """Prove that no lane waits for a note that was lost, and that no slot waits for a task that nobody knows."""
+        """Prove that no run is in a wrong lane, that no lane waits for a note that was lost, and that no slot waits for
+        a task that nobody knows."""
+        while self.store.run_sync(limits.mend) == reap.SWEEP:
+            pass
         self.store.run_sync(limits.note_held)
         served = {task for task, _ in self.store.read_sync(workers.served)}
         self.store.run_sync(limits.return_unserved, served)

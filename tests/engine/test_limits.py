@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.clock import FrozenClock
 from holdfast.engine import catalogue, claim, limits, reap, workers
+from holdfast.engine.trigger import queue_id
 from holdfast.records import Claimed
 from holdfast.storage import Store
 from tests.engine.making import (
@@ -217,6 +218,44 @@ def test_a_first_limit_is_given_to_a_long_backlog_in_steps(store: Store) -> None
     relane(store, "task/greet", n=4)
     assert states(store, runs) == ["held"] * 25
     assert len(round_of(store, Hand(store))) == 3
+
+
+def lane_of(store: Store, run: str) -> int | None:
+    row = store.read_sync(lambda tx: tx.row("state", id=run))
+    return row[2] if row else None
+
+
+def test_a_trigger_that_was_under_way_as_a_queue_got_its_first_limit(store: Store) -> None:
+    """What it made stands without a lane, and counts against nothing, until the sweep gives it its place."""
+    hand = Hand(store)
+    held, *ready = send(store, *(new() for _ in range(4)))
+    hand.claim(1)
+    assert store.run_sync(catalogue.override, "task/greet", 2, None)  # and nobody moves what they have not seen
+    assert (state(store, held), states(store, ready)) == ("executing", ["ready"] * 3)
+    assert store.run_sync(limits.mend) == 4
+    assert states(store, ready) == ["held"] * 3
+    assert {lane_of(store, run) for run in (held, *ready)} == {queue_id("task/greet")}
+    assert len(round_of(store, hand)) == 1  # one executes already, and counts
+    assert store.run_sync(limits.mend) == 0
+
+
+def test_a_trigger_that_was_under_way_as_a_limit_was_given_to_each_key(store: Store) -> None:
+    fill(store, "three", "a", "a", None)
+    promote(store)
+    assert store.run_sync(catalogue.override, "three", None, 1)
+    assert store.run_sync(limits.mend) == 2  # the one without a key is where it should be
+    assert len(round_of(store, Hand(store))) == 2
+
+
+def test_where_there_is_no_limit_nothing_is_misplaced(store: Store) -> None:
+    send(store, new(), new(concurrency_key="a"))
+    assert store.run_sync(limits.mend) == 0
+
+
+def test_a_few_misplaced_runs_are_mended_at_a_time(store: Store) -> None:
+    send(store, *(new() for _ in range(7)))
+    assert store.run_sync(catalogue.override, "task/greet", 2, None)
+    assert [store.run_sync(limits.mend, 5) for _ in range(3)] == [5, 2, 0]
 
 
 def test_without_its_limit_a_queue_lets_everything_go(store: Store) -> None:

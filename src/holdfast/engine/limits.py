@@ -206,6 +206,28 @@ def note_held(tx: Tx) -> None:
     store_runs.leave_notes(tx, ((queue, lane) for queue, lane in tx.rows("held_lanes")))
 
 
+class Misplaced(NamedTuple):
+    """A run in another lane than its queue's limits ask for."""
+
+    id: str
+    queue_id: int
+    queue: str
+    concurrency_key: str | None
+
+
+def mend(tx: Tx, n: int = 500) -> int:
+    """Give runs the lanes they belong to: a trigger that was under way while its queue was given its first limit knew
+    nothing of it. Returns how many there were; call again while n."""
+    found = [Misplaced._make(row) for row in tx.rows("misplaced", n=n)]
+    if not found:
+        return 0
+    limits = {row[0]: Limit(*row) for row in tx.rows("queue_limits", ids=sorted({run.queue_id for run in found}))}
+    lanes = [lane_of(limits[run.queue_id], run.queue, run.concurrency_key) for run in found]
+    tx.batch("set_lanes", [Relaned(run.id, lane) for run, lane in zip(found, lanes, strict=True)])
+    store_runs.leave_notes(tx, {(run.queue_id, lane) for run, lane in zip(found, lanes, strict=True)})
+    return len(found)
+
+
 def relane(tx: Tx, queue: str, queue_id: int, after: str = "", n: int = 1000) -> str | None:
     """Give the runs of a queue the lanes its limits ask for, ``n`` at a time; answers where to go on, None at the end.
 

@@ -135,6 +135,24 @@ UPDATE {s}run SET lane_id = x.lane_id,
 FROM {rows(id text, lane_id bigint)}
 WHERE {by {s}run.id} {s}run.id = x.id
 
+-- name: misplaced
+-- Runs that stand or execute in another lane than their queue's limits ask for, or in none: they count against nothing. Few stand
+-- ready where there is a limit, and workers' slots bound the others, so what is read does not grow with a backlog.
+WITH limited AS MATERIALIZED (
+  SELECT q.id, q.name, COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL AS whole,
+    COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL AS keyed
+  FROM {s}queue q
+  WHERE COALESCE(q.cap_override, q.cap, q.rate, q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL),
+standing AS (
+  SELECT r.id, r.queue_id, r.lane_id, r.concurrency_key
+  FROM limited l CROSS JOIN {s}route o CROSS JOIN {s}run r WHERE o.queue_id = l.id AND r.route_id = o.id AND r.state = 'ready'
+  UNION ALL
+  SELECT r.id, r.queue_id, r.lane_id, r.concurrency_key FROM {s}run r WHERE r.worker_id IS NOT NULL)
+SELECT s.id, s.queue_id, l.name, s.concurrency_key FROM standing s JOIN limited l ON l.id = s.queue_id
+WHERE CASE WHEN l.keyed AND s.concurrency_key IS NOT NULL THEN COALESCE(s.lane_id, l.id) = l.id
+           WHEN l.whole THEN COALESCE(s.lane_id, 0) <> l.id ELSE false END
+LIMIT :n
+
 -- name: return_unserved
 -- A promoted run whose route nobody serves gives its slot back, and goes to the end of its lane.
 UPDATE {s}run SET state = 'held', sort_at = {now} - priority_ms
