@@ -93,6 +93,8 @@ def migrations() -> tuple[Migration, ...]:
             if not FRAGMENTS.keys() >= {section[1] for section in ONLY.finditer(text)}:
                 raise ValueError(f"{file.name} has a section for a database that nobody knows")
             found.append(Migration(int(match[1]), match[2], int(compatible[1]), text))
+    if len({migration.version for migration in found}) < len(found):
+        raise ValueError(f"two migrations have one number: {', '.join(sorted(each.name for each in found))}")
     return tuple(sorted(found))
 
 
