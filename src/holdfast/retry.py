@@ -16,6 +16,7 @@ __all__ = ["Exceptions", "Retry"]
 Exceptions = type[BaseException] | tuple[type[BaseException], ...]
 
 _SPREAD: Final = 1.5
+_ENDLESS: Final = 2**31 - 1  # the number of an attempt is kept in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Retry:
     max_delay_ms: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        checked_count(self.max_attempts, option="max_attempts")
+        checked_count(self.max_attempts, option="max_attempts", most=_ENDLESS)
         _check_factor(self.factor)
         if not isinstance(self.jitter, bool):
             raise InvalidOption("jitter is neither True nor False", seen=shown(self.jitter), do="Write jitter=False.")
