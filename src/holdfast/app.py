@@ -21,12 +21,14 @@ from holdfast.duration import Duration
 from holdfast.errors import DuplicateTask, InvalidOption, shown
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.hooks import Hooked
+from holdfast.http_task import RESPONSE, HttpTaskOptions, PushOptions, PushResponse, http_task, new_push
 from holdfast.idempotency import Scope
 from holdfast.names import ID_LENGTH, checked_name, checked_run_id
 from holdfast.options import Rules, Target, TriggerOptions, key_to_reset, new_run, read_rules, read_trigger_options
 from holdfast.queue import Queue, own_queue
 from holdfast.queues import Queues
 from holdfast.records import NewRun
+from holdfast.request import HTTP_TASK
 from holdfast.retry import Retry
 from holdfast.runs import Runs
 from holdfast.settings import Settings, calling_file, calling_place, project_of
@@ -167,6 +169,35 @@ class Holdfast(Hooked[Any, Any]):
         self._declared[id] = declared
         return declared
 
+    @overload
+    def http_task(
+        self, id: str, url: str, payload: None = None, /, **options: Unpack[HttpTaskOptions]
+    ) -> Task[None, PushResponse]: ...
+    @overload
+    def http_task(
+        self, id: str, url: str, payload: type[T], /, **options: Unpack[HttpTaskOptions]
+    ) -> Task[T, PushResponse]: ...
+    def http_task(self, id: str, url: str, payload: Any = None, /, **options: Unpack[HttpTaskOptions]) -> Any:
+        """A task whose attempt is a request to ``url``, with the payload as its JSON body. It is triggered, scheduled
+        and waited for like any other; its output is what the app there answered.
+
+        200 and 201 are success; anything else, a dropped connection and the ``timeout`` are failures, and it is sent
+        again as ``retry`` says.
+
+        Raises:
+            InvalidOption: the URL or an option cannot be used.
+            InvalidTask: the type of the payload cannot be turned into JSON.
+            DuplicateTask: there is a task with this id.
+
+        >>> notify = app.http_task("notify", "https://example.com/notify", User)
+        >>> notify.trigger(ada, delay="1m").result().status
+        200
+        """
+        task = http_task(id, url, payload, calling_place(), options)
+        self._register(task)
+        self.client.http_tasks[task.id] = task.entry
+        return task
+
     def load(self) -> None:
         """Import the modules named in ``imports=``, so that their tasks are defined. What is imported already stays."""
         for module in self.imports:
@@ -219,6 +250,31 @@ class Holdfast(Hooked[Any, Any]):
             return await local.atrigger(payload, **options)
         run = self._run(await self.client.atarget(task), payload, options)
         return await self.client.atrigger(run, AnyCodec(shows=True), options.get("connection"))
+
+    def push(
+        self, url: str, *, json: Any = None, content: str | bytes | None = None, **options: Unpack[PushOptions]
+    ) -> RunHandle[PushResponse]:
+        """Have a request sent: ``json`` or ``content`` is its body. When this returns, it is on disk.
+
+        200 and 201 are success; anything else, a dropped connection and the ``timeout`` are failures, and it is sent
+        again as ``retry`` says. With a ``name`` that a request has which still waits, the handle is that one's, and its
+        ``created`` is False.
+
+        Raises:
+            InvalidOption, NotSerializable, TooLarge: nothing was made, and why.
+            DatabaseError: the database refused.
+
+        >>> app.push("https://example.com/jobs", json={"n": 1}, delay="5m")
+        """
+        run = self._push(url, json, content, options)
+        return self.client.trigger(run, RESPONSE, options.get("connection"))
+
+    async def apush(
+        self, url: str, *, json: Any = None, content: str | bytes | None = None, **options: Unpack[PushOptions]
+    ) -> RunHandle[PushResponse]:
+        """`push` for async code."""
+        run = self._push(url, json, content, options)
+        return await self.client.atrigger(run, RESPONSE, options.get("connection"))
 
     def batch_trigger(self, items: Iterable[Item[R]], /, *, connection: Any = None) -> BatchHandle[R]:
         """Make a run for each item; the items may be of different tasks. See `Task.batch_trigger`.
@@ -313,7 +369,13 @@ class Holdfast(Hooked[Any, Any]):
             ttl_ms=settled["ttl"],
         )
 
+    def _push(self, url: str, json: Any, content: str | bytes | None, options: PushOptions) -> NewRun:
+        if isinstance(queue := options.get("queue"), Queue):
+            self.client.declare(queue)
+        return new_push(url, json, content, options, parent_of(self.client), self._defaults)
+
     def _register(self, task: Task[Any, Any]) -> None:
+        refuse_reserved(task)
         refuse_duplicate(self._tasks.get(task.id), task)
         self.client.declare(task.queue)
         task.bind(self.client, self._defaults, self.hooks)
@@ -322,6 +384,7 @@ class Holdfast(Hooked[Any, Any]):
             self._declared[task.id].definition = task
 
     def _check(self, task: Task[Any, Any], id: str) -> None:
+        refuse_reserved(task, id)
         refuse_duplicate(self._tasks.get(id), task, id)
         if task.queue.name != own_queue(task.id):
             self.client.declare(task.queue)
@@ -342,6 +405,13 @@ class Holdfast(Hooked[Any, Any]):
         if isinstance(queue := options.get("queue"), Queue):
             self.client.declare(queue)
         return new_run(target, text, said, parent=parent_of(self.client))
+
+
+def refuse_reserved(task: Task[Any, Any], id: str | None = None) -> None:
+    if (id or task.id) == HTTP_TASK:
+        raise InvalidOption(
+            f"The id {HTTP_TASK} is that of pushed requests", seen=task.place, do="Give the task another."
+        )
 
 
 def _module_names(imports: object) -> tuple[str, ...]:

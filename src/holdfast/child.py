@@ -2,9 +2,10 @@
 
     python -m holdfast.child            its orders come as a line of JSON on file descriptor 3, its news go there, too
 
-It finds the app, runs a ``Worker``, and says its name each time it has one, so that the supervisor can beat for it.
-SIGTERM drains it. SIGINT is the supervisor's business: a terminal sends it to both. When the channel closes the
-supervisor is gone and nobody beats any more: the worker hands back what it holds and ends.
+It finds the app, runs a ``Worker`` (or a ``Pusher``, which needs no app), and says its name each time it has one, so
+that the supervisor can beat for it. SIGTERM drains it. SIGINT is the supervisor's business: a terminal sends it to
+both. When the channel closes the supervisor is gone and nobody beats any more: the worker hands back what it holds and
+ends.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import signal
 import socket
 import sys
@@ -41,6 +43,7 @@ log = logging.getLogger("holdfast")
 
 SWITCH_SECONDS = 0.0005  # how long a thread may keep the interpreter from others: bounds a hop beside a busy loop
 BLOCKED_SECONDS = 3.0
+SPARE_FILES = 200
 
 
 def main() -> None:
@@ -51,7 +54,7 @@ def main() -> None:
     channel = Channel(socket.socket(fileno=CHANNEL))
     orders = msgspec.json.decode(channel.hear(), type=Orders)
     try:
-        worker = prepare(orders, channel)
+        worker = prepare_pusher(orders, channel) if orders.push else prepare(orders, channel)
     except HoldfastError as error:
         channel.tell(News(error=str(error)))
         sys.exit(CANNOT_START)
@@ -92,6 +95,32 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
     return Worker(
         home, store, settings, registered=lambda me: channel.tell(News(worker=me, tasks=tasks, database=store.url))
     )
+
+
+def prepare_pusher(orders: Orders, channel: Channel) -> Worker:
+    """Open the database; there is no app to be imported."""
+    from holdfast.push.pusher import Pusher, push_settings  # aiohttp is much to load for who only carries out code
+
+    app = Holdfast(orders.database)
+    app.settings.use_flags(lease=orders.lease_ms and orders.lease_ms / 1000)
+    settings = push_settings(app.settings, drain_seconds=orders.drain_seconds)
+    raise_open_files(settings.concurrency)
+    store = opened(app)
+    gc.collect()
+    gc.freeze()
+    return Pusher(store, settings, registered=lambda me: channel.tell(News(worker=me, database=store.url)))
+
+
+def raise_open_files(wanted: int) -> None:
+    """Let this process have as many connections as it may: the usual limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        limit = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
+        if limit < enough:
+            log.warning("only %d files may be open here, so fewer requests than %d can be", limit, wanted)
 
 
 def opened(app: Holdfast) -> Store:

@@ -38,11 +38,13 @@ from holdfast.errors import (
     ResultTimeout,
 )
 from holdfast.handle import BatchHandle, RunHandle
+from holdfast.http_task import http_entry
 from holdfast.joining import ajoin, join
 from holdfast.model import Results, Run
 from holdfast.options import Target
 from holdfast.queue import Queue, own_queue
 from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry
+from holdfast.request import HTTP_TASK
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
 from holdfast.waiting import Waiter, Waiting, not_there
@@ -54,7 +56,7 @@ __all__ = ["Client"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Names = tuple[list[QueueEntry], list[tuple[str, str]]]
+Names = tuple[list[QueueEntry], list[tuple[str, str]], list[TaskEntry]]
 
 _CHUNK: Final = 1000
 _CATALOGUE_SECONDS: Final = 10.0
@@ -82,6 +84,7 @@ class Client:
         self.queues = {} if queues is None else queues
         self.payload_limit = payload_limit
         self._clock = clock
+        self.http_tasks: dict[str, Callable[[], TaskEntry]] = {HTTP_TASK: http_entry}  # whoever triggers announces them
         self._named: set[tuple[str, str]] = set()
         self._targets: dict[str, tuple[float, Target]] = {}
         self._secret: dict[str, Mapping[str, Any]] = {}  # schemas of tasks that have secrets in their payload
@@ -295,7 +298,8 @@ class Client:
         if not new:
             return None
         queues = [self.queues[name].entry() if name in self.queues else QueueEntry(name=name) for name, _ in new]
-        return list({queue.name: queue for queue in queues}.values()), sorted(new)
+        tasks = [self.http_tasks[task]() for task in {task for _, task in new} if task in self.http_tasks]
+        return list({queue.name: queue for queue in queues}.values()), sorted(new), tasks
 
     def _remember(self, *runs: NewRun) -> None:
         self._named.update((run.queue, run.task) for run in runs)

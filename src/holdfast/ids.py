@@ -13,8 +13,9 @@ import random
 import threading
 import time
 from typing import Final
+from uuid import UUID
 
-__all__ = ["hash63", "new_id"]
+__all__ = ["as_uuid", "from_uuid", "hash63", "new_id"]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
@@ -66,6 +67,27 @@ os.register_at_fork(after_in_child=_reseed)
 def new_id() -> str:
     """A new id: 26 characters, unique, greater than all that this process made before. Safe in threads and forks."""
     return _ids.next()
+
+
+def as_uuid(id: str) -> str:
+    """An id as a UUID in its usual 36 characters, for whoever knows those.
+
+    >>> as_uuid("01kaxg4pqye1hrjsq0y3v4mz5c")
+    '019abb02-5afe-7063-8967-20f0f64a7cac'
+    """
+    number = 0
+    for character in id:
+        number = number << 5 | _ALPHABET.index(character)
+    return str(UUID(int=number))
+
+
+def from_uuid(text: str) -> str | None:
+    """The id that a UUID stands for; None if it is no UUID."""
+    try:
+        number = UUID(text).int
+    except ValueError:
+        return None
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def hash63(*parts: str | None) -> int:

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import HoldfastError, InvalidOption, shown
+from holdfast.http_task import HttpTask
 from holdfast.names import checked_name
 from holdfast.queue import Queue
+from holdfast.storage import Store
 from holdfast.worker.embedded import Embedded
 from holdfast.worker.home import Home, Settings
+from holdfast.worker.worker import Worker
 
 if TYPE_CHECKING:
     from holdfast.app import Holdfast
@@ -28,7 +31,8 @@ __all__ = ["Running", "home_of"]
 def home_of(app: Holdfast) -> Home:
     """What a worker needs of an app, as it is now."""
     return Home(
-        tasks=dict(app.tasks),
+        tasks={name: task for name, task in app.tasks.items() if not isinstance(task, HttpTask)},
+        elsewhere=[task for task in app.tasks.values() if isinstance(task, HttpTask)],
         queues=[queue.entry() for queue in app.client.queues.values()],
         verbs=app.client,
         output_limit=app.settings.get("output_limit").value,
@@ -87,8 +91,16 @@ class Running:
             drain_seconds=self._drain_seconds,
         )
         retention_ms = self._app.settings.get("retention").value
-        self._embedded = Embedded(home_of(self._app), self._app.client.store, settings, retention_ms=retention_ms)
+        store = self._app.client.store
+        self._embedded = Embedded(
+            home_of(self._app), store, settings, retention_ms=retention_ms, pusher=lambda: self._pusher(store)
+        )
         return self._embedded
+
+    def _pusher(self, store: Store) -> Worker:
+        from holdfast.push.pusher import Pusher, push_settings  # aiohttp is much to load for who pushes nothing
+
+        return Pusher(store, push_settings(self._app.settings, drain_seconds=self._drain_seconds))
 
 
 def _checked_concurrency(value: object) -> int:

@@ -20,7 +20,7 @@ from holdfast.engine import catalogue
 from holdfast.engine.trigger import Outcome, row
 from holdfast.engine.trigger import trigger as make
 from holdfast.errors import InvalidOption
-from holdfast.records import NewRun, QueueEntry, Triggered
+from holdfast.records import NewRun, QueueEntry, TaskEntry, Triggered
 from holdfast.storage import Deferred, Store, Tx
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ajoin", "join"]
 
-Names = tuple[list[QueueEntry], list[tuple[str, str]]]
+Names = tuple[list[QueueEntry], list[tuple[str, str]], list[TaskEntry]]
 
 _CHUNK: Final = 1000
 

@@ -12,6 +12,7 @@ epoch (UTC) of the one clock; durations are milliseconds and end in ``_ms``.
     LogLine     one captured log line    worker  -> engine.attempt
     Note        one change of metadata   worker  -> engine.telling
     Chunk       one piece of a stream    worker  -> engine.telling
+    Invocation  a request and its answer pusher  -> engine.claim
     TaskEntry   a task as announced      worker  -> engine.catalogue
     QueueEntry  a queue as declared      worker, client -> engine.catalogue
     NewSchedule a schedule to make       client, worker -> engine.schedules
@@ -31,7 +32,7 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     trigger that govern an attempt (``max_attempts``, ``max_duration_ms``). ``due_at`` and ``delay_ms`` exclude each
     other. ``parent_claim`` is the fence of the attempt that triggers: the run is only made while it
     holds its run. With a ``debounce_key`` the run is delayed by ``debounce_ms``, and pushed back by the next trigger
-    with this key.
+    with this key. ``unique_until_end`` frees the idempotency key when its run has ended, however that is.
     """
 
     id: str
@@ -57,6 +58,7 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     debounce_ms: int = 0
     debounce_max_ms: int | None = None
     debounce_leading: bool = False
+    unique_until_end: bool = False
 
 
 class Triggered(NamedTuple):
@@ -180,11 +182,24 @@ class LogLine(msgspec.Struct, gc=False):
     message: str
 
 
+class Invocation(msgspec.Struct, gc=False):
+    """A request that was sent for an attempt. ``status`` is None if there was no answer; ``record`` is JSON text, with
+    what is secret in it masked."""
+
+    run_id: str
+    claim: int
+    number: int
+    at: int
+    status: int | None
+    total_us: int
+    record: str
+
+
 class TaskEntry(msgspec.Struct, kw_only=True):
     """A task as workers announce it, so that others can trigger it by name without its code.
 
     ``end_hooks`` are bits: which ends its hooks are to be told of, also when no worker was there (1: canceled, 2: any
-    other but completed).
+    other but completed). ``kind`` says who carries its runs out: workers its ``code``, pushers send it over ``http``.
     """
 
     id: str
@@ -193,6 +208,7 @@ class TaskEntry(msgspec.Struct, kw_only=True):
     schema: str | None = None
     version: str | None = None
     end_hooks: int = 0
+    kind: str = "code"
 
 
 class QueueEntry(msgspec.Struct, kw_only=True):

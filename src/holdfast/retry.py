@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,8 @@ Exceptions = type[BaseException] | tuple[type[BaseException], ...]
 
 _SPREAD: Final = 1.5
 _ENDLESS: Final = 2**31 - 1  # the number of an attempt is kept in 32 bits
+_ADDED: Final = 0.1  # to a delay that was said by itself, at most
+_USUAL_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class Retry:
     ``max_delay``, so that what failed together does not come back together. ``on`` limits retries to these exceptions;
     ``never`` excludes some and wins.
 
+    ``delays`` says each delay by itself instead, and so how many attempts there are: one more than delays. ``jitter``
+    then adds up to a tenth.
+
     Raises:
         InvalidOption: an option that cannot be used, by its name.
 
@@ -35,15 +40,17 @@ class Retry:
     4000
     """
 
-    max_attempts: int = 3
+    max_attempts: int = _USUAL_ATTEMPTS
     factor: float = 2
     min_delay: Duration = field(default="1s", compare=False)
     max_delay: Duration = field(default="30s", compare=False)
     jitter: bool = True
     on: Exceptions = ()
     never: Exceptions = ()
+    delays: Sequence[Duration] = field(default=(), compare=False)
     min_delay_ms: int = field(init=False, repr=False)
     max_delay_ms: int = field(init=False, repr=False)
+    delays_ms: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         checked_count(self.max_attempts, option="max_attempts", most=_ENDLESS)
@@ -54,6 +61,10 @@ class Retry:
         _check_exceptions("never", self.never)
         object.__setattr__(self, "min_delay_ms", to_ms(self.min_delay, name="min_delay"))
         object.__setattr__(self, "max_delay_ms", to_ms(self.max_delay, name="max_delay"))
+        object.__setattr__(self, "delays_ms", _delays_ms(self.delays))
+        if self.delays_ms:
+            _check_count(self.max_attempts, len(self.delays_ms) + 1)
+            object.__setattr__(self, "max_attempts", len(self.delays_ms) + 1)
         if self.min_delay_ms > self.max_delay_ms:
             raise InvalidOption(
                 "min_delay is longer than max_delay",
@@ -72,6 +83,8 @@ class Retry:
     def delay_ms(self, attempt: int, random: Callable[[], float]) -> int:
         """Milliseconds to wait after attempt number ``attempt`` (from 1) failed; ``random`` gives numbers in [0, 1)."""
         longest = self._delay_without_jitter(attempt)
+        if self.delays_ms:
+            return round(longest * (1 + _ADDED * random())) if self.jitter else round(longest)
         if not self.jitter:
             return round(longest)
         longest = min(self.max_delay_ms, longest * _SPREAD)
@@ -79,11 +92,28 @@ class Retry:
         return round(shortest + (longest - shortest) * random())
 
     def _delay_without_jitter(self, attempt: int) -> float:
+        if self.delays_ms:
+            return self.delays_ms[min(attempt, len(self.delays_ms)) - 1]
         try:
             growth = float(self.factor) ** (attempt - 1)
         except OverflowError:
             growth = math.inf
         return min(self.max_delay_ms, self.min_delay_ms * growth) if self.min_delay_ms else 0
+
+
+def _delays_ms(delays: object) -> tuple[int, ...]:
+    if isinstance(delays, str) or not isinstance(delays, Sequence):
+        raise InvalidOption("delays is not a list of durations", seen=shown(delays), do='Write delays=["5s", "1m"].')
+    return tuple(to_ms(delay, name="delays") for delay in delays)
+
+
+def _check_count(given: int, meant: int) -> None:
+    if given not in (_USUAL_ATTEMPTS, meant):
+        raise InvalidOption(
+            "max_attempts and delays contradict each other",
+            seen=f"{given} attempts, and {meant - 1} delays",
+            do="Leave max_attempts out.",
+        )
 
 
 def _check_factor(value: object) -> None:

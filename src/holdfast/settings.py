@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from holdfast.duration import to_ms
 from holdfast.errors import DatabaseUrlInvalid, InvalidOption, shown
 from holdfast.names import checked_text
-from holdfast.sizes import MIB
+from holdfast.sizes import KIB, MIB
 
 __all__ = ["Setting", "Settings", "absolute_url", "calling_file", "calling_place", "project_of"]
 
@@ -72,6 +72,13 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "output_limit": _Declared("HOLDFAST_OUTPUT_LIMIT", _whole, 10 * MIB),
     "retention": _Declared("HOLDFAST_RETENTION", _milliseconds, 30 * 86_400_000),
     "lease": _Declared("HOLDFAST_LEASE", _lasting, 30_000),
+    "api_key": _Declared("HOLDFAST_API_KEY", _text, None),
+    "push_allow": _Declared("HOLDFAST_PUSH_ALLOW", _text, None),
+    "push_secret": _Declared("HOLDFAST_PUSH_SECRET", _text, None),
+    "push_timeout": _Declared("HOLDFAST_PUSH_TIMEOUT", _lasting, 15 * 60_000),
+    "push_concurrency": _Declared("HOLDFAST_PUSH_CONCURRENCY", _whole, 10_000),
+    "push_per_host": _Declared("HOLDFAST_PUSH_PER_HOST", _whole, None),
+    "push_response_limit": _Declared("HOLDFAST_PUSH_RESPONSE_LIMIT", _whole, 16 * KIB),
 }
 
 

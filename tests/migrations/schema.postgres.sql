@@ -19,6 +19,14 @@ CREATE TABLE holdfast.blob (
   name text NOT NULL,
   body text NOT NULL
 );
+CREATE TABLE holdfast.circuit (
+  host text COLLATE "C" NOT NULL,
+  failures integer NOT NULL,
+  reason text NOT NULL,
+  since_at bigint NOT NULL,
+  until_at bigint NOT NULL,
+  worker_id text COLLATE "C" NOT NULL
+);
 CREATE TABLE holdfast.debounce (
   task text NOT NULL,
   key text NOT NULL,
@@ -64,7 +72,17 @@ CREATE TABLE holdfast.idempotency (
   task text NOT NULL,
   key text NOT NULL,
   run_id text COLLATE "C" NOT NULL,
-  expires_at bigint
+  expires_at bigint,
+  until_end integer DEFAULT 0 NOT NULL
+);
+CREATE TABLE holdfast.invocation (
+  run_id text COLLATE "C" NOT NULL,
+  claim integer NOT NULL,
+  number integer NOT NULL,
+  at bigint NOT NULL,
+  status integer,
+  total_us bigint NOT NULL,
+  record text NOT NULL
 );
 CREATE TABLE holdfast.joined (
   run_id text COLLATE "C" NOT NULL,
@@ -178,6 +196,11 @@ CREATE TABLE holdfast.schedule (
   created_at bigint NOT NULL,
   updated_at bigint NOT NULL
 );
+CREATE TABLE holdfast.signing (
+  secret text NOT NULL,
+  made_at bigint NOT NULL,
+  ends_at bigint
+);
 CREATE TABLE holdfast.slot (
   schedule_id text COLLATE "C" NOT NULL,
   at bigint NOT NULL,
@@ -201,7 +224,8 @@ CREATE TABLE holdfast.task (
   schema text,
   version text,
   end_hooks integer DEFAULT 0 NOT NULL,
-  seen_at bigint NOT NULL
+  seen_at bigint NOT NULL,
+  kind text DEFAULT 'code'::text NOT NULL
 );
 CREATE TABLE holdfast.worker (
   id text COLLATE "C" NOT NULL,
@@ -253,10 +277,12 @@ CREATE TYPE holdfast.new_run (
 ALTER TABLE holdfast.aftermath ADD CONSTRAINT aftermath_pkey PRIMARY KEY (run_id);
 ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
+ALTER TABLE holdfast.circuit ADD CONSTRAINT circuit_pkey PRIMARY KEY (host);
 ALTER TABLE holdfast.debounce ADD CONSTRAINT debounce_pkey PRIMARY KEY (task, key);
 ALTER TABLE holdfast.declaration ADD CONSTRAINT declaration_pkey PRIMARY KEY (app, digest);
 ALTER TABLE holdfast.done ADD CONSTRAINT done_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.idempotency ADD CONSTRAINT idempotency_pkey PRIMARY KEY (task, key);
+ALTER TABLE holdfast.invocation ADD CONSTRAINT invocation_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.joined ADD CONSTRAINT joined_pkey PRIMARY KEY (run_id);
 ALTER TABLE holdfast.lane_due ADD CONSTRAINT lane_due_pkey PRIMARY KEY (seq);
 ALTER TABLE holdfast.log ADD CONSTRAINT log_pkey PRIMARY KEY (run_id, claim, seq);
@@ -267,6 +293,7 @@ ALTER TABLE holdfast.route ADD CONSTRAINT route_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.run ADD CONSTRAINT run_check CHECK (((state = 'executing'::text) = (worker_id IS NOT NULL)));
 ALTER TABLE holdfast.run ADD CONSTRAINT run_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.schedule ADD CONSTRAINT schedule_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.signing ADD CONSTRAINT signing_pkey PRIMARY KEY (secret);
 ALTER TABLE holdfast.slot ADD CONSTRAINT slot_pkey PRIMARY KEY (schedule_id, at);
 ALTER TABLE holdfast.tag ADD CONSTRAINT tag_pkey PRIMARY KEY (tag, run_id);
 ALTER TABLE holdfast.task ADD CONSTRAINT task_pkey PRIMARY KEY (id);
@@ -285,6 +312,7 @@ CREATE INDEX run_cancel ON holdfast.run USING btree (id) WHERE (cancel_at IS NOT
 CREATE INDEX run_due ON holdfast.run USING btree (due_at) WHERE ((due_at IS NOT NULL) AND (state = ANY (ARRAY['delayed'::text, 'waiting'::text])));
 CREATE INDEX run_grant ON holdfast.run USING btree (start_by) WHERE ((start_by IS NOT NULL) AND (state = 'ready'::text));
 CREATE INDEX run_held ON holdfast.run USING btree (queue_id, lane_id, sort_at, id) WHERE (state = 'held'::text);
+CREATE INDEX run_http ON holdfast.run USING btree (id) WHERE (task = 'http'::text);
 CREATE INDEX run_mine ON holdfast.run USING btree (worker_id, id) WHERE (worker_id IS NOT NULL);
 CREATE INDEX run_parent ON holdfast.run USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, id) WHERE (state = 'ready'::text);

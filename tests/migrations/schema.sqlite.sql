@@ -21,6 +21,14 @@ CREATE TABLE holdfast_blob (
   body TEXT NOT NULL,
   PRIMARY KEY (run_id, name)
 );
+CREATE TABLE holdfast_circuit (
+  host TEXT PRIMARY KEY,
+  failures INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  since_at BIGINT NOT NULL,
+  until_at BIGINT NOT NULL,
+  worker_id TEXT NOT NULL
+);
 CREATE TABLE holdfast_debounce (
   task TEXT NOT NULL,
   key TEXT NOT NULL,
@@ -68,8 +76,18 @@ CREATE TABLE holdfast_idempotency (
   task TEXT NOT NULL,
   key TEXT NOT NULL,
   run_id TEXT NOT NULL,
-  expires_at BIGINT,
+  expires_at BIGINT, until_end INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (task, key)
+);
+CREATE TABLE holdfast_invocation (
+  run_id TEXT NOT NULL,
+  claim INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  at BIGINT NOT NULL,
+  status INTEGER,
+  total_us BIGINT NOT NULL,
+  record TEXT NOT NULL,
+  PRIMARY KEY (run_id, claim)
 );
 CREATE TABLE holdfast_lane_due (
   seq INTEGER PRIMARY KEY,
@@ -166,6 +184,11 @@ CREATE TABLE holdfast_schedule (
   created_at BIGINT NOT NULL,
   updated_at BIGINT NOT NULL
 );
+CREATE TABLE holdfast_signing (
+  secret TEXT PRIMARY KEY,
+  made_at BIGINT NOT NULL,
+  ends_at BIGINT
+);
 CREATE TABLE holdfast_slot (
   schedule_id TEXT NOT NULL,
   at BIGINT NOT NULL,
@@ -192,7 +215,7 @@ CREATE TABLE holdfast_task (
   version TEXT,
   end_hooks INTEGER NOT NULL DEFAULT 0,
   seen_at BIGINT NOT NULL
-);
+, kind TEXT NOT NULL DEFAULT 'code');
 CREATE TABLE holdfast_worker (
   id TEXT PRIMARY KEY,
   state TEXT NOT NULL,
@@ -225,6 +248,7 @@ CREATE INDEX holdfast_run_cancel ON holdfast_run (id) WHERE cancel_at IS NOT NUL
 CREATE INDEX holdfast_run_due ON holdfast_run (due_at) WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting');
 CREATE INDEX holdfast_run_grant ON holdfast_run (start_by) WHERE start_by IS NOT NULL AND state = 'ready';
 CREATE INDEX holdfast_run_held ON holdfast_run (queue_id, lane_id, sort_at, id) WHERE state = 'held';
+CREATE INDEX holdfast_run_http ON holdfast_run (id) WHERE task = 'http';
 CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id, id) WHERE worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';

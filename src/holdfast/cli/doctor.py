@@ -19,7 +19,7 @@ import typer
 from holdfast import schema, views
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import Place, file_of, place
-from holdfast.cli.show import COLOURS, DIM, clean, masked, out, print_json, setting_shown, show
+from holdfast.cli.show import COLOURS, DIM, SECRETS, STARS, clean, masked, out, print_json, setting_shown, show
 from holdfast.errors import AppNotFound, DatabaseError, HoldfastError
 from holdfast.settings import Setting
 from holdfast.views import Finding
@@ -218,13 +218,19 @@ def as_document(diagnosis: Diagnosis) -> dict[str, Any]:
         "settings": [
             {
                 "name": each.name,
-                "value": masked(each.value) if each.name == "database" else each.value,
+                "value": value_told(each),
                 "source": each.source,
             }
             for each in diagnosis.settings
         ],
         "python": sys.version.split()[0],
     }
+
+
+def value_told(each: Setting) -> Any:
+    if each.name in SECRETS and each.value is not None:
+        return STARS
+    return masked(each.value) if each.name == "database" else each.value
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:

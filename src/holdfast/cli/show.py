@@ -52,6 +52,9 @@ DIM: Final = "bright_black"
 ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 UNLIMITED: Final = 100_000  # columns of what is no terminal
+SECRETS: Final = frozenset(("api_key", "push_secret"))  # settings whose values nobody is shown
+STARS: Final = "**********"
+DURATIONS: Final = frozenset(("max_duration", "ttl", "retention", "lease", "push_timeout"))
 GAP: Final = 2
 NARROWEST: Final = 6
 
@@ -201,9 +204,11 @@ def setting_shown(name: str, value: Any) -> str:
         return "none"
     if name == "database":
         return masked(str(value))
+    if name in SECRETS:
+        return STARS
     if name.endswith("_limit"):
-        return f"{value / 1_048_576:g} MiB"
-    return format_ms(value)
+        return f"{value / 1_048_576:g} MiB" if value >= 1_048_576 else f"{value / 1024:g} KiB"
+    return format_ms(value) if name in DURATIONS else str(value)
 
 
 def now_ms() -> int:

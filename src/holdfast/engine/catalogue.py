@@ -56,8 +56,11 @@ def route_row(queue: str, task: str, version: str | None = None) -> RouteRow:
 
 
 @repeatable
-def ensure_names(tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[tuple[str, str]]) -> None:
-    """Make the queues and the (queue, task) routes that are not there yet. What operators or workers said stays."""
+def ensure_names(
+    tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[tuple[str, str]], tasks: Sequence[TaskEntry] = ()
+) -> None:
+    """Make the queues and the (queue, task) routes that are not there yet. What operators or workers said stays.
+    ``tasks`` are those that whoever triggers them announces, too."""
     tx.batch(
         "insert_queues",
         sorted((queue_row(queue) for queue in queues), key=lambda row: row.id),
@@ -66,6 +69,8 @@ def ensure_names(tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[tuple[st
         "insert_routes",
         sorted((route_row(queue, task) for queue, task in routes), key=lambda row: row.id),
     )
+    if tasks:
+        tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
 
 
 def adopt_names(tx: Tx, n: int = 500) -> int:

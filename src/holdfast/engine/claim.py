@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from holdfast.engine import aftermath, telling
-from holdfast.records import Claimed, Ended, LogLine
+from holdfast.records import Claimed, Ended, Invocation, LogLine
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Tx
 from holdfast.storage.runs import AgainRow, Fence
@@ -45,11 +45,20 @@ class Round(NamedTuple):
     me: str | None
 
 
-def exchange(tx: Tx, ask: Ask, ended: list[Ended], again: list[AgainRow], logs: list[LogLine]) -> Deferred[Round]:
+def exchange(
+    tx: Tx,
+    ask: Ask,
+    ended: list[Ended],
+    again: list[AgainRow],
+    logs: list[LogLine],
+    invocations: Sequence[Invocation] = (),
+) -> Deferred[Round]:
     """Write logs and outcomes, then claim. Everything is fenced; what was not ours any more is named in the answer."""
     waits: list[Callable[[], list[Fence]]] = []
     if logs:
         tx.batch("insert_logs", logs)
+    if invocations:
+        tx.batch("insert_invocations", invocations)
     ended, again = telling.with_outcomes(tx, ended), telling.with_outcomes(tx, again)
     if ended:
         waits.append(store_runs.complete(tx, ended))

@@ -8,6 +8,7 @@ A crash does not use up an attempt. The runs a dead process held are suspects, a
 the first death, for most are innocent and may take long; ten at a time after the second; and alone before a death that
 would end them. So a death condemns nobody's neighbours. Only deaths as a suspect count; and where processes die that
 did not hold a run, its own deaths say less: then it takes twice as many.
+A request is no suspect: nobody's code runs in a pusher.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ SWEEP = 500
 MAX_CRASHES = 3
 GROUPS = (1, 10, 1_000)  # how many suspects of a kind a process may hold at once: the last number means all
 STORM_MS = 300_000  # a death that is longer ago says nothing of the weather
+CIRCUIT_MS = 600_000  # after its next try was due, a circuit that nobody has renewed is forgotten
 GRACE_MS = 2_000  # how much longer than its last life a suspect must live to be trusted
 
 
@@ -44,6 +46,7 @@ class Orphan(NamedTuple):
     lane_id: int | None
     attempt: int
     seen_at: int | None
+    kind: str | None
 
     @property
     def deaths(self) -> int:
@@ -143,7 +146,8 @@ def group(deaths: int, limit: int) -> int:
 def recovery(orphan: Orphan, limit: int) -> Recovery:
     """Back in line; how long it lived is taken from its worker's last beat, for the lease after that was silence."""
     lived = max(0, (orphan.seen_at or orphan.claimed_at) - orphan.claimed_at) + GRACE_MS
-    return Recovery(orphan.id, orphan.claim, group(orphan.deaths, limit), orphan.deaths, lived)
+    suspect = 0 if orphan.kind == "http" else group(orphan.deaths, limit)
+    return Recovery(orphan.id, orphan.claim, suspect, orphan.deaths, lived)
 
 
 def crashed_attempt(orphan: Orphan) -> CrashedAttempt:
@@ -196,6 +200,7 @@ def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
             "prune_logs",
             "prune_tags",
             "prune_blobs",
+            "prune_invocations",
             "prune_aftermath",
             "prune_done",
         ):
@@ -209,3 +214,5 @@ def tidy(tx: Tx, older_ms: int) -> None:
     tx.rows("forget_debounce")
     tx.rows("forget_worker_tasks")
     tx.rows("forget_workers", older_ms=older_ms)
+    tx.rows("forget_circuits", older_ms=CIRCUIT_MS)
+    tx.rows("forget_signing")

@@ -162,6 +162,8 @@ def insert_keys(tx: Tx, runs: list[NewRun]) -> list[Row]:
 
 
 def renew_keys(tx: Tx, runs: list[NewRun]) -> list[Row]:
+    if passing := [run for run in runs if run.unique_until_end]:
+        tx.batch("lock_keys", passing).rows()
     return tx.batch("renew_keys", runs).rows()
 
 

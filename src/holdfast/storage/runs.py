@@ -205,7 +205,7 @@ def put_back(tx: Tx, rows: list[AgainRow]) -> Callable[[], list[Fence]]:
     put = answer.rows()
     leave_notes(tx, ((queue, lane) for _, queue, lane in put))
     there = {row[0] for row in put}
-    tx.batch("insert_attempts", [row for row in rows if row.id in there])
+    tx.batch("insert_attempts", [row for row in rows if row.id in there and row.outcome != "deferred"])
     return lambda: missing(rows, put)
 
 

@@ -16,7 +16,8 @@ CANNOT_START = 78  # EX_CONFIG, the exit code of a child that it would not help 
 
 
 class Orders(msgspec.Struct, kw_only=True):
-    """What a supervisor tells a child. ``None`` leaves a setting to the app, the environment and the default."""
+    """What a supervisor tells a child. ``None`` leaves a setting to the app, the environment and the default. ``push``
+    makes it a pusher, which needs no app."""
 
     app: str | None
     database: str | None
@@ -24,6 +25,7 @@ class Orders(msgspec.Struct, kw_only=True):
     queues: list[str] | None
     lease_ms: int | None
     drain_seconds: float
+    push: bool = False
 
 
 class News(msgspec.Struct, kw_only=True):

@@ -18,6 +18,8 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
+from holdfast.engine import pushes
+from holdfast.errors import DatabaseError
 from holdfast.loops import Loop
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
@@ -28,6 +30,7 @@ from holdfast.worker.worker import Worker
 log = logging.getLogger("holdfast")
 
 BEAT_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 AFTER_DRAIN_SECONDS = 5.0  # for the last words to the database
 
 
@@ -38,8 +41,18 @@ class Embedded:
     logged at once, and its error is raised when it is left.
     """
 
-    def __init__(self, home: Home, store: Store, settings: Settings, *, retention_ms: int) -> None:
+    def __init__(
+        self,
+        home: Home,
+        store: Store,
+        settings: Settings,
+        *,
+        retention_ms: int,
+        pusher: Callable[[], Worker] | None = None,
+    ) -> None:
         self.store, self.settings = store, settings
+        self.make_pusher = pusher  # called once there is something for one to do
+        self.pusher: Worker | None = None
         self.ready: Future[str] = Future()
         self.worker = Worker(home, store, settings, registered=self.registered)
         self.beating = Loop("beat", self.beat, BEAT_SECONDS)
@@ -54,8 +67,9 @@ class Embedded:
             self.ready.set_result(me)
 
     def beat(self) -> None:
-        if self.worker.me:
-            self.upkeep.beat([self.worker.me])
+        living = [each.me for each in (self.worker, self.pusher) if each is not None and each.me]
+        if living:
+            self.upkeep.beat(living)
 
     def start_duties(self) -> None:
         self.restore = capture.install()
@@ -69,14 +83,41 @@ class Embedded:
 
     async def work(self) -> None:
         """Run the worker; what ends it before its time is told, here and where it is left."""
+        pushing = asyncio.create_task(self.push(), name="holdfast-pusher")
         try:
             await self.worker.run()
+            await self.end_pushing(pushing)
         except Exception as error:
             if self.ready.done():
                 log.exception("the worker inside this process has failed: no more runs are carried out here")
                 self.failure = error
             else:
                 self.ready.set_exception(error)
+
+    async def push(self) -> None:
+        """Have a pusher beside the worker, once the database knows an HTTP task."""
+        if self.make_pusher is None:
+            return
+        while not await self.knows_requests():  # noqa: ASYNC110 - other processes make them
+            await asyncio.sleep(LOOK_SECONDS)
+        self.pusher = self.make_pusher()
+        await self.pusher.run()
+
+    async def knows_requests(self) -> bool:
+        try:
+            return await self.store.read(pushes.any_http_task)
+        except DatabaseError:
+            return False
+
+    async def end_pushing(self, pushing: asyncio.Task[None]) -> None:
+        """Let the pusher drain as the worker has; one that waits for something to do just ends."""
+        if self.pusher is None:
+            pushing.cancel()
+        else:
+            self.pusher.drain()
+        await asyncio.wait([pushing])
+        if not pushing.cancelled() and (error := pushing.exception()) is not None:
+            log.error("the pusher inside this process has failed", exc_info=error)
 
     # in a thread
 

@@ -16,13 +16,15 @@ BACKOFF_SECONDS = 2.0  # at most, before the database is asked again
 
 class Home(NamedTuple):
     """What a worker needs of an app: its tasks, its queues, what triggers inside a task go through, and a limit in
-    bytes. ``overrides`` are handed in instead of what these providers would give: what tests use."""
+    bytes. ``overrides`` are handed in instead of what these providers would give: what tests use. ``elsewhere`` are the
+    app's HTTP tasks, which it announces and pushers carry out."""
 
     tasks: Mapping[str, Task[Any, Any]]
     queues: list[QueueEntry]
     verbs: object
     output_limit: int = 10 * MIB
     overrides: Mapping[Any, Any] = {}
+    elsewhere: Sequence[Task[Any, Any]] = ()
 
 
 class Settings(NamedTuple):

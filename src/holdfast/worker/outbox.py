@@ -16,7 +16,7 @@ from typing import NamedTuple
 from holdfast.engine import claim
 from holdfast.engine.claim import Ask
 from holdfast.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable, IdempotencyBusy
-from holdfast.records import Claimed, Ended, LogLine
+from holdfast.records import Claimed, Ended, Invocation, LogLine
 from holdfast.storage import Store
 from holdfast.storage.base import RowBusy
 from holdfast.storage.runs import AgainRow, Fence, again_row
@@ -38,6 +38,7 @@ class Parcel(NamedTuple):
     ended: list[Ended]
     again: list[AgainRow]
     lines: list[LogLine]
+    invocations: list[Invocation]
 
 
 class Outbox:
@@ -48,6 +49,7 @@ class Outbox:
         self.me = ""
         self.ended: list[Ended] = []
         self.again: list[AgainRow] = []
+        self.invocations: list[Invocation] = []  # those of the outcomes above
         self.aside: deque[Ended | AgainRow] = deque()  # outcomes that somebody's lock is in the way of
         self.aside_at = 0.0
         self.lines: deque[LogLine] = deque()  # threads append to it
@@ -78,7 +80,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Nothing of this is ours to tell any more."""
-        self.ended, self.again = [], []
+        self.ended, self.again, self.invocations = [], [], []
         self.aside.clear()
         self.lines.clear()
 
@@ -86,8 +88,8 @@ class Outbox:
 
     def take(self) -> Parcel:
         """What the next round takes along."""
-        parcel = Parcel(self.ended, self.again, self.take_lines())
-        self.ended, self.again = [], []
+        parcel = Parcel(self.ended, self.again, self.take_lines(), self.invocations)
+        self.ended, self.again, self.invocations = [], [], []
         return parcel
 
     def take_lines(self) -> list[LogLine]:
@@ -101,6 +103,7 @@ class Outbox:
     def keep(self, parcel: Parcel) -> None:
         """The round's answer was lost, or the database is away: all of it again, later."""
         self.ended, self.again = parcel.ended + self.ended, parcel.again + self.again
+        self.invocations = parcel.invocations + self.invocations
         self.lines.extendleft(reversed(parcel.lines))
         self.repeated.update([run.id for run in parcel.ended] + [row.id for row in parcel.again])
 
@@ -120,21 +123,23 @@ class Outbox:
         log.warning("the database refused a round, its outcomes are written one by one: %s", error)
         left: deque[Ended | AgainRow] = deque([*parcel.ended, *parcel.again])
         said_by = by_run(parcel.lines)
+        sent_by = {sent.run_id: sent for sent in parcel.invocations}
         try:
             while left:
-                await self.write_alone(left[0], said_by.pop(left[0].id, []))
+                await self.write_alone(left[0], said_by.pop(left[0].id, []), sent_by.get(left[0].id))
                 left.popleft()
         finally:
             for one in left:
                 (self.ended if isinstance(one, Ended) else self.again).append(one)  # type: ignore[arg-type]
+            self.invocations += [sent_by[one.id] for one in left if one.id in sent_by]
         for some in said_by.values():
             await self.write_lines(some)
 
-    async def write_alone(self, one: Ended | AgainRow, lines: list[LogLine]) -> None:
+    async def write_alone(self, one: Ended | AgainRow, lines: list[LogLine], sent: Invocation | None = None) -> None:
         """Write an outcome; if it cannot be stored, that; if somebody else's lock is in the way, put it aside."""
         await self.write_lines(lines)
         try:
-            await self.tell(one)
+            await self.tell(one, sent)
         except BUSY as error:
             log.warning("the outcome of run %s has to wait: %s", one.id, error)
             self.aside.append(one)
@@ -159,9 +164,9 @@ class Outbox:
             if len(self.aside) > waiting:
                 return
 
-    async def tell(self, one: Ended | AgainRow) -> None:
+    async def tell(self, one: Ended | AgainRow, sent: Invocation | None = None) -> None:
         ended, again = ([one], []) if isinstance(one, Ended) else ([], [one])
-        await self.store.run(claim.exchange, Ask(self.me), ended, again, [])
+        await self.store.run(claim.exchange, Ask(self.me), ended, again, [], [sent] if sent else [])
 
     async def write_surplus(self) -> None:
         """A great many lines go by themselves, before a round that would be slow for them."""

@@ -26,6 +26,7 @@ from types import FrameType
 
 import msgspec
 
+from holdfast.engine import pushes
 from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
 from holdfast.storage import Store
@@ -47,8 +48,11 @@ DEAF_SECONDS = 10.0  # for a child to end after its drain: its event loop may be
 class Child:
     """One worker process, and what is known of it."""
 
+    pushes = False  # whether it is a pusher
+
     def __init__(self, orders: Orders) -> None:
         ours, theirs = socket.socketpair()
+        self.pushes = orders.push
         self.process = spawn(theirs)
         theirs.close()
         self.channel = Channel(ours)
@@ -113,7 +117,8 @@ def spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
 
 
 class Supervisor:
-    """Keeps ``count`` worker processes alive until it is told to stop."""
+    """Keeps ``count`` worker processes alive until it is told to stop; and a pusher, ``pushing`` from the start or, as
+    long as that is None, once the database knows an HTTP task."""
 
     def __init__(
         self,
@@ -123,11 +128,14 @@ class Supervisor:
         count: int = 1,
         retention_ms: int | None = None,
         ready: Callable[[Child], None] = lambda _: None,
+        pushing: bool | None = None,
     ) -> None:
         self.store, self.orders, self.count, self.ready = store, orders, count, ready
+        self.pushing = pushing
         self.children: list[Child] = []
         self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)
         self.beating = Loop("beat", self.beat, BEAT_SECONDS)
+        self.looking = Loop("pusher", self.look_for_requests, BEAT_SECONDS)
         self.stopping = self.signal = 0
         self.signalled_at = float("-inf")
         self.failures = 0
@@ -141,6 +149,8 @@ class Supervisor:
         before = {number: signal.signal(number, self.signalled) for number in (signal.SIGTERM, signal.SIGINT)}
         self.beating.start()
         self.upkeep.start()
+        if self.pushing is None:
+            self.looking.start()
         try:
             while not self.finished():
                 self.look()
@@ -151,6 +161,7 @@ class Supervisor:
             self.kill()
             self.beating.stop()
             self.upkeep.stop()
+            self.looking.stop()
         if self.cannot_start:
             return CANNOT_START
         return 128 + self.signal if self.stopping > 1 else 0
@@ -199,7 +210,8 @@ class Supervisor:
                 child.send(signal.SIGKILL)
             elif child.worker and child.pid not in self.announced:
                 self.announced.add(child.pid)
-                self.ready(child)
+                if not child.pushes:
+                    self.ready(child)
         if self.stopping:
             for child in self.children:
                 child.drain()  # one that was just being started when the signal came
@@ -209,11 +221,19 @@ class Supervisor:
     def fill_up(self) -> None:
         """Start the children that are missing."""
         try:
-            while len(self.children) < self.count:
+            while sum(not child.pushes for child in self.children) < self.count:
                 self.children.append(Child(self.orders))
+            if self.pushing and not any(child.pushes for child in self.children):
+                self.children.append(Child(msgspec.structs.replace(self.orders, push=True)))
         except OSError as error:
             log.error("no worker process can be started, which is tried again: %s", error)
             self.start_at = time.monotonic() + SHORT_PAUSE_SECONDS
+
+    def look_for_requests(self) -> None:
+        """Whoever pushes nothing need not pay for a process that does."""
+        if self.pushing is None and self.store.read_sync(pushes.any_http_task):
+            self.pushing = True
+            self.looking.stopping = True
 
     def bury(self, child: Child) -> None:
         """A child has exited: its runs go on elsewhere now, and another one takes its place, after a pause if it died

@@ -26,6 +26,7 @@ from holdfast.engine import catalogue, claim, limits, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
 from holdfast.ids import new_id
+from holdfast.records import TaskEntry
 from holdfast.storage import Store
 from holdfast.worker.hold import Hold
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
@@ -77,7 +78,7 @@ class Worker:
         """Work until drained. Cancel it to stop at once."""
         self.loop = asyncio.get_running_loop()
         self.changed = asyncio.Event()
-        self.hold = Hold(self.home, self.store, self.settings, self.outbox, self.changed)
+        self.hold = self.make_hold()
         unsubscribe = self.store.wakeups.subscribe(self.wake)
         self.store.listen()
         try:
@@ -89,6 +90,13 @@ class Worker:
             self.stopped = True
             unsubscribe()
             await self.hold.shut()
+
+    def make_hold(self) -> Hold:
+        return Hold(self.home, self.store, self.settings, self.outbox, self.changed)
+
+    def entries(self) -> list[TaskEntry]:
+        """What it announces: the tasks it carries out, and those of the app's that pushers do."""
+        return [task.entry(self.settings.version) for task in (*self.home.tasks.values(), *self.home.elsewhere)]
 
     def finished(self) -> bool:
         return self.draining and not (self.hold.held or self.outbox or self.hold.aftermath.busy)
@@ -105,8 +113,7 @@ class Worker:
 
     async def register(self) -> None:
         """Announce tasks and queues, and enter under a new name."""
-        entries = [task.entry(self.settings.version) for task in self.home.tasks.values()]
-        for queue in await self.store.run(catalogue.announce, entries, self.home.queues):
+        for queue in await self.store.run(catalogue.announce, self.entries(), self.home.queues):
             await self.relane(queue.name)
         me = new_id()
         queues = None if self.settings.queues is None else list(self.settings.queues)

@@ -182,7 +182,7 @@ class Session:
     def renew(self, supervisor: Supervisor) -> None:
         """Have the workers there are now replaced, each once: told twice, it would not drain but end where it is."""
         deadline = time.monotonic() + RENEW_SECONDS
-        for child in list(supervisor.children):
+        for child in [child for child in supervisor.children if not child.pushes]:  # a pusher has no code to be renewed
             while child.worker is None and child.exited() is None and time.monotonic() < deadline:
                 time.sleep(0.02)  # it may have imported the old code, and cannot drain before it is ready
             if child.pid not in self.renewed:

@@ -25,29 +25,35 @@ WHERE true ON CONFLICT (run_id, claim, seq) DO NOTHING
 
 -- name: take_keys
 -- Whoever inserts has the key. One that is there is not touched, or whoever ends its run would wait for this transaction.
-INSERT INTO {s}idempotency (task, key, run_id, expires_at)
-SELECT x.task, x.idempotency_key, x.id, {now} + x.idempotency_ttl_ms
-FROM {rows(id text, task text, idempotency_key text, idempotency_ttl_ms bigint)} WHERE true
+INSERT INTO {s}idempotency (task, key, run_id, expires_at, until_end)
+SELECT x.task, x.idempotency_key, x.id, {now} + x.idempotency_ttl_ms, CASE WHEN x.unique_until_end THEN 1 ELSE 0 END
+FROM {rows(id text, task text, idempotency_key text, idempotency_ttl_ms bigint, unique_until_end boolean)} WHERE true
 ON CONFLICT (task, key) DO NOTHING RETURNING task, key, run_id
 
+-- name: lock_keys
+-- Before looking whether the run of such a key has ended: two that take it over at once would each see that.
+SELECT i.key FROM {rows(task text, idempotency_key text)}
+JOIN {s}idempotency i ON i.task = x.task AND i.key = x.idempotency_key WHERE i.until_end = 1 {for_update_i}
+
 -- name: renew_keys
--- A key whose time is over is free again.
-UPDATE {s}idempotency SET run_id = x.id, expires_at = {now} + x.idempotency_ttl_ms
-FROM {rows(id text, task text, idempotency_key text, idempotency_ttl_ms bigint)}
-WHERE {s}idempotency.task = x.task AND {s}idempotency.key = x.idempotency_key AND {s}idempotency.expires_at <= {now}
+-- A key whose time is over is free again, and so is one that was for as long as its run had not ended.
+UPDATE {s}idempotency SET run_id = x.id, expires_at = {now} + x.idempotency_ttl_ms, until_end = CASE WHEN x.unique_until_end THEN 1 ELSE 0 END
+FROM {rows(id text, task text, idempotency_key text, idempotency_ttl_ms bigint, unique_until_end boolean)}
+WHERE {s}idempotency.task = x.task AND {s}idempotency.key = x.idempotency_key AND ({s}idempotency.expires_at <= {now}
+  OR ({s}idempotency.until_end = 1 AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.id = {s}idempotency.run_id)))
 RETURNING {s}idempotency.task, key, run_id
 
 -- name: keys
 SELECT i.task, i.key, i.run_id FROM {s}idempotency i
 JOIN (SELECT json_extract(value, '$[0]') AS task, json_extract(value, '$[1]') AS key FROM json_each(:keys)) x
   ON x.task = i.task AND x.key = i.key
-WHERE i.expires_at IS NULL OR i.expires_at > {now}
+WHERE (i.expires_at IS NULL OR i.expires_at > {now}) AND (i.until_end = 0 OR EXISTS (SELECT 1 FROM {s}run r WHERE r.id = i.run_id))
 
 -- name: keys (postgres)
 -- Two arrays become rows.
 SELECT i.task, i.key, i.run_id FROM {s}idempotency i
 JOIN unnest(:tasks::text[], :names::text[]) x(task, key) ON x.task = i.task AND x.key = i.key
-WHERE i.expires_at IS NULL OR i.expires_at > {now}
+WHERE (i.expires_at IS NULL OR i.expires_at > {now}) AND (i.until_end = 0 OR EXISTS (SELECT 1 FROM {s}run r WHERE r.id = i.run_id))
 
 -- name: free_keys
 DELETE FROM {s}idempotency WHERE run_id = (SELECT x.run_id FROM {rows(run_id text, task text, key text)}) AND task = ?2 AND key = ?3

@@ -138,9 +138,9 @@ SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
 
 -- name: put_back
 -- A retry frees its slot, waits its turn, and is no suspect any more: its process has lived to tell. A run that is handed back
--- keeps its place, its slot and its attempt.
+-- keeps its place, its slot and its attempt, unless it is to wait.
 UPDATE {s}run SET
-  state = CASE WHEN x.counts = 0 AND start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
+  state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
   attempt = {s}run.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
   suspect = CASE WHEN x.counts = 1 THEN 0 ELSE suspect END,
   due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
@@ -156,7 +156,7 @@ WITH x AS MATERIALIZED (SELECT * FROM {rows(id text, claim int, delay_ms bigint,
   worker_id text, started_at bigint, outcome text, error text)}),
 put AS (
   UPDATE {s}run r SET
-    state = CASE WHEN x.counts = 0 AND r.start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
+    state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND r.start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
     attempt = r.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
     suspect = CASE WHEN x.counts = 1 THEN 0 ELSE r.suspect END,
     due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
@@ -168,7 +168,7 @@ noted AS (
   INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM put WHERE lane_id IS NOT NULL),
 kept AS (
   INSERT INTO {s}attempt (run_id, claim, number, worker_id, started_at, finished_at, outcome, error)
-  SELECT x.id, x.claim, x.number, x.worker_id, x.started_at, {now}, x.outcome, x.error FROM x JOIN put ON put.id = x.id
+  SELECT x.id, x.claim, x.number, x.worker_id, x.started_at, {now}, x.outcome, x.error FROM x JOIN put ON put.id = x.id WHERE x.outcome <> 'deferred'
   ON CONFLICT (run_id, claim) DO NOTHING)
 SELECT x.id, x.claim FROM x LEFT JOIN put ON put.id = x.id WHERE put.id IS NULL
 
@@ -221,7 +221,7 @@ ORDER BY expire_at LIMIT :n {skip_locked}
 -- name: orphans
 -- Every executing run whose worker is not alive, not only those of the worker just lost.
 SELECT id, claim, suspect, crashes, cancel_at, claimed_at, worker_id, options, task, queue_id, lane_id, attempt,
-  (SELECT w.seen_at FROM {s}worker w WHERE w.id = r.worker_id) AS seen_at
+  (SELECT w.seen_at FROM {s}worker w WHERE w.id = r.worker_id) AS seen_at, (SELECT t.kind FROM {s}task t WHERE t.id = r.task) AS kind
 FROM {s}run r WHERE worker_id IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM {s}worker w WHERE w.id = r.worker_id AND w.state IN ('live', 'draining'))
 ORDER BY worker_id, id LIMIT :n {skip_locked_r}

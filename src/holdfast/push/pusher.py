@@ -1,0 +1,131 @@
+"""The pusher: a host beside the worker, which carries runs of HTTP tasks out by sending requests.
+
+It is a worker in all that concerns the database: it registers, beats, claims by route, reports, and hands back what it
+cannot keep; only what an attempt *is* differs. It knows no app. Which tasks are requests it reads from the catalogue,
+again every second, so that a new task, or a corrected URL, needs no restart.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from holdfast.engine import pushes
+from holdfast.http_task import HttpTask
+from holdfast.push.deliver import Sender
+from holdfast.push.guard import Guard
+from holdfast.push.open import OpenRequests
+from holdfast.push.sign import Signer, new_secret, read_secrets
+from holdfast.records import TaskEntry
+from holdfast.settings import Settings as AppSettings
+from holdfast.storage import Store
+from holdfast.worker.home import GRACE_SECONDS, HOOK_SECONDS, Home
+from holdfast.worker.worker import Worker
+
+log = logging.getLogger("holdfast")
+
+SIGNING_SECONDS: Final = 30.0
+
+
+class PushSettings(NamedTuple):
+    """How a pusher works: what `holdfast.worker.home.Settings` says, and how requests are sent."""
+
+    concurrency: int = 10_000
+    per_host: int = 10_000
+    timeout_ms: int = 15 * 60_000
+    keep_bytes: int = 16_384
+    allow: str = ""
+    secrets: str = ""
+    api_key: str | None = None
+    queues: Sequence[str] | None = None
+    lease_ms: int = 30_000
+    drain_seconds: float = 30.0
+    grace_seconds: float = GRACE_SECONDS
+    hook_seconds: float = HOOK_SECONDS
+    version: str | None = None
+
+
+def push_settings(settings: AppSettings, *, drain_seconds: float = 30.0) -> PushSettings:
+    """What is said of pushing where this process runs.
+
+    Raises:
+        InvalidOption: something cannot be used.
+    """
+    said = {each: settings.get(each).value for each in settings.names}
+    Guard.reading(said["push_allow"] or "")
+    read_secrets(said["push_secret"] or "")
+    return PushSettings(
+        concurrency=said["push_concurrency"],
+        per_host=said["push_per_host"] or said["push_concurrency"],
+        timeout_ms=said["push_timeout"],
+        keep_bytes=said["push_response_limit"],
+        allow=said["push_allow"] or "",
+        secrets=said["push_secret"] or "",
+        api_key=said["api_key"],
+        lease_ms=said["lease"],
+        drain_seconds=drain_seconds,
+    )
+
+
+class Pusher(Worker):
+    """One pusher: an event loop, and the requests that are open on it."""
+
+    settings: Any
+    sender: Sender
+
+    def __init__(self, store: Store, settings: PushSettings, **more: Any) -> None:
+        self.known: dict[str, HttpTask[Any]] = {}
+        self.announced: dict[str, tuple[str, str]] = {}
+        self.signer = Signer(read_secrets(settings.secrets), settings.api_key)
+        self.signed_at = float("-inf")
+        super().__init__(Home(self.known, [], None), store, settings, **more)  # type: ignore[arg-type]
+
+    async def run(self) -> None:
+        self.sender = Sender(Guard.reading(self.settings.allow), keep_bytes=self.settings.keep_bytes)
+        try:
+            await super().run()
+        finally:
+            await self.sender.close()
+
+    def make_hold(self) -> OpenRequests:
+        return OpenRequests(self)
+
+    def entries(self) -> list[TaskEntry]:
+        """It announces nothing: it knows these tasks from the catalogue."""
+        return []
+
+    async def register(self) -> None:
+        await self.learn_tasks()
+        await self.learn_secrets()
+        await super().register()
+
+    async def find_routes(self) -> None:
+        if new := await self.learn_tasks():
+            await self.store.run(pushes.know, self.me, new)
+        if self.loop.time() - self.signed_at > SIGNING_SECONDS:
+            await self.learn_secrets()
+        await super().find_routes()
+
+    async def learn_tasks(self) -> list[str]:
+        """Read which tasks are requests; answers those that were not known."""
+        found = {task.id: (task.queue, task.options) for task in await self.store.read(pushes.http_tasks)}
+        new = [name for name in found if name not in self.known]
+        for name, announced in found.items():
+            if self.announced.get(name) != announced:
+                self.learn_task(name, *announced)
+        return new
+
+    def learn_task(self, id: str, queue: str, options: str) -> None:
+        self.announced[id] = queue, options
+        try:
+            self.known[id] = HttpTask.announced(id, queue, options)
+        except Exception:  # written by a newer version, perhaps: its runs wait for who can read it
+            log.exception("the HTTP task %s cannot be read", id)
+
+    async def learn_secrets(self) -> None:
+        """Read what requests are signed with, where no setting says so; the first pusher of all makes a secret."""
+        self.signed_at = self.loop.time()
+        if not self.settings.secrets:
+            secrets = await self.store.run(pushes.signing, new_secret())
+            self.signer = self.signer._replace(keys=read_secrets(secrets))
