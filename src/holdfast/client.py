@@ -124,6 +124,7 @@ class Client:
         with self._opening:
             store, waiting = self._store, self._waiting
             self._store = self._waiting = None
+            self._named, self._targets, self._secret = set(), {}, {}  # the next database may be another one
         if waiting is not None:
             waiting.close()
         if store is not None:

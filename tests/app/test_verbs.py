@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -430,3 +431,16 @@ def test_a_forked_child_has_connections_of_its_own(app: Holdfast, greet: Any, ha
         children.append(pid)
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0, 0]
     assert greet.trigger("parent again").retrieve().status == "queued"
+
+
+def test_an_app_that_was_closed_may_go_on_in_another_database(tmp_path: Path) -> None:
+    app = Holdfast(f"sqlite:///{tmp_path}/one.db")
+
+    @app.task(queue="mail")
+    def send(to: str) -> None: ...
+
+    for name in ("one", "two"):
+        app.settings.use_flags(database=f"sqlite:///{tmp_path}/{name}.db")
+        send.trigger("ada")
+        assert [queue.name for queue in app.queues.list()] == ["mail"]
+        app.close()
