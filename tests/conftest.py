@@ -38,6 +38,7 @@ from holdfast.storage import Store
 T = TypeVar("T")
 Eventually = Callable[..., Any]
 numbers = itertools.count(1)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of hundreds of processes would compile everything anew
 MEMORY, MEMORY_BYTES = Path("/dev/shm"), 2**29 * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "4"))
 
 # Kept alive by a pipe: when the session ends, however it ends, the server is stopped and the folder removed.
