@@ -20,10 +20,15 @@ from tests.support.looking import open_runs
 
 Hosts = Callable[..., Host]
 LEASE = 30.0  # nobody is to wait for its end: a supervisor says at once that a process of its own is dead
+PROGRESS = 10  # runs that end between two kills
 
 
 class Killer:
-    """Kills one of a host's workers every so many seconds, for as long as it is entered."""
+    """Kills one of a host's workers every so many seconds, for as long as it is entered.
+
+    But only when some runs have ended since the last kill: where processes start more slowly than they are killed,
+    nobody could get anywhere.
+    """
 
     def __init__(self, host: Host, seconds: float, seed: int = 7) -> None:
         self.host, self.seconds, self.random = host, seconds, random.Random(seed)
@@ -32,8 +37,11 @@ class Killer:
         self.thread = threading.Thread(target=self.work)
 
     def work(self) -> None:
+        ended = 0
         while not self.stopping.wait(self.seconds):
-            if children := self.host.ready_children():
+            now = len(ledger.lines(self.host.folder, "ended"))
+            if now >= ended + PROGRESS and (children := self.host.ready_children()):
+                ended = now
                 self.killed.append(self.random.choice(children))
                 kill(self.killed[-1], signal.SIGKILL)
 
