@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.context import AsyncContext, Context
     from holdfast.debounce import Debounce
     from holdfast.depends import Depends
+    from holdfast.durable import Token, step
     from holdfast.duration import Duration
     from holdfast.errors import (
         AbortRun,
@@ -45,8 +46,11 @@ if TYPE_CHECKING:
         IdempotencyBusy,
         InvalidOption,
         InvalidTask,
+        JournalFull,
+        JournalMismatch,
         MigrationNeeded,
         NotBound,
+        NotDurable,
         NotSerializable,
         PayloadInvalid,
         ResultTimeout,
@@ -58,10 +62,14 @@ if TYPE_CHECKING:
         RunNotFound,
         RunTimedOut,
         RunUnfinished,
+        StepFailed,
+        Suspended,
         SystemFailure,
+        TokenUnknown,
         TooLarge,
         UnknownQueue,
         UnknownTask,
+        WaitTimedOut,
     )
     from holdfast.events import Cancellation, Completion, Event, Failure, Success
     from holdfast.handle import BatchHandle, RunHandle
@@ -109,11 +117,14 @@ __all__ = [
     "InvalidOption",
     "InvalidTask",
     "Item",
+    "JournalFull",
+    "JournalMismatch",
     "ListedRun",
     "LogLine",
     "Metadata",
     "MigrationNeeded",
     "NotBound",
+    "NotDurable",
     "NotSerializable",
     "PayloadInvalid",
     "Progress",
@@ -138,21 +149,28 @@ __all__ = [
     "RunUnfinished",
     "Runs",
     "Secret",
+    "StepFailed",
     "Success",
+    "Suspended",
     "SyncTask",
     "SystemFailure",
     "Task",
     "TaskOptions",
+    "Token",
+    "TokenUnknown",
     "TooLarge",
     "TriggerOptions",
     "UnknownQueue",
     "UnknownTask",
+    "WaitTimedOut",
+    "step",
 ]
 
 # The lightest first: what needs little imports little.
 _MODULES = (
     "errors",
     "duration",
+    "durable",
     "debounce",
     "retry",
     "queue",

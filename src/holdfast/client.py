@@ -23,9 +23,10 @@ from holdfast.batch import Batch
 from holdfast.clock import Clock
 from holdfast.codec import Codec
 from holdfast.context import running
+from holdfast.durable import Asked, Durable
 from holdfast.duration import Duration, to_ms
 from holdfast.engine import cancel as canceling
-from holdfast.engine import catalogue, read
+from holdfast.engine import catalogue, journal, read
 from holdfast.engine.trigger import Outcome, reset_key
 from holdfast.engine.trigger import trigger as make
 from holdfast.errors import (
@@ -43,7 +44,7 @@ from holdfast.joining import ajoin, join
 from holdfast.model import Results, Run
 from holdfast.options import Target
 from holdfast.queue import Queue, own_queue
-from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry
+from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
 from holdfast.request import HTTP_TASK
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
@@ -79,10 +80,12 @@ class Client:
         clock: Clock | None = None,
         queues: dict[str, Queue] | None = None,
         payload_limit: int = 10 * MIB,
+        public_url: Callable[[], str] = lambda: "http://127.0.0.1:8765",
     ) -> None:
         self._url = url
         self.queues = {} if queues is None else queues
         self.payload_limit = payload_limit
+        self.public_url = public_url
         self._clock = clock
         self.http_tasks: dict[str, Callable[[], TaskEntry]] = {HTTP_TASK: http_entry}  # whoever triggers announces them
         self._named: set[tuple[str, str]] = set()
@@ -188,18 +191,24 @@ class Client:
         if connection is not None:
             return self._handle(self._join([run], connection)[0], output)
         store = self.store
-        if names := self._new_names(run):
-            store.run_sync(catalogue.ensure_names, *names)
-            self._remember(run)
+        self.prepare([run])
+        if (durable := recording(run)) is not None:
+            asked, entry = durable.recorded([run], run.task)
+            if entry is not None:
+                asked.entry = durable.keep(store.gather(journal.write, entry).result())
+            return self._handle(_recorded(asked)[0], output)
         return self._handle(_gather(store, run).result(), output)
 
     async def atrigger(self, run: NewRun, output: Codec[Any], connection: object = None) -> RunHandle[Any]:
         if connection is not None:
             return self._handle((await self._ajoin([run], connection))[0], output)
         store = await self._astore()
-        if names := self._new_names(run):
-            await store.run(catalogue.ensure_names, *names)
-            self._remember(run)
+        await self.aprepare([run])
+        if (durable := recording(run)) is not None:
+            asked, entry = durable.recorded([run], run.task)
+            if entry is not None:
+                asked.entry = (await durable.write(entry)).entry
+            return self._handle(_recorded(asked)[0], output)
         # Shielded: who gives up waiting for the answer must not withdraw a run that others' commit carries.
         return self._handle(await asyncio.shield(asyncio.wrap_future(_gather(store, run))), output)
 
@@ -208,9 +217,12 @@ class Client:
         if connection is not None:
             return self._batch_handle(batch, self._join(batch.runs, connection))
         store = self.store
-        if names := self._new_names(*batch.runs):
-            store.run_sync(catalogue.ensure_names, *names)
-            self._remember(*batch.runs)
+        self.prepare(batch.runs)
+        if batch.runs and (durable := recording(batch.runs[0])) is not None:
+            asked, entry = durable.recorded(batch.runs, "batch")
+            if entry is not None:
+                asked.entry = durable.keep(store.gather(journal.write, entry).result())
+            return self._batch_handle(batch, _recorded(asked))
         outcomes: list[Outcome] = []
         for chunk in _chunks(batch.runs):
             try:
@@ -225,9 +237,12 @@ class Client:
         if connection is not None:
             return self._batch_handle(batch, await self._ajoin(batch.runs, connection))
         store = await self._astore()
-        if names := self._new_names(*batch.runs):
-            await store.run(catalogue.ensure_names, *names)
-            self._remember(*batch.runs)
+        await self.aprepare(batch.runs)
+        if batch.runs and (durable := recording(batch.runs[0])) is not None:
+            asked, entry = durable.recorded(batch.runs, "batch")
+            if entry is not None:
+                asked.entry = (await durable.write(entry)).entry
+            return self._batch_handle(batch, _recorded(asked))
         outcomes: list[Outcome] = []
         for chunk in _chunks(batch.runs):
             try:
@@ -237,6 +252,23 @@ class Client:
             except Exception:  # one item spoils the chunk: each gets its own answer now
                 outcomes += await _outcomes([_gather(store, run) for run in chunk])
         return self._batch_handle(batch, outcomes)
+
+    def prepare(self, runs: list[NewRun]) -> None:
+        """See to it that these runs can be made: their queues and tasks have names in the database."""
+        if names := self._new_names(*runs):
+            self.store.run_sync(catalogue.ensure_names, *names)
+            self._remember(*runs)
+
+    async def aprepare(self, runs: list[NewRun]) -> None:
+        """`prepare` for async code."""
+        store = await self._astore()
+        if names := self._new_names(*runs):
+            await store.run(catalogue.ensure_names, *names)
+            self._remember(*runs)
+
+    def token_url(self, token: str) -> str:
+        """Where a token is completed by HTTP."""
+        return f"{self.public_url()}/api/v1/waitpoints/tokens/{token}/complete"
 
     def _join(self, runs: list[NewRun], connection: object) -> list[Outcome]:
         """Make runs in the caller's transaction."""
@@ -473,6 +505,20 @@ def _outcome(future: Future[Outcome]) -> Outcome:
 async def _outcomes(futures: list[Future[Outcome]]) -> list[Outcome]:
     await asyncio.wait([asyncio.shield(asyncio.wrap_future(future)) for future in futures])
     return [_outcome(future) for future in futures]
+
+
+def recording(run: NewRun) -> Durable | None:
+    """Who records what is triggered here: the attempt whose code triggers it. What a step triggers is the step's."""
+    attempt = running.get()
+    if attempt is None or run.parent_id != attempt.claimed.id or not attempt.records():
+        return None
+    return attempt.durable
+
+
+def _recorded(asked: Asked) -> list[Outcome]:
+    """The runs that a recorded trigger has made."""
+    made: list[tuple[str, bool]] = codec.decode(asked.entry.result or "[]") if asked.entry else []
+    return [Triggered(run_id, created) for run_id, created in made]
 
 
 def _chunks(runs: list[NewRun]) -> Iterator[list[NewRun]]:

@@ -11,13 +11,15 @@ Making a context costs next to nothing: the facts are read from the claimed reco
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, TypeVar, cast, overload
+from typing import Any, Final, NamedTuple, TypeVar, cast, overload
 
 from holdfast import codec
-from holdfast.errors import NotBound
+from holdfast.durable import AsyncOperations, Durable, Operations, in_step
+from holdfast.errors import NotBound, NotDurable
 from holdfast.idempotency import shown_key
 from holdfast.options import NO_PARENT, Parent
 from holdfast.progress import atracked, tracked
@@ -39,19 +41,59 @@ class Attempt:
     told something, and ``told_by`` is what it has told; None if it never did.
     """
 
-    __slots__ = ("claimed", "home", "stirs", "told_by")
+    __slots__ = ("_durable", "_open", "claimed", "home", "in_thread", "root", "stirs", "told_by")
 
-    def __init__(self, claimed: Claimed, home: object = None, stirs: Stirs | None = None) -> None:
+    def __init__(
+        self,
+        claimed: Claimed,
+        home: Any = None,
+        stirs: Stirs | None = None,
+        open_durable: Callable[[], Durable] | None = None,
+    ) -> None:
         self.claimed = claimed
         self.home = home
         self.stirs = stirs
         self.told_by: Teller | None = None
+        self.root: asyncio.Task[Any] | None = None  # the asyncio task in which an ``async def`` task's code begins
+        self.in_thread = False  # whether the code of a ``def`` task runs
+        self._open = open_durable
+        self._durable: Durable | None = None
 
     @property
     def teller(self) -> Teller:
         if self.told_by is None:
             self.told_by = Teller(self.claimed, self.stirs)
         return self.told_by
+
+    @property
+    def durable(self) -> Durable:
+        """What its code does durably.
+
+        Raises:
+            NotDurable: nobody carries it out.
+        """
+        if self._durable is None:
+            if self._open is None:
+                raise NotDurable(
+                    "Nobody carries this attempt out", seen=f"run {self.claimed.id}", do="Trigger the task."
+                )
+            self._durable = self._open()
+        return self._durable
+
+    def records(self) -> bool:
+        """Whether what is triggered here is recorded: what its own code triggers, not what its steps and hooks do."""
+        return self._open is not None and in_step.get() is None and self._is_its_code()
+
+    def _is_its_code(self) -> bool:
+        if self.root is None:
+            return self.in_thread
+        task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
+        return task is self.root or (self._durable is not None and self._durable.knows(task))
+
+    @property
+    def opened(self) -> Durable | None:
+        """The same, if there has been anything durable."""
+        return self._durable
 
     def metadata_text(self) -> str | None:
         """The metadata as JSON text, as it is now."""
@@ -153,6 +195,10 @@ class _Facts(Tells):
         return self._bound.teller
 
     @property
+    def _durable(self) -> Durable:
+        return self._bound.durable
+
+    @property
     def _bound(self) -> Attempt:
         if self._attempt is None:
             raise NotBound("This context belongs to no run", do="Take the one that the task is handed.")
@@ -167,7 +213,7 @@ class _Facts(Tells):
         return f"<{type(self).__name__} of {of}>"
 
 
-class Context(_Facts):
+class Context(_Facts, Operations):
     """What a ``def`` task is handed when it asks for it.
 
     >>> @app.task
@@ -196,7 +242,7 @@ class Context(_Facts):
         return tracked(items, note, total, self._teller.progress)
 
 
-class AsyncContext(_Facts):
+class AsyncContext(_Facts, AsyncOperations):
     """What an ``async def`` task is handed when it asks for it.
 
     >>> @app.task

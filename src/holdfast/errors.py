@@ -10,11 +10,14 @@
     ├── ResultTimeout (TimeoutError) · RunUnfinished · HookTimedOut (TimeoutError)
     ├── RunFailed
     │   └── RunCanceled · RunExpired · RunTimedOut · RunCrashed · SystemFailure
+    ├── StepFailed · WaitTimedOut (TimeoutError) · TokenUnknown
+    ├── JournalMismatch · JournalFull · NotDurable
     └── DatabaseError
         ├── DatabaseUnavailable · DatabaseReadOnly · DatabaseFull · DatabaseForeign
         └── DatabaseUrlInvalid · DatabaseNotOurs · DatabaseTooNew · MigrationNeeded
 
     AbortRun · RetryAfter               what a task raises to say how its run goes on; not errors of ours
+    Suspended (BaseException)           raised where a run waits, when it leaves memory
 
 A message has three parts: what is wrong, the value seen, what to do. The first paragraph of a class's docstring is its
 message when none is given.
@@ -23,6 +26,7 @@ message when none is given.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -48,8 +52,11 @@ __all__ = [
     "IdempotencyBusy",
     "InvalidOption",
     "InvalidTask",
+    "JournalFull",
+    "JournalMismatch",
     "MigrationNeeded",
     "NotBound",
+    "NotDurable",
     "NotSerializable",
     "PayloadInvalid",
     "ResultTimeout",
@@ -61,10 +68,14 @@ __all__ = [
     "RunNotFound",
     "RunTimedOut",
     "RunUnfinished",
+    "StepFailed",
+    "Suspended",
     "SystemFailure",
+    "TokenUnknown",
     "TooLarge",
     "UnknownQueue",
     "UnknownTask",
+    "WaitTimedOut",
 ]
 
 _ABSENT: Final = object()
@@ -298,6 +309,53 @@ class SystemFailure(RunFailed):
     """Holdfast itself could not go on with the run."""
 
     advice = "The reason is in .error; replay it once that is mended."
+
+
+class StepFailed(HoldfastError):
+    """A step of a run failed, and was tried as often as its ``Retry`` says.
+
+    ``step`` is its name, ``error`` what it raised (``.type``, ``.message``, ``.traceback``). It is the same when the
+    run is replayed, where the exception itself is gone: `matches` tells what kind it was.
+
+    >>> except StepFailed as failed:
+    ...     raise RetryAfter("10m") if failed.matches(ConnectionError) else failed
+    """
+
+    def __init__(self, step: str, error: RecordedError, kinds: Sequence[str] = ()) -> None:
+        reason = f"{error.type}: {error.message}" if error.message else error.type
+        super().__init__(f"The step {step} failed", seen=reason, do="Its traceback is in .error.")
+        self.step = step
+        self.error = error
+        self.kinds = tuple(kinds)
+
+    def matches(self, *kinds: type[BaseException]) -> bool:
+        """Whether what the step raised is one of these exceptions, or of a class below one."""
+        return any(f"{kind.__module__}.{kind.__qualname__}" in self.kinds for kind in kinds)
+
+
+class WaitTimedOut(HoldfastError, TimeoutError):
+    """What was waited for did not come in time."""
+
+
+class JournalMismatch(HoldfastError):
+    """The code asks for something else than what its run has recorded at this place."""
+
+
+class JournalFull(HoldfastError):
+    """A run has recorded more than its journal may hold."""
+
+
+class NotDurable(HoldfastError):
+    """A durable operation was asked for where there can be none."""
+
+
+class TokenUnknown(HoldfastError):
+    """There is no token with this id."""
+
+
+class Suspended(BaseException):
+    """Raised where a run waits, when it leaves the worker's memory: it goes on later, from the top, with what it has
+    recorded. Let it pass; ``finally`` and ``with`` around a wait run then, and again later."""
 
 
 class BatchIncomplete(HoldfastError):

@@ -9,6 +9,9 @@ epoch (UTC) of the one clock; durations are milliseconds and end in ``_ms``.
     Claimed     a run to carry out       engine  -> worker
     Ended       a run that is final      worker  -> engine.attempt
     Again       a run to go back in line worker  -> engine.attempt
+    Suspension  a run that waits         worker  -> engine.claim
+    NewEntry    what a run has done      worker  -> engine.journal
+    Entry       the same, as it stands   engine  -> worker
     LogLine     one captured log line    worker  -> engine.attempt
     Note        one change of metadata   worker  -> engine.telling
     Chunk       one piece of a stream    worker  -> engine.telling
@@ -53,6 +56,8 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     batch_id: str | None = None
     parent_id: str | None = None
     parent_claim: int | None = None
+    parent_key: str | None = None
+    depth: int = 0
     root_id: str | None = None
     debounce_key: str | None = None
     debounce_ms: int = 0
@@ -73,7 +78,8 @@ class Claimed(NamedTuple):
 
     ``started_at`` is when this attempt was claimed, ``began_at`` when the run was claimed for the first time.
     ``suspect`` is how many suspects like it a process may hold at once, 0 if it is none.
-    A payload that was too big to ride along is None, and read when it is wanted.
+    A payload that was too big to ride along is None, and read when it is wanted. ``awaited``: a parent waits for it.
+    ``canceling``: it was canceled while it waited, and is to be told so.
     """
 
     id: str
@@ -100,6 +106,9 @@ class Claimed(NamedTuple):
     granted: bool
     began_at: int
     expire_at: int | None
+    awaited: bool = False
+    canceling: bool = False
+    depth: int = 0
 
 
 class Note(msgspec.Struct):
@@ -154,6 +163,7 @@ class Ended(msgspec.Struct, gc=False, omit_defaults=True):
     error: str | None = None
     metadata: str | None = None
     tidings: Tidings | None = None
+    awaited: bool = False  # its parent waits for it
 
 
 class Again(msgspec.Struct, gc=False):
@@ -167,6 +177,77 @@ class Again(msgspec.Struct, gc=False):
     error: str | None = None
     metadata: str | None = None
     tidings: Tidings | None = None
+    forget: tuple[str, ...] = ()  # failed entries of its journal that the next attempt tries again
+
+
+class Suspension(msgspec.Struct, gc=False):
+    """A run that gives up its slot until something it waits for settles. ``keeper``: the worker that keeps it in
+    memory meanwhile."""
+
+    id: str
+    claim: int
+    tidings: Tidings | None = None
+    keeper: str | None = None
+
+
+class NewEntry(msgspec.Struct, kw_only=True, gc=False):
+    """One entry of a run's journal, as its attempt writes it.
+
+    ``state`` is done or failed for what has happened, and open for what is waited for: a sleep or a time limit
+    (``due_at`` or ``delay_ms``), a token (``target``), children (``remaining``). ``runs`` are made together with it.
+    """
+
+    run_id: str
+    claim: int
+    attempt: int
+    key: str
+    seq: int
+    branch: str
+    kind: str
+    name: str
+    digest: str | None = None
+    state: str = "done"
+    target: str | None = None
+    remaining: int = 0
+    due_at: int | None = None
+    delay_ms: int | None = None
+    tries: int = 0
+    result: str | None = None
+    error: str | None = None
+    took_ms: int = 0
+    place: int = 1
+    runs: list[NewRun] = []
+    token: NewToken | None = None
+
+
+class NewToken(msgspec.Struct, kw_only=True):
+    """A token to be made. ``schema`` is the JSON schema of its value, ``tags`` JSON text."""
+
+    id: str
+    timeout_ms: int | None = None
+    schema: str | None = None
+    tags: str | None = None
+    idempotency_key: str | None = None
+
+
+class Entry(NamedTuple):
+    """One entry of a run's journal as it stands. ``settled`` is its place in the order in which entries settled, None
+    while it is open."""
+
+    run_id: str
+    key: str
+    seq: int
+    branch: str
+    kind: str
+    name: str
+    digest: str | None
+    state: str
+    settled: int | None
+    target: str | None
+    due_at: int | None
+    tries: int
+    result: str | None
+    error: str | None
 
 
 class LogLine(msgspec.Struct, gc=False):

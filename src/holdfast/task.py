@@ -315,6 +315,24 @@ class Task(Hooked[T, R], Generic[T, R]):
     def _run_of(self, target: Target, verbs: Verbs, payload: object, options: TriggerOptions) -> NewRun:
         return new_run(target, self.dump(payload), self._read(options), parent=parent_of(verbs))
 
+    async def _child_run(self, home: object, payload: object, options: TriggerOptions) -> NewRun:
+        """The run that a task which goes through ``home`` triggers, and waits for.
+
+        Raises:
+            What trigger raises, and InvalidOption: it goes through another app, or joins a transaction.
+        """
+        verbs = self._bound()
+        if verbs is not home or options.get("connection") is not None:
+            raise InvalidOption(
+                "A run can wait for a task of its own app only, and not in a transaction of yours",
+                seen=self.id,
+                do="Trigger it with task.trigger(), and wait for the handle's result in a step.",
+            )
+        return self._run_of(await self._atarget(), verbs, payload, options)
+
+    async def _atarget(self) -> Target:
+        return self.target()
+
     def _item(self, target: Target, payload: object, options: TriggerOptions) -> Item[R]:
         return Item(self._bound(), target, self.output_codec, self.dump(payload), self._read(options))
 

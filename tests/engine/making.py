@@ -22,6 +22,7 @@ from holdfast.records import (
     Note,
     QueueEntry,
     RunRecord,
+    Suspension,
     TaskEntry,
     Telling,
     Tidings,
@@ -131,10 +132,11 @@ class Hand:
         again: Sequence[tuple[Claimed, Again]] = (),
         logs: Sequence[LogLine] = (),
         idle: bool | None = None,
+        waits: Sequence[Suspension] = (),
     ) -> Round:
         ask = Ask(self.id, self.routes, n, n if each is None else each, group, suspects, idle)
         rows = [again_row(how, self.id, run.attempt, run.started_at) for run, how in again]
-        return self.store.run_sync(claim.exchange, ask, list(ended), rows, list(logs))
+        return self.store.run_sync(claim.exchange, ask, list(ended), rows, list(logs), waits=list(waits))
 
     def claim(self, n: int = 100, *, each: int | None = None) -> list[Claimed]:
         return self.exchange(n, each=each).claimed

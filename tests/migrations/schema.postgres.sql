@@ -91,6 +91,27 @@ CREATE TABLE holdfast.joined (
   parent_id text COLLATE "C",
   parent_claim integer
 ) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
+CREATE TABLE holdfast.journal (
+  run_id text COLLATE "C" NOT NULL,
+  key text NOT NULL,
+  seq integer NOT NULL,
+  branch text NOT NULL,
+  kind text NOT NULL,
+  name text NOT NULL,
+  digest text,
+  state text NOT NULL,
+  settled integer,
+  target text,
+  remaining integer DEFAULT 0 NOT NULL,
+  due_at bigint,
+  tries integer DEFAULT 0 NOT NULL,
+  result text,
+  error text,
+  claim integer NOT NULL,
+  attempt integer NOT NULL,
+  started_at bigint NOT NULL,
+  done_at bigint
+);
 CREATE TABLE holdfast.lane_due (
   seq bigint DEFAULT nextval('holdfast.lane_due_seq_seq'::regclass) NOT NULL,
   queue_id bigint NOT NULL,
@@ -171,7 +192,13 @@ CREATE TABLE holdfast.run (
   root_id text COLLATE "C",
   batch_id text COLLATE "C",
   noted bigint,
-  changes bigint
+  changes bigint,
+  parent_key text,
+  depth integer DEFAULT 0 NOT NULL,
+  news integer DEFAULT 0 NOT NULL,
+  unwind integer DEFAULT 0 NOT NULL,
+  keeper text COLLATE "C",
+  keep_until bigint
 ) WITH (fillfactor=80, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=20000);
 CREATE TABLE holdfast.schedule (
   id text COLLATE "C" NOT NULL,
@@ -226,6 +253,23 @@ CREATE TABLE holdfast.task (
   end_hooks integer DEFAULT 0 NOT NULL,
   seen_at bigint NOT NULL,
   kind text DEFAULT 'code'::text NOT NULL
+);
+CREATE TABLE holdfast.token (
+  id text COLLATE "C" NOT NULL,
+  state text NOT NULL,
+  run_id text COLLATE "C",
+  schema text,
+  tags text,
+  idempotency_key text,
+  created_at bigint NOT NULL,
+  expires_at bigint,
+  completed_at bigint,
+  result text
+);
+CREATE TABLE holdfast.waiter (
+  target text COLLATE "C" NOT NULL,
+  run_id text COLLATE "C" NOT NULL,
+  key text NOT NULL
 );
 CREATE TABLE holdfast.worker (
   id text COLLATE "C" NOT NULL,
@@ -284,6 +328,7 @@ ALTER TABLE holdfast.done ADD CONSTRAINT done_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.idempotency ADD CONSTRAINT idempotency_pkey PRIMARY KEY (task, key);
 ALTER TABLE holdfast.invocation ADD CONSTRAINT invocation_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.joined ADD CONSTRAINT joined_pkey PRIMARY KEY (run_id);
+ALTER TABLE holdfast.journal ADD CONSTRAINT journal_pkey PRIMARY KEY (run_id, key);
 ALTER TABLE holdfast.lane_due ADD CONSTRAINT lane_due_pkey PRIMARY KEY (seq);
 ALTER TABLE holdfast.log ADD CONSTRAINT log_pkey PRIMARY KEY (run_id, claim, seq);
 ALTER TABLE holdfast.migration ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
@@ -297,6 +342,9 @@ ALTER TABLE holdfast.signing ADD CONSTRAINT signing_pkey PRIMARY KEY (secret);
 ALTER TABLE holdfast.slot ADD CONSTRAINT slot_pkey PRIMARY KEY (schedule_id, at);
 ALTER TABLE holdfast.tag ADD CONSTRAINT tag_pkey PRIMARY KEY (tag, run_id);
 ALTER TABLE holdfast.task ADD CONSTRAINT task_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.token ADD CONSTRAINT token_idempotency_key_key UNIQUE (idempotency_key);
+ALTER TABLE holdfast.token ADD CONSTRAINT token_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.waiter ADD CONSTRAINT waiter_pkey PRIMARY KEY (target, run_id, key);
 ALTER TABLE holdfast.worker ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (worker_id, task);
 CREATE INDEX done_bad ON holdfast.done USING btree (id) WHERE (status <> 'completed'::text);
@@ -305,6 +353,8 @@ CREATE INDEX done_finished ON holdfast.done USING btree (finished_at);
 CREATE INDEX done_parent ON holdfast.done USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX done_task ON holdfast.done USING btree (task, id);
 CREATE INDEX idempotency_expires ON holdfast.idempotency USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+CREATE INDEX journal_settled ON holdfast.journal USING btree (run_id, settled);
+CREATE INDEX journal_target ON holdfast.journal USING btree (target) WHERE ((target IS NOT NULL) AND (state = 'open'::text));
 CREATE INDEX lane_due_at ON holdfast.lane_due USING btree (due_at, seq);
 CREATE INDEX lane_due_lane ON holdfast.lane_due USING btree (lane_id, due_at);
 CREATE INDEX run_batch ON holdfast.run USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
@@ -314,6 +364,7 @@ CREATE INDEX run_grant ON holdfast.run USING btree (start_by) WHERE ((start_by I
 CREATE INDEX run_held ON holdfast.run USING btree (queue_id, lane_id, sort_at, id) WHERE (state = 'held'::text);
 CREATE INDEX run_http ON holdfast.run USING btree (id) WHERE (task = 'http'::text);
 CREATE INDEX run_mine ON holdfast.run USING btree (worker_id, id) WHERE (worker_id IS NOT NULL);
+CREATE INDEX run_news ON holdfast.run USING btree (worker_id) WHERE ((news = 1) AND (worker_id IS NOT NULL));
 CREATE INDEX run_parent ON holdfast.run USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, id) WHERE (state = 'ready'::text);
 CREATE INDEX run_slot ON holdfast.run USING btree (queue_id, lane_id) WHERE ((lane_id IS NOT NULL) AND (state = ANY (ARRAY['ready'::text, 'executing'::text])));
@@ -326,6 +377,8 @@ CREATE INDEX schedule_waiting ON holdfast.schedule USING btree (waiting_at) WHER
 CREATE INDEX slot_dealt ON holdfast.slot USING btree (dealt_at);
 CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
 CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);
+CREATE INDEX token_created ON holdfast.token USING btree (created_at);
+CREATE INDEX token_run ON holdfast.token USING btree (run_id) WHERE (run_id IS NOT NULL);
 CREATE UNIQUE INDEX schedule_key ON holdfast.schedule USING btree (owner, key) WHERE (key IS NOT NULL);
 CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON holdfast.joined DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.at_commit();
 CREATE FUNCTION holdfast.at_commit() RETURNS trigger LANGUAGE plpgsql AS '6e1b4dbcf3be720619b7db53b9eb9218';

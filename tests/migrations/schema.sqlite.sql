@@ -89,6 +89,28 @@ CREATE TABLE holdfast_invocation (
   record TEXT NOT NULL,
   PRIMARY KEY (run_id, claim)
 );
+CREATE TABLE holdfast_journal (
+  run_id TEXT NOT NULL,
+  key TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  branch TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  digest TEXT,
+  state TEXT NOT NULL,
+  settled INTEGER,
+  target TEXT,
+  remaining INTEGER NOT NULL DEFAULT 0,
+  due_at BIGINT,
+  tries INTEGER NOT NULL DEFAULT 0,
+  result TEXT,
+  error TEXT,
+  claim INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  started_at BIGINT NOT NULL,
+  done_at BIGINT,
+  PRIMARY KEY (run_id, key)
+);
 CREATE TABLE holdfast_lane_due (
   seq INTEGER PRIMARY KEY,
   queue_id BIGINT NOT NULL,
@@ -158,7 +180,7 @@ CREATE TABLE holdfast_run (
   idempotency_key TEXT,
   parent_id TEXT,
   root_id TEXT,
-  batch_id TEXT, noted BIGINT, changes BIGINT,
+  batch_id TEXT, noted BIGINT, changes BIGINT, parent_key TEXT, depth INTEGER NOT NULL DEFAULT 0, news INTEGER NOT NULL DEFAULT 0, unwind INTEGER NOT NULL DEFAULT 0, keeper TEXT, keep_until BIGINT,
   CHECK ((state = 'executing') = (worker_id IS NOT NULL))
 );
 CREATE TABLE holdfast_schedule (
@@ -216,6 +238,24 @@ CREATE TABLE holdfast_task (
   end_hooks INTEGER NOT NULL DEFAULT 0,
   seen_at BIGINT NOT NULL
 , kind TEXT NOT NULL DEFAULT 'code');
+CREATE TABLE holdfast_token (
+  id TEXT PRIMARY KEY,
+  state TEXT NOT NULL,
+  run_id TEXT,
+  schema TEXT,
+  tags TEXT,
+  idempotency_key TEXT UNIQUE,
+  created_at BIGINT NOT NULL,
+  expires_at BIGINT,
+  completed_at BIGINT,
+  result TEXT
+);
+CREATE TABLE holdfast_waiter (
+  target TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  key TEXT NOT NULL,
+  PRIMARY KEY (target, run_id, key)
+);
 CREATE TABLE holdfast_worker (
   id TEXT PRIMARY KEY,
   state TEXT NOT NULL,
@@ -241,6 +281,8 @@ CREATE INDEX holdfast_done_finished ON holdfast_done (finished_at);
 CREATE INDEX holdfast_done_parent ON holdfast_done (parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX holdfast_done_task ON holdfast_done (task, id);
 CREATE INDEX holdfast_idempotency_expires ON holdfast_idempotency (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX holdfast_journal_settled ON holdfast_journal (run_id, settled);
+CREATE INDEX holdfast_journal_target ON holdfast_journal (target) WHERE target IS NOT NULL AND state = 'open';
 CREATE INDEX holdfast_lane_due_at ON holdfast_lane_due (due_at, seq);
 CREATE INDEX holdfast_lane_due_lane ON holdfast_lane_due (lane_id, due_at);
 CREATE INDEX holdfast_run_batch ON holdfast_run (batch_id, id) WHERE batch_id IS NOT NULL;
@@ -250,6 +292,7 @@ CREATE INDEX holdfast_run_grant ON holdfast_run (start_by) WHERE start_by IS NOT
 CREATE INDEX holdfast_run_held ON holdfast_run (queue_id, lane_id, sort_at, id) WHERE state = 'held';
 CREATE INDEX holdfast_run_http ON holdfast_run (id) WHERE task = 'http';
 CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id, id) WHERE worker_id IS NOT NULL;
+CREATE INDEX holdfast_run_news ON holdfast_run (worker_id) WHERE news = 1 AND worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';
 CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
@@ -263,3 +306,5 @@ CREATE INDEX holdfast_schedule_waiting ON holdfast_schedule (waiting_at) WHERE w
 CREATE INDEX holdfast_slot_dealt ON holdfast_slot (dealt_at);
 CREATE INDEX holdfast_start_lane ON holdfast_start (lane_id, at);
 CREATE INDEX holdfast_tag_run ON holdfast_tag (run_id);
+CREATE INDEX holdfast_token_created ON holdfast_token (created_at);
+CREATE INDEX holdfast_token_run ON holdfast_token (run_id) WHERE run_id IS NOT NULL;

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from holdfast import errors
-from holdfast.errors import AbortRun, BatchIncomplete, HoldfastError, RetryAfter, RunFailed
+from holdfast.errors import AbortRun, BatchIncomplete, HoldfastError, RetryAfter, RunFailed, StepFailed, Suspended
 
 CLASSES = [
     value
     for value in vars(errors).values()
-    if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == errors.__name__
+    if inspect.isclass(value) and issubclass(value, BaseException) and value.__module__ == errors.__name__
 ]
 OURS = [error for error in CLASSES if issubclass(error, HoldfastError)]
-BUILT = [error for error in OURS if issubclass(error, RunFailed | BatchIncomplete)]  # their parts follow from facts
+FROM_FACTS = RunFailed | BatchIncomplete | StepFailed  # their parts follow from these
+BUILT = [error for error in OURS if issubclass(error, FROM_FACTS)]
 WRITTEN = [error for error in OURS if error not in BUILT]
 SOURCE = Path(errors.__file__).parent
 
@@ -51,6 +52,8 @@ class Refused(KeyError):
 def example(error: type[Any]) -> Any:
     if issubclass(error, RunFailed):
         return error("01j", "failed", Recorded())
+    if error is StepFailed:
+        return error("charge", Recorded(), ["builtins.ValueError"])
     if error is BatchIncomplete:
         return error(Batch(), {1: Refused("x")})
     if issubclass(error, HoldfastError):
@@ -63,7 +66,7 @@ def test_all_names_every_class_and_nothing_else() -> None:
 
 
 def test_all_classes_are_in_the_tree_except_what_a_task_raises() -> None:
-    assert set(CLASSES) - set(OURS) == {AbortRun, RetryAfter}
+    assert set(CLASSES) - set(OURS) == {AbortRun, RetryAfter, Suspended}
 
 
 def test_the_tree_on_top_of_the_module_names_every_class() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from holdfast import storage
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, claim, limits, read, reap
+from holdfast.engine import cancel, claim, journal, limits, read, reap, tokens
 from holdfast.engine.states import FINAL, HOT, TABLE, allows, shown
-from holdfast.records import Ended, QueueEntry
+from holdfast.records import Ended, NewEntry, NewToken, QueueEntry, Suspension
 from holdfast.storage import Store
 from tests.engine.making import Hand, know, new, override, promote, queue, send, state, stop
 
@@ -51,6 +51,17 @@ class Life:
         promote(self.store)
         self.held = self.hand.claim_one()
 
+    def be_waiting(self, name: str = "free") -> None:
+        self.be_executing(name)
+        assert self.held is not None
+        wait = NewEntry(
+            run_id=self.run, claim=self.held.claim, attempt=1, key="wait#1", seq=1, branch="", kind="wait", name="wait"
+        )
+        token, _ = self.store.run_sync(tokens.create, NewToken(id="token", timeout_ms=1_000))
+        wait.state, wait.target = "open", token
+        self.store.run_sync(journal.write, [wait])
+        suspend(self)
+
     # what is left of it
 
     def now(self) -> str:
@@ -71,7 +82,7 @@ def retry(life: Life, delay_ms: int) -> None:
 
 
 def lose(life: Life, *, first: str = "") -> None:
-    if first == "suspect" and life.held is not None:
+    if first == "suspect" and life.now() == "executing":
         lose(life)
         life.clock.advance("2s")  # the next start that a rate allows
         promote(life.store)
@@ -91,6 +102,15 @@ def due(life: Life) -> None:
 def expire(life: Life) -> None:
     life.clock.advance("6s")
     life.store.run_sync(reap.sweep)
+
+
+def suspend(life: Life) -> None:
+    claimed = life.held.claim if life.held is not None else 0
+    life.hand.exchange(waits=[Suspension(life.run or "nobody", claimed)])
+
+
+def settle(life: Life) -> None:
+    life.store.run_sync(tokens.complete, "token", "1")
 
 
 def demote(life: Life) -> None:
@@ -114,6 +134,8 @@ WAYS: dict[str, list[Callable[[Life], object]]] = {
     "lose": [lose, lambda life: lose(life, first="suspect"), lambda life: lose(life, first="canceled")],
     "cancel": [lambda life: stop(life.store, life.run), lambda life: cancel_and_report(life)],
     "expire": [expire],
+    "suspend": [suspend],
+    "settle": [settle],
 }
 
 
@@ -128,7 +150,7 @@ def cancel_and_report(life: Life) -> None:
 def begun(where: str) -> Iterator[Life]:
     """Lives that are in this state: in a queue without a limit, with one, and with a rate, where that differs."""
     yield Life().begin(where)
-    if where in ("delayed", "executing"):
+    if where in ("delayed", "executing", "waiting"):
         for name in ("one", "rated"):
             life = Life()
             getattr(life, f"be_{where}")(name)
@@ -148,7 +170,7 @@ def test_every_row_of_the_table_is_what_happens(where: str, event: str) -> None:
 
 @pytest.mark.parametrize(
     ("where", "event"),
-    [pair for pair in itertools.product(sorted(HOT - {"waiting"}), WAYS) if pair not in TABLE and pair[1] != "trigger"],
+    [pair for pair in itertools.product(sorted(HOT), WAYS) if pair not in TABLE and pair[1] != "trigger"],
 )
 def test_what_the_table_does_not_say_changes_nothing(where: str, event: str) -> None:
     assert not allows(where, event)
@@ -161,6 +183,8 @@ def test_what_the_table_does_not_say_changes_nothing(where: str, event: str) -> 
 
 def followed(where: str, event: str) -> set[str]:
     """What else the way of an event lets happen: a sweep that looks for one thing finds the others, too."""
+    if where == "waiting" and event == "lose":
+        return {"ready"}  # canceled, and on its way to be told so
     return {"canceled"} if event in ("lose", "cancel") and where != "executing" else set()
 
 

@@ -2,6 +2,7 @@
 
 A run that no attempt holds is canceled at once. One that executes is asked: its worker reads that within a second,
 raises it in the code, and reports; only then is the run final and its slot free. A completion that comes first wins.
+One that waits is resumed to be told so. The runs below a canceled run are canceled, too.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from holdfast.engine import aftermath
-from holdfast.engine.states import FINAL, allows
+from holdfast.engine import aftermath, journal
+from holdfast.engine.journal import Ending
+from holdfast.engine.states import FINAL, HOT, allows
 from holdfast.ids import new_id
 from holdfast.records import NewRun
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx, repeatable
 from holdfast.storage.runs import KeyRow
+
+IDLE = frozenset(state for state in HOT if allows(state, "cancel") and state not in ("executing", "waiting"))
 
 Canceled = Literal["canceled", "requested", "final", "unknown"]
 
@@ -24,17 +28,31 @@ Canceled = Literal["canceled", "requested", "final", "unknown"]
 def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
     """Cancel these runs. Answers for each: ``canceled`` at once, ``requested`` of its worker, already ``final``, or
     ``unknown``."""
-    rows = tx.rows("lock_runs", ids=sorted(set(ids)))
+    rows = tx.rows("lock_runs", ids=with_children(tx, ids))
     executing = [row[0] for row in rows if row[1] == "executing"]
-    idle = [row[0] for row in rows if row[1] != "executing" and allows(row[1], "cancel")]
+    waiting = [row[0] for row in rows if row[1] == "waiting"]
+    idle = [row[0] for row in rows if row[1] in IDLE]
     if executing:
         tx.rows("request_cancel", ids=executing)
+    if waiting:
+        tx.rows("unwind", ids=waiting)
+        journal.wake(tx, waiting)
     finish(tx, idle, "canceled")
-    outcome: dict[str, Canceled] = {row[0]: "requested" if row[1] == "executing" else "canceled" for row in rows}
+    outcome: dict[str, Canceled] = {row[0]: "canceled" if row[1] in IDLE else "requested" for row in rows}
     rest = [run_id for run_id in ids if run_id not in outcome]
     final = {row[0] for row in tx.rows("finished", ids=rest)} if rest else set()
     missing: dict[str, Canceled] = {run_id: "final" if run_id in final else "unknown" for run_id in rest}
-    return outcome | missing
+    return {run_id: status for run_id, status in (outcome | missing).items() if run_id in ids}
+
+
+def with_children(tx: Tx, ids: Sequence[str]) -> list[str]:
+    """These runs, and the runs below them that are not final."""
+    found = set(ids)
+    level = sorted(found)
+    while level:
+        level = sorted({row[0] for row in tx.rows("children", ids=level)} - found)
+        found.update(level)
+    return sorted(found)
 
 
 def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *, deaths: int = 0) -> None:
@@ -48,6 +66,8 @@ def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *,
     if not rows:
         return
     there = [row[0] for row in rows]
+    if awaited := [Ending(row[0], -1) for row in rows if row[7] is not None]:
+        journal.settle_children(tx, awaited)
     tx.rows("finish", ids=there, status=status, error=error, deaths=deaths)
     tx.rows("delete_runs", ids=there)
     aftermath.note(tx, there, status)

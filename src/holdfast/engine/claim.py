@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from holdfast.engine import aftermath, telling
-from holdfast.records import Claimed, Ended, Invocation, LogLine
+from holdfast.engine import aftermath, journal, telling
+from holdfast.records import Claimed, Ended, Invocation, LogLine, Suspension, Telling
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Tx
 from holdfast.storage.runs import AgainRow, Fence
@@ -35,10 +35,14 @@ class Ask(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What came of it. ``lost`` are fences that no longer held; ``me`` is the worker's state, None if it is unknown."""
+    """What came of it. ``lost`` are fences that no longer held; ``suspended`` are the runs that gave up their slots;
+    ``told`` says that something has settled for which a run of this worker waits. ``me`` is the worker's state, None if
+    it is unknown."""
 
     claimed: list[Claimed]
     lost: list[Fence]
+    suspended: list[str]
+    told: bool
     notes: bool
     suspects: bool
     due_in_ms: int | None
@@ -52,22 +56,28 @@ def exchange(
     again: list[AgainRow],
     logs: list[LogLine],
     invocations: Sequence[Invocation] = (),
+    waits: Sequence[Suspension] = (),
 ) -> Deferred[Round]:
     """Write logs and outcomes, then claim. Everything is fenced; what was not ours any more is named in the answer."""
-    waits: list[Callable[[], list[Fence]]] = []
+    losses: list[Callable[[], list[Fence]]] = []
     if logs:
         tx.batch("insert_logs", logs)
     if invocations:
         tx.batch("insert_invocations", invocations)
     ended, again = telling.with_outcomes(tx, ended), telling.with_outcomes(tx, again)
     if ended:
-        waits.append(store_runs.complete(tx, ended))
+        journal.settle_ended(tx, ended)
+        losses.append(store_runs.complete(tx, ended))
         if broken := [run.id for run in ended if run.status == "system_failure"]:
             aftermath.note(tx, broken, "system_failure")
     if again:
-        waits.append(store_runs.put_back(tx, again))
+        for run in again:
+            if run.forget:
+                tx.send("forget_entries", run_id=run.id, keys=list(run.forget))
+        losses.append(store_runs.put_back(tx, again))
         if any(not run.delay_ms for run in again):
             store_runs.wake(tx, ask.me)
+    suspended = suspend(tx, waits) if waits else list
     if ask.idle is not None:
         tx.send("set_idle", me=ask.me, idle=int(ask.idle))
     suspects = store_runs.claim(tx, ask.me, ask.routes, n=ask.suspects, each=ask.suspects, suspect=ask.group)
@@ -75,11 +85,11 @@ def exchange(
     outlook = tx.send("outlook", me=ask.me)
 
     def read() -> Round:
-        (notes, waiting, *later, me) = outlook.rows()[0]
+        (notes, waiting, *later, told, me) = outlook.rows()[0]
         due_in = min((ms for ms in later if ms is not None), default=None)
         rows = [store_runs.claimed(row) for row in (*suspects(), *plain())]
-        lost = [fence for wait in waits for fence in wait()]
-        return Round(rows, lost, bool(notes), bool(waiting), due_in, me)
+        lost = [fence for losses_of in losses for fence in losses_of()]
+        return Round(rows, lost, suspended(), bool(told), bool(notes), bool(waiting), due_in, me)
 
     return Deferred(read)
 
@@ -89,13 +99,22 @@ def payloads(tx: Tx, ids: list[str]) -> dict[str, str]:
     return dict(tx.rows("fill_blob", ids=ids, name="payload"))
 
 
+def suspend(tx: Tx, waits: Sequence[Suspension]) -> Callable[[], list[str]]:
+    """Let runs give up their slots, and write what they have told."""
+    told = [Telling(wait.id, wait.claim, wait.tidings) for wait in waits if wait.tidings is not None]
+    if told:
+        telling.write(tx, told)
+    return store_runs.suspend(tx, waits)
+
+
 def due(tx: Tx, n: int = 500, me: str = "") -> int:
-    """Make what is due ready, or held where its lane has a limit, and wake who sleeps. Returns how many."""
+    """Make what is due ready, or held where its lane has a limit, and wake who sleeps; waits that are over go on.
+    Returns how many."""
     rows = tx.rows("due", n=n)
     if rows:
         store_runs.wake(tx, me)
     store_runs.leave_notes(tx, ((queue, lane) for queue, lane in rows))
-    return len(rows)
+    return len(rows) + journal.due(tx, n)
 
 
 def strays(tx: Tx, me: str, older_ms: int) -> list[Fence]:
@@ -109,13 +128,19 @@ class Orders(NamedTuple):
     state: str | None
     cancel: list[Fence]
     held: list[Fence]
+    told: bool
 
 
 def orders(tx: Tx, me: str, older_ms: int) -> Orders:
     """Read a worker's orders; changes nothing."""
     row = tx.row("worker_state", me=me)
     cancel = [(run_id, claim) for run_id, claim in tx.rows("canceling", me=me)]
-    return Orders(row[0] if row else None, cancel, strays(tx, me, older_ms))
+    return Orders(row[0] if row else None, cancel, strays(tx, me, older_ms), bool(row and row[1]))
+
+
+def standing(tx: Tx, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """The state and claim of these runs, if they are not final."""
+    return {row[0]: (row[1], row[2]) for row in tx.rows("standing", ids=list(ids))}
 
 
 def clear_suspects(tx: Tx, me: str, ids: list[str]) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from holdfast.engine import journal
 from holdfast.engine.cancel import finish
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx
@@ -27,6 +28,7 @@ MAX_CRASHES = 3
 GROUPS = (1, 10, 1_000)  # how many suspects of a kind a process may hold at once: the last number means all
 STORM_MS = 300_000  # a death that is longer ago says nothing of the weather
 CIRCUIT_MS = 600_000  # after its next try was due, a circuit that nobody has renewed is forgotten
+UNWIND_MS = 60_000  # for a canceled run that is to be resumed, before it ends without its code
 GRACE_MS = 2_000  # how much longer than its last life a suspect must live to be trusted
 
 
@@ -99,10 +101,11 @@ class Swept(NamedTuple):
 def sweep(tx: Tx) -> Swept:
     """One pass: orphans are recovered, or end as crashed or canceled; overdue runs expire."""
     recovered, crashed, canceled = sweep_orphans(tx)
-    asked = [row[0] for row in tx.rows("canceled", n=SWEEP)]
+    asked = [row[0] for row in tx.rows("canceled", n=SWEEP, patience_ms=UNWIND_MS)]
     finish(tx, asked, "canceled")
     expired = [row[0] for row in tx.rows("expired", n=SWEEP)]
     finish(tx, expired, "expired")
+    journal.settle_others(tx)
     return Swept(recovered, crashed, canceled + asked, expired)
 
 
@@ -202,6 +205,9 @@ def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
             "prune_blobs",
             "prune_invocations",
             "prune_aftermath",
+            "prune_journal",
+            "prune_waiters",
+            "prune_tokens",
             "prune_done",
         ):
             tx.rows(statement, ids=old)

@@ -12,7 +12,7 @@ from heapq import nsmallest
 
 import msgspec
 
-from holdfast.records import Again, Claimed, Ended, Tidings
+from holdfast.records import Again, Claimed, Ended, Suspension, Tidings
 from holdfast.storage.base import Row, Tx
 
 BLOB_BYTES = 8192  # what is longer does not ride along in hot rows
@@ -66,6 +66,7 @@ class AgainRow(msgspec.Struct, gc=False, omit_defaults=True):
     outcome: str
     error: str | None
     tidings: Tidings | None = None
+    forget: tuple[str, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -121,7 +122,7 @@ def claim(
         return tx.send("claim", me=me, routes=list(routes), since=starts, n=n, each=each, suspect=suspect).rows
     heads: dict[int, list[Row]] = {}
     for route, queue in tx.rows("open_routes", routes=list(routes)):
-        if found := tx.rows("claim_heads", route=route, suspect=suspect, n=each):
+        if found := tx.rows("claim_heads", me=me, route=route, suspect=suspect, n=each):
             heads.setdefault(queue, []).extend(found)
     if not heads:
         return list
@@ -209,6 +210,14 @@ def put_back(tx: Tx, rows: list[AgainRow]) -> Callable[[], list[Fence]]:
     return lambda: missing(rows, put)
 
 
+def suspend(tx: Tx, waits: Sequence[Suspension]) -> Callable[[], list[str]]:
+    """Let runs give up their slots. Returns what reads the ids of those that did: a run for which something has come
+    does not, nor one whose fence is lost."""
+    rows = tx.batch("suspend", waits).rows()
+    leave_notes(tx, ((queue, lane) for _, queue, lane in rows))
+    return lambda: [row[0] for row in rows]
+
+
 def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
     """What ``put_back`` needs of a run that goes back in line."""
     return AgainRow(
@@ -223,6 +232,7 @@ def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
         run.outcome,
         run.error,
         run.tidings,
+        run.forget,
     )
 
 

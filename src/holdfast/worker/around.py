@@ -83,6 +83,7 @@ class Around:
 
     async def call(self) -> Any:
         context = AsyncContext(self.live.attempt)
+        self.live.attempt.root = asyncio.current_task()
         if self.plan is None:
             return await self.signature.call(self.payload, context)
         seconds = self.live.host.settings.hook_seconds
@@ -97,6 +98,7 @@ class Around:
 
     def call_in_thread(self) -> Any:
         context = Context(self.live.attempt)
+        self.live.attempt.in_thread = True
         if self.plan is None:
             return self.signature.call(self.payload, context)
         scope = ThreadScope(self.plan, self.worker, self.live.attempt, self.complain)

@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from holdfast.engine import claim, limits
+from holdfast.engine import claim, journal, limits, read
 from holdfast.errors import DatabaseError, IdempotencyBusy
-from holdfast.records import Claimed
+from holdfast.records import Claimed, Entry, LogLine, Suspension, Tidings
 from holdfast.storage import Store
 from holdfast.storage.runs import Fence
 from holdfast.worker.aftermath import Aftermath
@@ -25,7 +25,7 @@ from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.live import Live, said
 from holdfast.worker.outbox import Outbox
-from holdfast.worker.outcome import Outcome, Reason
+from holdfast.worker.outcome import Outcome, Reason, returned
 from holdfast.worker.pace import Pace
 from holdfast.worker.reports import Reports
 from holdfast.worker.scopes import WorkerScope
@@ -34,6 +34,7 @@ from holdfast.worker.wrapped import Wrapped
 
 log = logging.getLogger("holdfast")
 
+PARKED = 1_000  # runs in memory that wait
 PATIENCE_SECONDS = 1.0  # for what was claimed ahead of a slot
 
 
@@ -47,11 +48,15 @@ class Hold:
         self.outbox, self.lines, self.changed = outbox, outbox.lines, changed
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()  # what attempts start from
-        self.threads: Executor = ThreadPoolExecutor(settings.concurrency, "holdfast-task")
+        # A thread whose run waits has no slot, and is not free: there are more of them than slots.
+        self.threads: Executor = ThreadPoolExecutor(settings.concurrency + PARKED, "holdfast-task")
         self.pace = Pace()
         self.waiting: deque[Live] = deque()  # claimed, not started
         self.held: dict[str, Live] = {}  # claimed and not reported
         self.suspects = Suspects()
+        self.recorded: dict[str, list[Entry]] = {}  # what the runs that were just claimed have recorded
+        self.parked: dict[str, Live] = {}  # waiting, without a slot, and still in memory
+        self.late: set[str] = set()  # runs in which a time seems to be over
         self.running = 0  # slots in use …
         self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
         self.asked_at = 0.0  # when what comes in was asked for
@@ -71,7 +76,7 @@ class Hold:
         for row in sorted(claimed, key=lambda run: (run.sort_at, run.id)):
             run = row._replace(queue=queue_names.get(row.queue, ""))  # type: ignore[call-overload]
             try:
-                live = self.live(run)
+                live = self.back_again(run) or self.live(run)
             except Exception as error:
                 self.outbox.give_up(run, f"What is stored of this run cannot be read: {said(error)}")
                 continue
@@ -119,6 +124,10 @@ class Hold:
     def done(self, live: Live, outcome: Outcome | None) -> None:
         """An attempt is over: note its outcome for the next round, and start the next run."""
         run = live.claimed
+        if live.parked:  # it has left memory, or its code went on by itself: its run stands where it stood
+            if self.parked.get(run.id) is live:
+                del self.parked[run.id]
+            return
         self.held.pop(run.id, None)
         self.suspects.discard(run.id)
         if live.work is not None:
@@ -141,6 +150,73 @@ class Hold:
             self.start_waiting()
         self.changed.set()
 
+    # waiting
+
+    def suspend(self, live: Live) -> None:
+        """Every branch of an attempt waits: with the next round its run gives up its slot."""
+        keeper = self.outbox.me if self.settings.suspend_after > 0 and not self.closing else None
+        self.outbox.waits.append(Suspension(live.claimed.id, live.claimed.claim, live.tidings(all=True), keeper))
+        self.changed.set()
+
+    def unsuspend(self, live: Live) -> None:
+        live.suspending = False
+        self.outbox.waits = [wait for wait in self.outbox.waits if wait.id != live.claimed.id]
+
+    def park(self, live: Live, tidings: Tidings | None) -> None:
+        """Its run waits, and holds no slot any more."""
+        run = live.claimed.id
+        if tidings is not None:
+            live.written(tidings)
+        del self.held[run]
+        self.suspects.discard(run)
+        live.park()
+        self.parked[run] = live
+        if self.settings.suspend_after <= 0 or self.closing:
+            self.unwind(live)
+        else:
+            live.later(self.settings.suspend_after, lambda: self.unwind(live))
+            if len(self.parked) > PARKED:
+                self.unwind(next(iter(self.parked.values())))
+        self.free()
+
+    def unwind(self, live: Live) -> None:
+        """It has waited too long to be kept in memory."""
+        if self.parked.get(live.claimed.id) is live:
+            del self.parked[live.claimed.id]
+        live.unwind()
+
+    def back_again(self, run: Claimed) -> Live | None:
+        """The attempt of a run that was claimed again, if its code is still here, as nobody had it in between."""
+        live = self.parked.pop(run.id, None)
+        if live is None:
+            return None
+        if live.claimed.claim + 1 != run.claim or live.over:
+            self.unwind(live)
+            return None
+        live.rebind(run, self.recorded.get(run.id, []))
+        return live
+
+    def waiting_for(self, wait: Suspension) -> Live | None:
+        """The attempt that has asked to be suspended, if it is still held here."""
+        live = self.held.get(wait.id)
+        return live if live is not None and live.claimed.claim == wait.claim and not live.over else None
+
+    def looks(self, claimed: Iterable[Claimed]) -> list[journal.Look]:
+        """What to read of the journals of these runs. One that was never claimed before has none."""
+        return [journal.Look(run.id, self.seen(run)) for run in claimed if run.claim > 1]
+
+    def seen(self, run: Claimed) -> int:
+        live = self.parked.get(run.id)
+        durable = live.operations() if live is not None and live.claimed.claim + 1 == run.claim else None
+        return durable.journal.seen if durable is not None else 0
+
+    def overdue(self, live: Live) -> None:
+        self.late.add(live.claimed.id)
+        self.changed.set()
+
+    def logs(self, run_id: str) -> list[LogLine]:
+        return self.store.read_sync(read.logs, run_id)
+
     def interrupt(self, run_id: str, number: int, reason: Reason) -> None:
         live = self.held.get(run_id)
         if live is None or live.claimed.claim != number:
@@ -152,8 +228,17 @@ class Hold:
 
     def drop(self, live: Live, reason: Reason) -> None:
         """An attempt that never started ends for this reason."""
+        if live.parked and reason == "canceled":
+            live.canceling = True  # it is told when it goes on
+            return
         if live in self.waiting:
             self.waiting.remove(live)
+        if live.parked:
+            del self.held[live.claimed.id]
+            if reason != "lost":
+                self.outbox.note(live.claimed, returned(live.claimed))
+            live.unwind()
+            return
         live.reason = reason
         live.abandon()
 
@@ -188,6 +273,8 @@ class Hold:
         """Take no more, and hand back what has not started."""
         self.closing = True
         self.drop_waiting()
+        for live in list(self.parked.values()):
+            self.unwind(live)
 
     def stop_all(self, reason: Reason) -> None:
         """Stop what runs; what does not stop within a second is reported without it."""
@@ -198,7 +285,8 @@ class Hold:
 
     def lose_all(self) -> None:
         """Nothing of this is ours any more."""
-        self.waiting.clear()
+        for live in list(self.waiting):
+            self.drop(live, "lost")
         for live in list(self.held.values()):
             live.interrupt("lost")
             live.abandon()

@@ -37,3 +37,4 @@ class Settings(NamedTuple):
     grace_seconds: float = GRACE_SECONDS
     hook_seconds: float = HOOK_SECONDS
     version: str | None = None
+    suspend_after: float = 30.0  # how long a run that waits is kept in memory

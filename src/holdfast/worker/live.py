@@ -14,20 +14,22 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from msgspec import structs
 
 from holdfast.context import AsyncContext, Attempt, Context, running
-from holdfast.errors import HoldfastError
-from holdfast.records import Claimed, LogLine, Tidings
+from holdfast.engine import journal
+from holdfast.errors import HoldfastError, JournalMismatch
+from holdfast.records import Again, Claimed, Entry, LogLine, Tidings
 from holdfast.sizes import check_size, size_of
 from holdfast.task import Governing, Task
 from holdfast.telling import Stirs
 from holdfast.worker import outcome as outcomes
 from holdfast.worker.capture import Lines, listening
+from holdfast.worker.durable import Operations
 from holdfast.worker.outcome import Outcome, Reason, Verdict
 
 log = logging.getLogger("holdfast")
@@ -45,6 +47,7 @@ class Host(Protocol):
     threads: Executor
     lines: deque[LogLine]
     settings: Any
+    recorded: dict[str, list[Entry]]
 
     @property
     def reports(self) -> Stirs: ...
@@ -55,6 +58,17 @@ class Host(Protocol):
     def freed(self) -> None:
         """The thread of an attempt that was over before it returned has returned."""
 
+    def suspend(self, live: Live, /) -> None:
+        """Every branch of the attempt waits: its run may give up its slot."""
+
+    def unsuspend(self, live: Live, /) -> None:
+        """Something has come before it did."""
+
+    def overdue(self, live: Live, /) -> None:
+        """A time that a branch of it waits for seems to be over."""
+
+    def logs(self, run_id: str, /) -> Sequence[LogLine]: ...
+
     async def payload(self, run_id: str, /) -> str | None: ...
 
 
@@ -64,15 +78,19 @@ class Live:
     __slots__ = (
         "attempt",
         "begun",
+        "canceling",
         "claimed",
+        "entries",
         "governing",
         "host",
         "in_thread",
         "lines",
         "over",
+        "parked",
         "reason",
         "spoilt",
         "started",
+        "suspending",
         "task",
         "timer",
         "work",
@@ -80,7 +98,8 @@ class Live:
 
     def __init__(self, claimed: Claimed, task: Task[Any, Any], host: Host) -> None:
         self.claimed, self.task, self.host = claimed, task, host
-        self.attempt = Attempt(claimed, host.home.verbs, host.reports)
+        self.attempt = Attempt(claimed, host.home.verbs, host.reports, self.open_durable)
+        self.entries: Sequence[Entry] = host.recorded.get(claimed.id, ())
         self.lines = Lines(claimed, host.lines.append)
         self.started = time.monotonic()
         self.governing: Governing = task.governing(claimed.options)
@@ -88,6 +107,8 @@ class Live:
         self.timer: asyncio.TimerHandle | None = None
         self.reason: Reason | None = None
         self.over = self.begun = self.in_thread = False
+        self.suspending = self.parked = False  # asked to give up its slot; it has, and its code is in memory
+        self.canceling = claimed.canceling
         self.spoilt = False  # its metadata has something that cannot be kept, and that was said
 
     # transitions
@@ -100,7 +121,14 @@ class Live:
         """
         host = self.host
         self.started = time.monotonic()
+        if self.parked:
+            self.resume()
+            return
         self.work = host.loop.create_task(self.carry(), name=self.claimed.task, context=host.context.copy())
+        self.limit()
+
+    def limit(self) -> None:
+        """The time that it waits does not count."""
         if self.governing.max_duration_ms is not None:
             self.later(self.governing.max_duration_ms / 1000, lambda: self.interrupt("timed_out"))
 
@@ -116,13 +144,21 @@ class Live:
             return
         self.reason = reason
         if self.in_thread:
-            self.warn(reason)
+            self.interrupt_thread(reason)
         elif self.work is not None:
             self.work.cancel()
             if self.begun:
                 self.later(self.host.settings.grace_seconds, self.abandon)
             else:  # it is canceled before its first step, so that nothing of it will ever run
                 self.abandon()
+
+    def interrupt_thread(self, reason: Reason) -> None:
+        """A thread can be interrupted where it waits for something durable, and nowhere else."""
+        durable = self.operations()
+        if durable is not None and durable.waits:
+            durable.drop(asyncio.CancelledError())
+        else:
+            self.warn(reason)
 
     def warn(self, reason: Reason) -> None:
         text = f"it is to stop ({reason}), but a def task cannot be interrupted: it keeps its slot until it returns"
@@ -149,9 +185,72 @@ class Live:
         if self.timer is not None:
             self.timer.cancel()
         self.lines.close()
+        if (durable := self.operations()) is not None:
+            durable.rest()
+            if isinstance(outcome, Again) and outcome.counts:
+                outcome.forget = durable.journal.to_forget()
         if outcome is not None and self.attempt.told_by is not None:
             outcome.tidings = self.tidings(all=True)
         self.host.done(self, outcome)
+
+    # what it does durably
+
+    def open_durable(self) -> Operations:
+        return Operations(self, self.entries)
+
+    def operations(self) -> Operations | None:
+        return cast("Operations | None", self.attempt.opened)
+
+    def now(self) -> int:
+        """The database's time, in milliseconds, as far as can be told from here."""
+        return self.claimed.started_at + round((time.monotonic() - self.started) * 1000)
+
+    def suspend(self) -> None:
+        """Every branch waits. One that is to be canceled hears of it now: it has come as far as it was."""
+        if self.over or self.suspending or self.parked:
+            return
+        if self.canceling:
+            self.interrupt("canceled")
+        else:
+            self.suspending = True
+            self.host.suspend(self)
+
+    def park(self) -> None:
+        """It has given up its slot; its code stays in memory for a while."""
+        self.parked, self.suspending = True, False
+        if self.timer is not None:
+            self.timer.cancel()
+        if (durable := self.operations()) is not None:
+            durable.rest()
+
+    def rebind(self, claimed: Claimed, entries: Sequence[Entry]) -> None:
+        """Its run was claimed again, and its code is still here."""
+        self.claimed, self.entries, self.canceling = claimed, entries, claimed.canceling
+        self.attempt.claimed = self.lines.writer = claimed
+
+    def resume(self) -> None:
+        self.parked = False
+        self.limit()
+        if (durable := self.operations()) is not None:
+            durable.arrived(self.entries)
+
+    def unsuspended(self) -> None:
+        """It was not suspended after all: something has come."""
+        self.suspending = False
+        if (durable := self.operations()) is not None:
+            durable.look_again()
+
+    def unwind(self) -> None:
+        """Leave memory: what the code still does changes nothing."""
+        self.reason = "suspended"
+        if (durable := self.operations()) is not None:
+            durable.drop()
+
+    async def hear(self) -> None:
+        """Read what has settled since."""
+        if (durable := self.operations()) is not None:
+            look = journal.Look(self.claimed.id, durable.journal.seen)
+            durable.arrived((await self.host.store.read(journal.since, [look]))[self.claimed.id])
 
     def tidings(self, *, all: bool = False) -> Tidings | None:
         """What its code tells and is not known to be written, without the secrets of the payload."""
@@ -197,9 +296,19 @@ class Live:
             return self.raised(error)
 
     def returned(self, output: Any) -> Outcome | None:
-        if self.reason in ("timed_out", "lost"):
+        if self.reason == "suspended":
+            self.warn_of_swallowing()
+        if self.reason in ("timed_out", "lost", "suspended"):
             return outcomes.interrupted(self.claimed, self.reason, self.governing)
         return outcomes.completed(self.claimed, self.encoded(output))
+
+    def warn_of_swallowing(self) -> None:
+        log.warning(
+            "run %s of task %s: its code has caught Suspended and returned. What it returned is discarded; the run "
+            "goes on when what it waits for has come. Catch Exception, not BaseException.",
+            self.claimed.id,
+            self.claimed.task,
+        )
 
     def raised(self, error: BaseException, verdict: Verdict = None) -> Outcome | None:
         """What an exception means, whoever raised it: Holdfast, the code, or somebody who stopped it."""
@@ -213,6 +322,8 @@ class Live:
             return self.failure(str(error))
         if isinstance(error, Misfit):
             return outcomes.refused(self.claimed, error.error)
+        if isinstance(error, JournalMismatch) and self.reason is None:
+            return self.failure(str(error))
         if self.reason is not None:
             return outcomes.interrupted(self.claimed, self.reason, self.governing)
         if not isinstance(error, asyncio.CancelledError):  # else the code canceled itself
@@ -226,6 +337,7 @@ class Live:
         signature = self.task.signature
         payload = self.loaded(await self.payload_text())
         if signature.is_async:
+            self.attempt.root = asyncio.current_task()
             return await signature.call(payload, AsyncContext(self.attempt))
         inside = contextvars.copy_context()
         self.in_thread = True
@@ -235,6 +347,7 @@ class Live:
             self.left_thread()
 
     def call_here(self, payload: Any) -> Any:
+        self.attempt.in_thread = True
         try:
             return self.task.signature.call(payload, Context(self.attempt))
         except BaseException as error:
@@ -242,7 +355,7 @@ class Live:
 
     def left_thread(self) -> None:
         self.in_thread = False
-        if self.over:
+        if self.over and not self.parked:
             self.host.freed()
 
     async def payload_text(self) -> str:

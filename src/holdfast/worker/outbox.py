@@ -16,7 +16,7 @@ from typing import NamedTuple
 from holdfast.engine import claim
 from holdfast.engine.claim import Ask
 from holdfast.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable, IdempotencyBusy
-from holdfast.records import Claimed, Ended, Invocation, LogLine
+from holdfast.records import Claimed, Ended, Invocation, LogLine, Suspension
 from holdfast.storage import Store
 from holdfast.storage.base import RowBusy
 from holdfast.storage.runs import AgainRow, Fence, again_row
@@ -39,6 +39,7 @@ class Parcel(NamedTuple):
     again: list[AgainRow]
     lines: list[LogLine]
     invocations: list[Invocation]
+    waits: list[Suspension]
 
 
 class Outbox:
@@ -50,6 +51,7 @@ class Outbox:
         self.ended: list[Ended] = []
         self.again: list[AgainRow] = []
         self.invocations: list[Invocation] = []  # those of the outcomes above
+        self.waits: list[Suspension] = []  # runs that wait, and would give up their slots
         self.aside: deque[Ended | AgainRow] = deque()  # outcomes that somebody's lock is in the way of
         self.aside_at = 0.0
         self.lines: deque[LogLine] = deque()  # threads append to it
@@ -57,18 +59,19 @@ class Outbox:
         self.repeated: set[str] = set()  # runs whose outcome was in a lost answer
 
     def __bool__(self) -> bool:
-        return bool(self.ended or self.again or self.aside or self.lines)
+        return bool(self.ended or self.again or self.waits or self.aside or self.lines)
 
     def note(self, run: Claimed, outcome: Outcome | None) -> None:
         """Take in how an attempt ended."""
         if isinstance(outcome, Ended):
+            outcome.awaited = run.awaited
             self.ended.append(outcome)
         elif outcome is not None:
             self.again.append(again_row(outcome, self.me, run.attempt, run.started_at))
 
     def give_up(self, run: Claimed, message: str) -> None:
         """Holdfast itself cannot go on with this run."""
-        self.ended.append(system_failure(run.id, run.claim, message))
+        self.note(run, system_failure(run.id, run.claim, message))
 
     def send_back(self, run_id: str, number: int) -> None:
         """A run that the database says is held here, and that nobody here knows, goes back in line."""
@@ -80,7 +83,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Nothing of this is ours to tell any more."""
-        self.ended, self.again, self.invocations = [], [], []
+        self.ended, self.again, self.invocations, self.waits = [], [], [], []
         self.aside.clear()
         self.lines.clear()
 
@@ -88,14 +91,14 @@ class Outbox:
 
     def take(self) -> Parcel:
         """What the next round takes along."""
-        parcel = Parcel(self.ended, self.again, self.take_lines(), self.invocations)
-        self.ended, self.again, self.invocations = [], [], []
+        parcel = Parcel(self.ended, self.again, self.take_lines(), self.invocations, self.waits)
+        self.ended, self.again, self.invocations, self.waits = [], [], [], []
         return parcel
 
     def take_lines(self) -> list[LogLine]:
         """The log lines to send now: those of running attempts every half second, all of them with an outcome."""
         now = time.monotonic()
-        if not self.lines or not (self.ended or self.again or now - self.lines_at >= LINES_SECONDS):
+        if not self.lines or not (self.ended or self.again or self.waits or now - self.lines_at >= LINES_SECONDS):
             return []
         self.lines_at = now
         return [self.lines.popleft() for _ in range(len(self.lines))]
@@ -104,6 +107,7 @@ class Outbox:
         """The round's answer was lost, or the database is away: all of it again, later."""
         self.ended, self.again = parcel.ended + self.ended, parcel.again + self.again
         self.invocations = parcel.invocations + self.invocations
+        self.waits = parcel.waits + self.waits
         self.lines.extendleft(reversed(parcel.lines))
         self.repeated.update([run.id for run in parcel.ended] + [row.id for row in parcel.again])
 
@@ -118,12 +122,13 @@ class Outbox:
 
     async def one_by_one(self, parcel: Parcel, error: Exception) -> None:
         """The round was refused: write each outcome alone, so that only the bad one is told, and forget none."""
-        if not any(parcel):
+        if not any(parcel[:3]):
             raise error
         log.warning("the database refused a round, its outcomes are written one by one: %s", error)
         left: deque[Ended | AgainRow] = deque([*parcel.ended, *parcel.again])
         said_by = by_run(parcel.lines)
         sent_by = {sent.run_id: sent for sent in parcel.invocations}
+        self.waits = parcel.waits + self.waits
         try:
             while left:
                 await self.write_alone(left[0], said_by.pop(left[0].id, []), sent_by.get(left[0].id))
@@ -149,7 +154,9 @@ class Outbox:
                 raise
             log.exception("the outcome of run %s cannot be stored", one.id)
             message = f"The outcome of this run could not be stored: {said(error)}"
-            await self.tell(system_failure(one.id, one.claim, message))
+            instead = system_failure(one.id, one.claim, message)
+            instead.awaited = getattr(one, "awaited", True)
+            await self.tell(instead)
 
     async def retry_aside(self) -> None:
         """Try what was locked: until it is locked again, for that takes the time of everything else."""

@@ -18,7 +18,7 @@ from holdfast.model import RunError
 from holdfast.records import Again, Claimed, Ended
 from holdfast.task import Governing
 
-Reason = Literal["canceled", "timed_out", "returned", "lost"]
+Reason = Literal["canceled", "timed_out", "returned", "lost", "suspended"]
 Outcome = Ended | Again
 Verdict = RetryAfter | AbortRun | None
 

@@ -22,12 +22,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.engine import catalogue, claim, limits, workers
+from holdfast.engine import catalogue, claim, journal, limits, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
 from holdfast.ids import new_id
-from holdfast.records import TaskEntry
+from holdfast.records import Claimed, Entry, Suspension, TaskEntry
 from holdfast.storage import Store
+from holdfast.worker import branches
 from holdfast.worker.hold import Hold
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.outbox import LATER, LINES_SECONDS, Outbox, away
@@ -81,6 +82,7 @@ class Worker:
         self.hold = self.make_hold()
         unsubscribe = self.store.wakeups.subscribe(self.wake)
         self.store.listen()
+        restore = branches.follow(self.loop)
         try:
             await self.persist(self.register)
             while not self.finished():
@@ -88,6 +90,7 @@ class Worker:
             await self.persist(lambda: self.store.run(workers.stop, self.me))
         finally:
             self.stopped = True
+            restore()
             unsubscribe()
             await self.hold.shut()
 
@@ -197,8 +200,39 @@ class Worker:
                 raise
             await self.outbox.one_by_one(parcel, error)
             return True
+        self.hold.recorded = await self.journals(result.claimed)
         self.take_in(ask, result)
+        await self.settle_waits(parcel.waits, result.suspended)
+        if result.told:
+            await self.hear()
         return bool(result.claimed or ask.suspects) or ask.idle is not None or self.must_tell()
+
+    async def journals(self, claimed: list[Claimed]) -> dict[str, list[Entry]]:
+        """What these runs have recorded."""
+        looks = self.hold.looks(claimed)
+        return await self.store.read(journal.since, looks) if looks else {}
+
+    async def settle_waits(self, waits: list[Suspension], suspended: list[str]) -> None:
+        """Park the runs that gave up their slots. For those that did not, something has come, or they have moved on."""
+        there = set(suspended)
+        open_ones = [(live, wait) for wait in waits if (live := self.hold.waiting_for(wait)) is not None]
+        doubtful = [wait.id for _, wait in open_ones if wait.id not in there]
+        standing = await self.store.read(claim.standing, doubtful) if doubtful else {}
+        for live, wait in open_ones:
+            where = standing.get(wait.id)
+            if wait.id in there or where == ("waiting", wait.claim):  # the answer to an earlier round was lost
+                self.hold.park(live, wait.tidings)
+            elif where == ("executing", wait.claim):
+                live.unsuspended()
+            else:
+                live.interrupt("lost")
+                live.abandon()
+
+    async def hear(self) -> None:
+        """Something has settled for which runs here wait."""
+        ids = await self.store.run(journal.take_news, self.me)
+        for live in [live for run_id in ids if (live := self.hold.held.get(run_id)) is not None]:
+            await live.hear()
 
     def ask(self) -> Ask:
         """What this worker can take now."""
@@ -249,6 +283,10 @@ class Worker:
             self.notes = False
             if await self.store.run(limits.promote, self.me):
                 self.changed.set()
+        if self.hold.late:
+            late, self.hold.late = sorted(self.hold.late), set()
+            await self.store.run(journal.expire, late)
+            await self.hear()
         if now - self.orders_at >= ORDERS_SECONDS:
             await self.obey()
         await self.outbox.retry_aside()
@@ -263,6 +301,8 @@ class Worker:
         if orders.state not in ("live", "draining"):
             self.lost()
             return
+        if orders.told:
+            await self.hear()
         for run_id, number in orders.cancel:
             self.hold.interrupt(run_id, number, "canceled")
         self.hold.hand_back(orders.held)

@@ -67,7 +67,7 @@ class Wrapped(Live):
         elif self.reason is None or reason == "lost":
             self.reason = reason
             if self.in_thread:
-                self.warn(reason)
+                self.interrupt_thread(reason)
             elif self.inner is not None:
                 self.inner.cancel()
                 self.later(self.host.settings.grace_seconds, self.abandon)
@@ -138,9 +138,10 @@ class Wrapped(Live):
         event = self.told(None).event()
         self.around = Around(self, self.wrapping, self.payload, event)
         await self.caller.enter("init", event)
-        if self.claimed.attempt == 1:
+        if self.claimed.attempt == 1 and not self.entries:
             await self.caller.enter("on_start", event)
-        await self.caller.enter("on_attempt_start", event)
+        if not self.entries:  # else it goes on where it was
+            await self.caller.enter("on_attempt_start", event)
         output = await self.around.carry()
         return Finished(output, self.encoded(output))
 
@@ -157,7 +158,7 @@ class Wrapped(Live):
 
     async def decide(self, came: Settled | None) -> Outcome | None:
         """How it ends; an error that is nobody's interrupt is shown to ``catch_error`` first."""
-        if came is None or (came.error is None and self.reason in ("timed_out", "lost")):
+        if came is None or (came.error is None and self.reason in ("timed_out", "lost", "suspended")):
             return outcomes.interrupted(self.claimed, self.reason or "returned", self.governing)
         if came.error is None:
             return outcomes.completed(self.claimed, came.value.text)

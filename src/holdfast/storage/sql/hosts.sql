@@ -81,4 +81,4 @@ SELECT 'none', 'none' WHERE 1 = 0 LIMIT :n
 DELETE FROM {s}name_due WHERE ctid {any} SELECT ctid FROM {s}name_due LIMIT :n {skip_locked} {end} RETURNING queue, task
 
 -- name: worker_state
-SELECT state FROM {s}worker WHERE id = :me
+SELECT state, EXISTS (SELECT 1 FROM {s}run WHERE worker_id = :me AND news = 1 AND worker_id IS NOT NULL) FROM {s}worker WHERE id = :me

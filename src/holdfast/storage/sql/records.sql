@@ -101,7 +101,9 @@ SELECT count(*) FROM (SELECT 1 FROM {s}run WHERE state = 'ready' AND route_id = 
   AND (sort_at < :sort_at OR (sort_at = :sort_at AND id < :id)) LIMIT 1000) x
 
 -- name: prunable
-SELECT id FROM {s}done WHERE finished_at < {now} - :older_ms ORDER BY finished_at LIMIT :n
+-- The runs below one that is not final stay: it may read what they came to.
+SELECT d.id FROM {s}done d WHERE d.finished_at < {now} - :older_ms
+  AND (d.root_id IS NULL OR NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.id = d.root_id)) ORDER BY d.finished_at LIMIT :n
 
 -- name: prune_done
 DELETE FROM {s}done WHERE id {in:ids}

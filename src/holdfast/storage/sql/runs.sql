@@ -57,25 +57,27 @@ WITH heads AS MATERIALIZED (
   CROSS JOIN LATERAL (
     SELECT r.id, r.sort_at FROM {s}run r
     WHERE r.state = 'ready' AND r.route_id = w.route_id AND r.suspect = :suspect AND r.sort_at >= w.since
-      AND (r.expire_at IS NULL OR r.expire_at > {now} OR r.started_at IS NOT NULL) AND r.cancel_at IS NULL
-      AND (r.start_by IS NULL OR r.start_by > {now})
+      AND (r.expire_at IS NULL OR r.expire_at > {now} OR r.started_at IS NOT NULL) AND (r.cancel_at IS NULL OR r.unwind = 1)
+      AND (r.keep_until IS NULL OR r.keeper = :me OR r.keep_until <= {now}) AND (r.start_by IS NULL OR r.start_by > {now})
     ORDER BY r.sort_at, r.id LIMIT :each FOR UPDATE OF r SKIP LOCKED) h),
 chosen AS MATERIALIZED (
   SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY queue_id ORDER BY sort_at, id) AS place FROM heads) turns
   ORDER BY place, random() LIMIT :n)
-UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now},
+UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
   started_at = COALESCE(started_at, {now})
 WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
-  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
+  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth
 
 -- name: claim (sqlite)
 -- SQLite has no LATERAL: the probes are made one by one (claim_heads), and this takes what they chose.
-UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now},
+UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
   started_at = COALESCE(started_at, {now})
 WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
-  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
+  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth
 
 -- name: open_routes
 SELECT o.id, o.queue_id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.id {in:routes} AND q.paused_at IS NULL
@@ -83,8 +85,8 @@ SELECT o.id, o.queue_id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHE
 -- name: claim_heads
 -- SQLite: the probe of one route.
 SELECT id, sort_at FROM {s}run WHERE state = 'ready' AND route_id = :route AND suspect = :suspect
-  AND (expire_at IS NULL OR expire_at > {now} OR started_at IS NOT NULL) AND cancel_at IS NULL
-  AND (start_by IS NULL OR start_by > {now})
+  AND (expire_at IS NULL OR expire_at > {now} OR started_at IS NOT NULL) AND (cancel_at IS NULL OR unwind = 1)
+  AND (keep_until IS NULL OR keeper = :me OR keep_until <= {now}) AND (start_by IS NULL OR start_by > {now})
 ORDER BY sort_at, id LIMIT :n
 
 -- name: outlook
@@ -93,6 +95,7 @@ SELECT EXISTS (SELECT 1 FROM {s}lane_due WHERE due_at <= {now}) AS notes,
   EXISTS (SELECT 1 FROM {s}run WHERE suspect > 0 AND state = 'ready') AS suspects,
   (SELECT min(due_at) FROM {s}run WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting')) - {now} AS due_in,
   (SELECT min(due_at) FROM {s}lane_due WHERE due_at > {now}) - {now} AS note_in,
+  EXISTS (SELECT 1 FROM {s}run WHERE worker_id = :me AND news = 1 AND worker_id IS NOT NULL) AS told,
   (SELECT state FROM {s}worker WHERE id = :me) AS me
 
 -- name: complete
@@ -192,10 +195,14 @@ SELECT id, claim FROM {s}run WHERE worker_id = :me AND cancel_at IS NOT NULL
 UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect > 0
 
 -- name: lock_runs
-SELECT id, state, claim, queue_id, lane_id, task, idempotency_key FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
+SELECT id, state, claim, queue_id, lane_id, task, idempotency_key, parent_key FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
 
 -- name: request_cancel
 UPDATE {s}run SET cancel_at = COALESCE(cancel_at, {now}) WHERE id {in:ids} AND state = 'executing'
+
+-- name: unwind
+-- Canceled while it waited: it is resumed, so that its code hears of it.
+UPDATE {s}run SET cancel_at = COALESCE(cancel_at, {now}), unwind = 1 WHERE id {in:ids} AND state = 'waiting'
 
 -- name: finish
 -- End runs that no attempt holds: canceled before they started, expired, crashed. The rows were locked by the caller.
@@ -212,7 +219,8 @@ DELETE FROM {s}run WHERE id {in:ids}
 
 -- name: canceled
 -- Asked to cancel while an attempt held it, and then it was put back: the next sweep ends it.
-SELECT id FROM {s}run WHERE cancel_at IS NOT NULL AND state IN ('delayed', 'held', 'ready') ORDER BY id LIMIT :n {skip_locked}
+SELECT id FROM {s}run WHERE cancel_at IS NOT NULL AND state IN ('delayed', 'held', 'ready')
+  AND (unwind = 0 OR cancel_at < {now} - :patience_ms) ORDER BY id LIMIT :n {skip_locked}
 
 -- name: expired
 SELECT id FROM {s}run WHERE expire_at IS NOT NULL AND expire_at <= {now} AND started_at IS NULL AND state <> 'executing'

@@ -1,0 +1,278 @@
+"""The journal: what an attempt writes of what it has done, and what wakes a run that waits.
+
+    write     entries of attempts, each under its fence, and with those that trigger, the runs that they make
+    settle    what ended: children, tokens, times that are over; the run is woken, or told if it executes
+    since     what has settled in runs since their worker last looked
+
+An entry is settled once, and numbered in the order in which that happened to its run: the run's row is locked before
+the number is taken. A run that executes is told by its mark ``news``, which also keeps it from being suspended: what it
+waits for has come already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from holdfast.engine.trigger import trigger
+from holdfast.errors import AttemptLost
+from holdfast.records import Ended, Entry, NewEntry, NewToken, Triggered
+from holdfast.storage import runs as store_runs
+from holdfast.storage.base import Row, Tx, repeatable
+
+DUE = 500  # runs whose time is over, in one transaction
+
+
+class Written(msgspec.Struct):
+    """What became of an entry: as it stands now, the runs made with it, and whether something else has settled."""
+
+    entry: Entry
+    runs: list[Triggered | Exception] = []
+    news: bool = False
+
+
+class Ending(msgspec.Struct):
+    """A run that ends under this claim; -1 stands for any."""
+
+    id: str
+    claim: int
+
+
+class Count(msgspec.Struct):
+    """So many children that an entry waits for have ended."""
+
+    id: str
+    key: str
+    n: int
+
+
+class Waiter(msgspec.Struct):
+    """An entry that waits for a run that is not a child."""
+
+    target: str
+    run_id: str
+    key: str
+
+
+class Parent(msgspec.Struct):
+    """A run's place under the one that triggered it."""
+
+    id: str
+    parent_key: str | None
+    depth: int
+
+
+class Look(msgspec.Struct):
+    """A run, and the number of the last settled entry that its worker knows."""
+
+    id: str
+    since: int
+
+
+# -- what attempts write ----------------------------------------------------------------------------------------------
+
+
+@repeatable
+def write(tx: Tx, entries: list[NewEntry]) -> list[Written | Exception]:
+    """Write entries, each if its attempt still holds its run; one that is there already is answered as it stands."""
+    held = {(row[0], row[1]): bool(row[2]) for row in tx.rows("hold_run", ids=sorted({e.run_id for e in entries}))}
+    mine = [entry for entry in entries if (entry.run_id, entry.claim) in held]
+    for entry in mine:
+        answer_at_once(tx, entry)
+    number(mine)
+    rows = {(row[0], row[1]): row for row in tx.batch("write_entries", mine).rows()} if mine else {}
+    return [
+        written(tx, entry, rows.get((entry.run_id, entry.key)), held[entry.run_id, entry.claim])
+        if (entry.run_id, entry.claim) in held
+        else lost(entry)
+        for entry in entries
+    ]
+
+
+def number(entries: Iterable[NewEntry]) -> None:
+    """The order within this transaction of what is settled in one run."""
+    places: dict[str, int] = {}
+    for entry in entries:
+        places[entry.run_id] = entry.place = places.get(entry.run_id, 0) + 1
+
+
+def written(tx: Tx, entry: NewEntry, row: Row | None, news: bool) -> Written:
+    if row is None:  # an earlier claim of this run has written it, and its answer was lost
+        there = tx.row("entry", run_id=entry.run_id, key=entry.key)
+        assert there is not None
+        return Written(Entry._make(there), news=news)
+    runs = make_runs(tx, entry) if entry.runs else []
+    if entry.token is not None:
+        make_token(tx, entry.run_id, entry.token)
+    stands = Entry(
+        entry.run_id,
+        entry.key,
+        entry.seq,
+        entry.branch,
+        entry.kind,
+        entry.name,
+        entry.digest,
+        entry.state,
+        row[2],
+        entry.target,
+        row[3],
+        entry.tries,
+        entry.result,
+        entry.error,
+    )
+    return Written(stands, runs, news)
+
+
+def make_runs(tx: Tx, entry: NewEntry) -> list[Triggered | Exception]:
+    """Make the runs that an entry triggers. Those it waits for, and that others have made, are waited for apart."""
+    outcomes = trigger(tx, entry.runs).read()
+    made = [
+        run
+        for run, outcome in zip(entry.runs, outcomes, strict=True)
+        if isinstance(outcome, Triggered) and outcome.created
+    ]
+    parents = [Parent(run.id, run.parent_key, run.depth) for run in made]
+    if parents:
+        tx.batch("set_parents", parents)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    if any(isinstance(outcome, Triggered) and not outcome.created for outcome in outcomes):
+        keep_earlier_runs(tx, entry, [outcome for outcome in outcomes if isinstance(outcome, Triggered)])
+    return outcomes
+
+
+def keep_earlier_runs(tx: Tx, entry: NewEntry, outcomes: list[Triggered]) -> None:
+    """Some of its runs were there already, made by others with the same idempotency keys."""
+    others = {outcome.id for outcome in outcomes if not outcome.created}
+    made = [outcome.id if entry.remaining else (outcome.id, outcome.created) for outcome in outcomes]
+    entry.result = msgspec.json.encode(made).decode()
+    tx.send("set_result", run_id=entry.run_id, key=entry.key, result=entry.result)
+    if entry.remaining:
+        tx.batch("insert_waiters", [Waiter(other, entry.run_id, entry.key) for other in sorted(others)])
+
+
+def make_token(tx: Tx, run_id: str | None, token: NewToken) -> bool:
+    """False if there is one with this idempotency key."""
+    return bool(
+        tx.rows(
+            "insert_token",
+            id=token.id,
+            run_id=run_id,
+            schema=token.schema,
+            tags=token.tags,
+            idempotency_key=token.idempotency_key,
+            timeout_ms=token.timeout_ms,
+        )
+    )
+
+
+def answer_at_once(tx: Tx, entry: NewEntry) -> None:
+    """A token may have been completed before it is waited for: the entry is settled when it is written."""
+    if entry.kind != "wait":
+        return
+    token = tx.row("share_token", id=entry.target)
+    if token is None:
+        entry.state = "failed"
+        return
+    _, state, expires_at, result, now = token
+    entry.due_at = expires_at
+    if state == "completed":
+        entry.state, entry.result = "done", result
+    elif expires_at is not None and expires_at <= now:
+        entry.state = "expired"
+
+
+def lost(entry: NewEntry) -> AttemptLost:
+    return AttemptLost(
+        f"this attempt no longer holds its run, so {entry.name} is not recorded",
+        seen=f"run {entry.run_id}, claim {entry.claim}",
+        do="let it end: the run has been taken over, or is finished",
+    )
+
+
+# -- what settles -----------------------------------------------------------------------------------------------------
+
+
+def settle_ended(tx: Tx, ended: Sequence[Ended]) -> None:
+    """These runs end now under their claims: who waits for them is told. Called before they leave the table."""
+    awaited = [Ending(run.id, run.claim) for run in ended if run.awaited]
+    if awaited:
+        settle_children(tx, awaited)
+
+
+def settle_children(tx: Tx, endings: Sequence[Ending]) -> None:
+    if tx.kind == "postgres":
+        tx.rows("lock_family", ids=sorted(ending.id for ending in endings))
+    counts: dict[tuple[str, str], int] = {}
+    for run_id, key, n in tx.batch("ended_children", endings).rows():
+        counts[run_id, key] = counts.get((run_id, key), 0) + n
+    count_down(tx, counts)
+
+
+def count_down(tx: Tx, counts: dict[tuple[str, str], int]) -> None:
+    if not counts:
+        return
+    rows = tx.batch("settle_children", [Count(run_id, key, n) for (run_id, key), n in sorted(counts.items())]).rows()
+    wake(tx, {run_id for run_id, state in rows if state == "done"})
+
+
+def wake(tx: Tx, ids: Iterable[str]) -> None:
+    """Something that these runs wait for has settled. Their rows are locked already, or are locked here one by one."""
+    wanted = sorted(ids)
+    if not wanted:
+        return
+    woken = tx.rows("wake", ids=wanted)
+    store_runs.leave_notes(tx, ((queue, lane) for _, queue, lane, state in woken if state == "held"))
+    store_runs.wake(tx)
+
+
+def settle_others(tx: Tx, n: int = DUE) -> int:
+    """Runs that ended, and that others than their parents wait for: a sweep. Answers how many there were."""
+    found = tx.rows("foreign_ends", n=n)
+    if found:
+        tx.rows("lock_waiting", ids=sorted({row[1] for row in found}))
+    counts: dict[tuple[str, str], int] = {}
+    for target, run_id, key in found:
+        tx.send("forget_waiters", target=target, run_id=run_id, key=key)
+        counts[run_id, key] = counts.get((run_id, key), 0) + 1
+    count_down(tx, counts)
+    return len(found)
+
+
+def due(tx: Tx, n: int = DUE) -> int:
+    """Runs whose wait is over by the clock go on. Answers how many."""
+    ids = [row[0] for row in tx.rows("due_waits", n=n)]
+    expire(tx, ids)
+    return len(ids)
+
+
+def expire(tx: Tx, ids: Sequence[str]) -> None:
+    """Settle what is due in these runs, whose rows are locked here."""
+    if not ids:
+        return
+    tx.rows("lock_waiting", ids=sorted(ids))
+    tx.rows("expire_entries", ids=list(ids))
+    wake(tx, ids)
+
+
+# -- what workers read ------------------------------------------------------------------------------------------------
+
+
+def since(tx: Tx, looks: Sequence[Look]) -> dict[str, list[Entry]]:
+    """What has settled in these runs since their worker last looked; everything, where that was never."""
+    found: dict[str, list[Entry]] = {look.id: [] for look in looks}
+    for row in tx.batch("entries", looks).rows() if looks else []:
+        found[row[0]].append(Entry._make(row))
+    return found
+
+
+def take_news(tx: Tx, me: str) -> list[str]:
+    """The runs of this worker in which something has settled."""
+    return [row[0] for row in tx.rows("take_news", me=me)]
+
+
+def of_run(tx: Tx, run_id: str) -> list[Row]:
+    """A run's whole journal, for people to read."""
+    return tx.rows("journal", run_id=run_id)

@@ -1,0 +1,172 @@
+-- The journal: what runs have done, what they wait for, and what wakes them.
+
+-- name: hold_run
+-- The fence of what an attempt writes about its run. The lock keeps it so until the commit.
+SELECT id, claim, news FROM {s}run WHERE id {in:ids} AND state = 'executing' {for_share}
+
+-- name: write_entries
+-- An entry is written once. Only a step's may be open and written again, as its tries go on.
+INSERT INTO {s}journal (run_id, key, seq, branch, kind, name, digest, state, settled, target, remaining, due_at, tries,
+  result, error, claim, attempt, started_at, done_at)
+SELECT x.run_id, x.key, x.seq, x.branch, x.kind, x.name, x.digest, x.state,
+  CASE WHEN x.state <> 'open' THEN x.place + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = x.run_id), 0) END,
+  x.target, x.remaining, COALESCE(x.due_at, {now} + x.delay_ms), x.tries, x.result, x.error, x.claim, x.attempt,
+  {now} - x.took_ms, CASE WHEN x.state <> 'open' THEN {now} END
+FROM {rows(run_id text, key text, seq int, branch text, kind text, name text, digest text, state text, place int, target text,
+  remaining int, due_at bigint, delay_ms bigint, tries int, result text, error text, claim int, attempt int, took_ms bigint)}
+WHERE true
+ON CONFLICT (run_id, key) DO UPDATE SET state = excluded.state,
+  settled = COALESCE(excluded.settled, {s}journal.settled), due_at = excluded.due_at,
+  tries = excluded.tries, result = excluded.result, error = excluded.error, claim = excluded.claim,
+  attempt = excluded.attempt, done_at = excluded.done_at
+WHERE {s}journal.kind = 'step' AND {s}journal.state IN ('open', 'again')
+RETURNING run_id, key, settled, due_at
+
+-- name: entries
+-- What has settled in these runs since the caller last looked; from the beginning, everything.
+SELECT j.run_id, j.key, j.seq, j.branch, j.kind, j.name, j.digest, j.state, j.settled, j.target, j.due_at, j.tries, j.result, j.error
+FROM {rows(id text, since int)}
+JOIN {s}journal j ON {by j.run_id} j.run_id = x.id AND (x.since = 0 OR j.settled > x.since)
+ORDER BY j.run_id, j.seq
+
+-- name: entry
+SELECT run_id, key, seq, branch, kind, name, digest, state, settled, target, due_at, tries, result, error
+FROM {s}journal WHERE run_id = :run_id AND key = :key
+
+-- name: journal
+SELECT run_id, key, seq, branch, kind, name, digest, state, settled, target, due_at, tries, result, error, started_at, done_at
+FROM {s}journal WHERE run_id = :run_id ORDER BY seq
+
+-- name: set_result
+UPDATE {s}journal SET result = :result WHERE run_id = :run_id AND key = :key
+
+-- name: standing
+SELECT id, state, claim FROM {s}run WHERE id {in:ids}
+
+-- name: take_news
+UPDATE {s}run SET news = 0 WHERE worker_id = :me AND news = 1 RETURNING id
+
+-- name: suspend
+-- A run gives up its slot until something it waits for settles. If something has, it is not suspended but told.
+UPDATE {s}run SET state = 'waiting', worker_id = NULL, claimed_at = NULL, start_by = NULL, suspect = 0,
+  keeper = x.keeper, keep_until = NULL,
+  due_at = (SELECT min(j.due_at) FROM {s}journal j WHERE j.run_id = {s}run.id AND j.state = 'open')
+FROM {rows(id text, claim int, keeper text)}
+WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'executing' AND {s}run.news = 0
+  AND {s}run.cancel_at IS NULL
+RETURNING {s}run.id, {s}run.queue_id, {s}run.lane_id
+
+-- name: lock_family
+-- Runs, and the parents that wait for them, together and by id: whoever locks some of them does so in this order.
+SELECT id FROM {s}run WHERE id {in:ids}
+
+-- name: lock_family (postgres)
+SELECT id FROM {s}run WHERE id = ANY (ARRAY(
+  SELECT unnest(:ids::text[]) UNION SELECT parent_id FROM {s}run WHERE id = ANY (:ids) AND parent_key IS NOT NULL))
+ORDER BY id FOR UPDATE
+
+-- name: ended_children
+-- Which entries wait for these runs, and for how many of them. A claim of -1 stands for any.
+SELECT r.parent_id, r.parent_key, count(*) FROM {rows(id text, claim int)}
+JOIN {s}run r ON {by r.id} r.id = x.id AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))
+WHERE r.parent_key IS NOT NULL GROUP BY r.parent_id, r.parent_key
+
+-- name: settle_children
+-- So many of the children that an entry waits for have ended; at the last one it is done.
+UPDATE {s}journal SET remaining = remaining - x.n,
+  state = CASE WHEN remaining - x.n <= 0 THEN 'done' ELSE state END,
+  done_at = CASE WHEN remaining - x.n <= 0 THEN {now} END,
+  settled = CASE WHEN remaining - x.n <= 0
+            THEN 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0) END
+FROM {rows(id text, key text, n int)}
+WHERE {by {s}journal.run_id} {s}journal.run_id = x.id AND {s}journal.key = x.key AND {s}journal.state = 'open'
+RETURNING {s}journal.run_id, {s}journal.state
+
+-- name: foreign_ends
+-- Runs that ended and that somebody else than a parent waits for.
+SELECT w.target, w.run_id, w.key FROM {s}waiter w JOIN {s}done d ON d.id = w.target ORDER BY w.run_id, w.target LIMIT :n
+
+-- name: forget_waiters
+DELETE FROM {s}waiter WHERE target = :target AND run_id = :run_id AND key = :key
+
+-- name: insert_waiters
+INSERT INTO {s}waiter (target, run_id, key) SELECT x.target, x.run_id, x.key FROM {rows(target text, run_id text, key text)}
+WHERE true ON CONFLICT (target, run_id, key) DO NOTHING
+
+-- name: set_parents
+UPDATE {s}run SET parent_key = x.parent_key, depth = x.depth
+FROM {rows(id text, parent_key text, depth int)} WHERE {by {s}run.id} {s}run.id = x.id
+
+-- name: lock_waiting
+SELECT id FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
+
+-- name: wake
+-- What it waits for has settled: a waiting run goes on, one that executes is told. The rows are locked by the caller.
+UPDATE {s}run SET news = 1,
+  state = CASE WHEN state <> 'waiting' THEN state WHEN lane_id IS NULL THEN 'ready' ELSE 'held' END,
+  sort_at = CASE WHEN state = 'waiting' THEN {now} - priority_ms ELSE sort_at END,
+  due_at = CASE WHEN state = 'waiting' THEN NULL ELSE due_at END,
+  keep_until = CASE WHEN keeper IS NOT NULL THEN {now} + 200 END
+WHERE id {in:ids} RETURNING id, queue_id, lane_id, state
+
+-- name: due_waits
+SELECT id FROM {s}run WHERE state IN ('delayed', 'waiting') AND state = 'waiting' AND due_at IS NOT NULL AND due_at <= {now}
+ORDER BY due_at LIMIT :n {skip_locked}
+
+-- name: expire_entries
+-- Their time is over: a sleep is done, a step is to be tried again, and whatever else was waited for did not come.
+UPDATE {s}journal SET done_at = {now},
+  state = CASE kind WHEN 'sleep' THEN 'done' WHEN 'step' THEN 'again' ELSE 'expired' END,
+  settled = 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0)
+WHERE run_id {in:ids} AND state = 'open' AND due_at <= {now}
+RETURNING run_id
+
+-- name: forget_entries
+-- Failures that ended an attempt: the next one tries again.
+DELETE FROM {s}journal WHERE run_id = :run_id AND key {in:keys}
+
+-- name: prune_journal
+DELETE FROM {s}journal WHERE run_id {in:ids}
+
+-- name: prune_waiters
+DELETE FROM {s}waiter WHERE run_id {in:ids}
+
+-- name: prune_tokens
+DELETE FROM {s}token WHERE run_id {in:ids}
+
+-- name: insert_token
+INSERT INTO {s}token (id, state, run_id, schema, tags, idempotency_key, created_at, expires_at)
+VALUES (:id, 'open', CAST(:run_id AS TEXT), CAST(:schema AS TEXT), CAST(:tags AS TEXT), CAST(:idempotency_key AS TEXT), {now},
+  {now} + CAST(:timeout_ms AS BIGINT))
+ON CONFLICT DO NOTHING RETURNING id
+
+-- name: token
+SELECT id, state, run_id, schema, tags, idempotency_key, created_at, expires_at, completed_at, result, {now} AS now
+FROM {s}token WHERE id = :id
+
+-- name: token_by_key
+SELECT id FROM {s}token WHERE idempotency_key = :key
+
+-- name: tokens
+SELECT id, state, run_id, schema, tags, idempotency_key, created_at, expires_at, completed_at, result, {now} AS now
+FROM {s}token WHERE id < :before ORDER BY id DESC LIMIT :n
+
+-- name: lock_token
+SELECT id, state, schema, expires_at, result, {now} AS now FROM {s}token WHERE id = :id {for_update}
+
+-- name: share_token
+SELECT id, state, expires_at, result, {now} AS now FROM {s}token WHERE id = :id {for_share}
+
+-- name: complete_token
+UPDATE {s}token SET state = 'completed', completed_at = {now}, result = :result WHERE id = :id
+
+-- name: waiting_for_token
+SELECT run_id, key FROM {s}journal WHERE target = :id AND target IS NOT NULL AND state = 'open' AND kind = 'wait' ORDER BY run_id
+
+-- name: settle_wait
+UPDATE {s}journal SET state = 'done', done_at = {now}, result = :result,
+  settled = 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0)
+WHERE run_id {in:ids} AND target = :id AND state = 'open' AND kind = 'wait' RETURNING run_id
+
+-- name: children
+SELECT id FROM {s}run WHERE parent_id {in:ids} AND parent_id IS NOT NULL ORDER BY id

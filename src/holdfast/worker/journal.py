@@ -1,0 +1,147 @@
+"""A run's journal in the memory of its attempt: which entry an operation stands for, and what has been recorded of it.
+
+A key is the operation's branch, its name, and how often that branch has used the name. A branch is the path of asyncio
+tasks that leads to the operation, each named by its coroutine function and by how often its parent started one. So the
+keys do not depend on which branch is faster. Within a branch the operations are asked for in the order in which they
+were the first time; the first difference is a ``JournalMismatch``, before anything is done twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+from holdfast import codec
+from holdfast.errors import JournalFull, JournalMismatch
+from holdfast.records import Entry
+from holdfast.sizes import MIB
+
+ENTRIES: Final = 20_000
+BYTES: Final = 64 * MIB
+
+
+class Branch:
+    """One line of execution within an attempt."""
+
+    __slots__ = ("asked", "begun", "names", "path")
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        self.names: dict[str, int] = {}  # how often each name was used
+        self.begun: dict[str, int] = {}  # how many branches of each name were started from here
+        self.asked = 0
+
+    def next_key(self, name: str) -> str:
+        self.names[name] = count = self.names.get(name, 0) + 1
+        return f"{self.path}{name}#{count}"
+
+    def start(self, name: str) -> Branch:
+        """Another branch that is started from this one."""
+        self.begun[name] = count = self.begun.get(name, 0) + 1
+        return Branch(f"{self.path}{name}#{count}/")
+
+
+class Asked:
+    """One operation that the code has asked for. ``entry`` is what is recorded of it, None for what is new."""
+
+    __slots__ = ("branch", "digest", "entry", "key", "kind", "later", "name", "seq")
+
+    def __init__(self, key: str, seq: int, branch: Branch, kind: str, name: str, digest: str | None) -> None:
+        self.key, self.seq, self.branch, self.kind, self.name, self.digest = key, seq, branch, kind, name, digest
+        self.entry: Entry | None = None
+        self.later = False  # whether its branch, or one that this was started from, has asked for more since it failed
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" if self.kind != self.name else self.kind
+
+
+class Journal:
+    """What is recorded of a run, and what its code has asked for."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.places: dict[tuple[str, int], Entry] = {}
+        self.size = self.seen = 0  # bytes; the number of the last settled entry
+        self.failed: list[Asked] = []
+        for entry in entries:
+            self.take(entry)
+
+    def take(self, entry: Entry) -> None:
+        """Learn of an entry, or how it stands now."""
+        if entry.key not in self.entries:
+            self.size += len(entry.key) + len(entry.result or "") + len(entry.error or "")
+            if entry.seq:
+                self.places[entry.branch, entry.seq] = entry
+        self.entries[entry.key] = entry
+        self.seen = max(self.seen, entry.settled or 0)
+
+    def ask(self, branch: Branch, kind: str, name: str, key: str | None, digest: str | None) -> Asked:
+        """Take the key of an operation.
+
+        Raises:
+            JournalMismatch: something else is recorded here.
+            JournalFull: there is no room for one more.
+        """
+        if key is not None:  # the code says itself which one it is, whatever came before
+            asked = Asked(f"{name}={key}", 0, branch, kind, name, digest)
+        else:
+            branch.asked += 1
+            asked = Asked(branch.next_key(name), branch.asked, branch, kind, name, digest)
+        asked.entry = self.entries.get(asked.key)
+        self.compare(asked)
+        if asked.entry is None and (len(self.entries) >= ENTRIES or self.size > BYTES):
+            raise JournalFull(
+                f"This run has recorded as much as a journal may hold, {ENTRIES:,} entries or {BYTES // MIB} MiB",
+                seen=f"{len(self.entries):,} entries, {self.size:,} bytes; now it asks for {asked}",
+                do="Let a step do more, let steps return less, or do parts of the work in runs of their own.",
+            )
+        for failure in self.failed:
+            failure.later = failure.later or failure.branch.path.startswith(branch.path)
+        return asked
+
+    def compare(self, asked: Asked) -> None:
+        """What is recorded at this place must be what is asked for."""
+        there = self.places.get((asked.branch.path, asked.seq)) if asked.seq else asked.entry
+        if there is None and asked.entry is not None:
+            there = asked.entry
+        if there is None:
+            return
+        if there.key != asked.key or there.kind != asked.kind or (asked.seq and there.seq != asked.seq):
+            raise mismatch(there, asked, f"{there.kind} {there.name}", str(asked))
+        if there.digest is not None and asked.digest is not None and there.digest != asked.digest:
+            raise mismatch(there, asked, f"{asked} with other arguments", str(asked))
+
+    def fail(self, asked: Asked) -> None:
+        """A failure is handed to the code. If it makes nothing more of it, the next attempt tries again."""
+        self.failed.append(asked)
+
+    def to_forget(self) -> tuple[str, ...]:
+        """The failures that the code made nothing more of."""
+        return tuple(asked.key for asked in self.failed if not asked.later)
+
+
+def mismatch(there: Entry, asked: Asked, recorded: str, wanted: str) -> JournalMismatch:
+    where = f" of the branch {asked.branch.path}" if asked.branch.path else ""
+    return JournalMismatch(
+        f"The code does not fit what this run has recorded: operation {asked.seq or asked.key}{where} "
+        f"was {recorded}, and now the code asks for {wanted}",
+        seen=f"recorded {there.key}, asked for {asked.key}",
+        do="Deploy the code that the run began with, or start the run anew with holdfast runs replay.",
+    )
+
+
+def digest_of(arguments: tuple[Any, ...]) -> str | None:
+    """What tells the arguments of one step from those of another; None if that cannot be told."""
+    if not arguments:
+        return None
+    try:
+        text = codec.encode([plain(argument) for argument in arguments])
+    except Exception:  # a session, a lambda: nothing that could be compared after a replay
+        return None
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def plain(argument: Any) -> Any:
+    """An argument as JSON has it."""
+    return codec.decode(codec.codec_for(type(argument)).dump(argument))

@@ -1,0 +1,115 @@
+"""Steps: recorded once, and never run again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from holdfast import AsyncContext, Context, Retry
+from holdfast.errors import StepFailed
+from tests.support.inside import Inside
+
+
+@pytest.mark.parametrize("suspend_after", [0.0, 30.0])
+async def test_a_step_is_not_run_again(inside: Inside, suspend_after: float) -> None:
+    """Neither by a retry nor when the run goes on after a wait."""
+    calls: list[str] = []
+
+    def note(what: str) -> str:
+        calls.append(what)
+        return what.upper()
+
+    @inside.app.task(retry=Retry(max_attempts=2, min_delay=0))
+    async def work(n: int, ctx: AsyncContext) -> list[str]:
+        first = await ctx.step(note, "first")
+        await ctx.sleep(0.05)
+        second = await ctx.step(note, "second")
+        if ctx.attempt.number == 1:
+            raise RuntimeError("once more")
+        return [first, second]
+
+    inside.start(suspend_after=suspend_after)
+    run = await inside.run(work, 1)
+    assert run.status == "completed", run.error
+    assert run.output == ["FIRST", "SECOND"]
+    assert calls == ["first", "second"]
+
+
+@pytest.mark.parametrize("suspend_after", [0.0, 30.0])
+async def test_the_same_in_a_thread(inside: Inside, suspend_after: float) -> None:
+    calls: list[str] = []
+
+    def note(what: str) -> str:
+        calls.append(what)
+        return what.upper()
+
+    @inside.app.task(retry=Retry(max_attempts=2, min_delay=0))
+    def work(n: int, ctx: Context) -> list[str]:
+        first = ctx.step(note, "first")
+        ctx.sleep(0.05)
+        second = ctx.step(note, "second")
+        if ctx.attempt.number == 1:
+            raise RuntimeError("once more")
+        return [first, second]
+
+    inside.start(suspend_after=suspend_after)
+    run = await inside.run(work, 1)
+    assert run.status == "completed", run.error
+    assert run.output == ["FIRST", "SECOND"]
+    assert calls == ["first", "second"]
+
+
+@pytest.mark.parametrize("suspend_after", [0.0, 30.0])
+async def test_children_and_branches(inside: Inside, suspend_after: float) -> None:
+    @inside.app.task
+    async def double(n: int) -> int:
+        return 2 * n
+
+    @inside.app.task
+    def fail(n: int) -> int:
+        raise ValueError(n)
+
+    @inside.app.task
+    async def parent(n: int, ctx: AsyncContext) -> list[Any]:
+        async def branch(k: int) -> int:
+            await ctx.sleep(0.01 * (3 - k % 3))
+            return await ctx.trigger_and_wait(double, k)
+
+        values = await asyncio.gather(*(branch(k) for k in range(10)))
+        batch = await ctx.batch_trigger_and_wait(double, range(20))
+        return [values, batch.outputs()]
+
+    inside.start(suspend_after=suspend_after)
+    run = await inside.run(parent, 1)
+    assert run.status == "completed", run.error
+    assert run.output == [[2 * k for k in range(10)], [2 * k for k in range(20)]]
+
+
+async def test_a_step_that_fails(inside: Inside) -> None:
+    tries: list[int] = []
+
+    async def flaky(n: int) -> int:
+        tries.append(n)
+        if len(tries) < 3:
+            raise ConnectionError("no network")
+        return n
+
+    async def never(n: int) -> int:
+        raise ConnectionError("no network")
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> list[Any]:
+        got = await ctx.step(flaky, n, retry=Retry(max_attempts=3, min_delay="10ms"))
+        try:
+            await ctx.step(never, n)
+        except StepFailed as failed:
+            return [got, failed.matches(ConnectionError), failed.matches(ValueError), failed.error.message]
+        return []
+
+    inside.start()
+    run = await inside.run(work, 7)
+    assert run.status == "completed", run.error
+    assert run.output == [7, True, False, "no network"]
+    assert tries == [7, 7, 7]
