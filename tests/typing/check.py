@@ -26,7 +26,9 @@ Lines = dict[Path, dict[int, str]]
 
 
 def pyright() -> Lines:
-    done = run("pyright", "--project", str(HERE / "pyrightconfig.json"), "--outputjson")
+    # Whatever python comes first on the path may lack what users have, and then half of all types are unknown.
+    where = ("--project", str(HERE / "pyrightconfig.json"), "--pythonpath", sys.executable)
+    done = run("pyright", *where, "--outputjson")
     told = json.loads(done)["generalDiagnostics"]
     return gathered(
         (Path(each["file"]), each["range"]["start"]["line"] + 1, each["message"])
