@@ -233,6 +233,15 @@ def test_no_hot_statement_of_postgres_reads_a_table(session: psycopg.Connection[
         session.execute("ANALYZE")  # and once more with plans that know how big everything is
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_suspects_are_looked_for_in_their_own_index(session: psycopg.Connection[Any]) -> None:
+    for _ in range(2):
+        plan = "\n".join(row[0] for row in session.execute("EXPLAIN EXECUTE s_outlook ('w1')").fetchall())
+        assert "run_suspect" in plan
+        assert "run_ready" not in plan
+        session.execute("ANALYZE")
+
+
 def fine(scan: Scan) -> bool:
     return scan.touched <= TOUCHED and (scan.how != "Seq Scan" or scan.table in SMALL)
 

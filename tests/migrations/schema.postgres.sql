@@ -40,23 +40,24 @@ CREATE TABLE holdfast.declaration (
   body text NOT NULL
 );
 CREATE TABLE holdfast.done (
-  id text COLLATE "C" NOT NULL,
-  status text NOT NULL,
-  task text NOT NULL,
   queue_id bigint NOT NULL,
-  concurrency_key text,
   priority_ms bigint NOT NULL,
-  due_at bigint,
-  expire_at bigint,
-  cancel_at bigint,
-  worker_id text COLLATE "C",
+  created_at bigint NOT NULL,
+  finished_at bigint NOT NULL,
   claim integer NOT NULL,
   attempt integer NOT NULL,
   crashes integer NOT NULL,
-  created_at bigint NOT NULL,
-  started_at bigint,
-  finished_at bigint NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  status text NOT NULL,
+  task text NOT NULL,
   payload text,
+  output text,
+  worker_id text COLLATE "C",
+  started_at bigint,
+  concurrency_key text,
+  due_at bigint,
+  expire_at bigint,
+  cancel_at bigint,
   options text,
   metadata text,
   tags text,
@@ -65,7 +66,6 @@ CREATE TABLE holdfast.done (
   parent_id text COLLATE "C",
   root_id text COLLATE "C",
   batch_id text COLLATE "C",
-  output text,
   error text
 ) WITH (autovacuum_vacuum_insert_scale_factor=0.1);
 CREATE TABLE holdfast.idempotency (
@@ -160,29 +160,29 @@ CREATE TABLE holdfast.route (
   version text
 );
 CREATE TABLE holdfast.run (
+  queue_id bigint NOT NULL,
+  route_id bigint NOT NULL,
+  priority_ms bigint DEFAULT 0 NOT NULL,
+  sort_at bigint NOT NULL,
+  lived_ms bigint DEFAULT 0 NOT NULL,
+  created_at bigint NOT NULL,
+  claim integer DEFAULT 0 NOT NULL,
+  attempt integer DEFAULT 1 NOT NULL,
+  suspect integer DEFAULT 0 NOT NULL,
+  crashes integer DEFAULT 0 NOT NULL,
   id text COLLATE "C" NOT NULL,
   state text NOT NULL,
   task text NOT NULL,
-  queue_id bigint NOT NULL,
-  route_id bigint NOT NULL,
+  payload text,
+  worker_id text COLLATE "C",
+  claimed_at bigint,
+  started_at bigint,
   lane_id bigint,
+  start_by bigint,
   concurrency_key text,
-  priority_ms bigint DEFAULT 0 NOT NULL,
-  sort_at bigint NOT NULL,
   due_at bigint,
   expire_at bigint,
   cancel_at bigint,
-  worker_id text COLLATE "C",
-  claim integer DEFAULT 0 NOT NULL,
-  claimed_at bigint,
-  attempt integer DEFAULT 1 NOT NULL,
-  start_by bigint,
-  suspect integer DEFAULT 0 NOT NULL,
-  crashes integer DEFAULT 0 NOT NULL,
-  lived_ms bigint DEFAULT 0 NOT NULL,
-  created_at bigint NOT NULL,
-  started_at bigint,
-  payload text,
   options text,
   metadata text,
   tags text,
@@ -363,12 +363,12 @@ CREATE INDEX run_due ON holdfast.run USING btree (due_at) WHERE ((due_at IS NOT 
 CREATE INDEX run_grant ON holdfast.run USING btree (start_by) WHERE ((start_by IS NOT NULL) AND (state = 'ready'::text));
 CREATE INDEX run_held ON holdfast.run USING btree (queue_id, lane_id, sort_at, id) WHERE (state = 'held'::text);
 CREATE INDEX run_http ON holdfast.run USING btree (id) WHERE (task = 'http'::text);
-CREATE INDEX run_mine ON holdfast.run USING btree (worker_id, id) WHERE (worker_id IS NOT NULL);
+CREATE INDEX run_mine ON holdfast.run USING btree (worker_id) WHERE (worker_id IS NOT NULL);
 CREATE INDEX run_news ON holdfast.run USING btree (worker_id) WHERE ((news = 1) AND (worker_id IS NOT NULL));
 CREATE INDEX run_parent ON holdfast.run USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, id) WHERE (state = 'ready'::text);
 CREATE INDEX run_slot ON holdfast.run USING btree (queue_id, lane_id) WHERE ((lane_id IS NOT NULL) AND (state = ANY (ARRAY['ready'::text, 'executing'::text])));
-CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE (suspect > 0);
+CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE ((suspect > 0) AND (state = 'ready'::text));
 CREATE INDEX run_ttl ON holdfast.run USING btree (expire_at) WHERE (expire_at IS NOT NULL);
 CREATE INDEX schedule_external ON holdfast.schedule USING btree (external_id, id) WHERE (external_id IS NOT NULL);
 CREATE INDEX schedule_next ON holdfast.schedule USING btree (next_at) WHERE (next_at IS NOT NULL);

@@ -44,23 +44,24 @@ CREATE TABLE holdfast_declaration (
   PRIMARY KEY (app, digest)
 );
 CREATE TABLE holdfast_done (
-  id TEXT PRIMARY KEY,
-  status TEXT NOT NULL,
-  task TEXT NOT NULL,
   queue_id BIGINT NOT NULL,
-  concurrency_key TEXT,
   priority_ms BIGINT NOT NULL,
-  due_at BIGINT,
-  expire_at BIGINT,
-  cancel_at BIGINT,
-  worker_id TEXT,
+  created_at BIGINT NOT NULL,
+  finished_at BIGINT NOT NULL,
   claim INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
   crashes INTEGER NOT NULL,
-  created_at BIGINT NOT NULL,
-  started_at BIGINT,
-  finished_at BIGINT NOT NULL,
+  id TEXT PRIMARY KEY,
+  status TEXT NOT NULL,
+  task TEXT NOT NULL,
   payload TEXT,
+  output TEXT,
+  worker_id TEXT,
+  started_at BIGINT,
+  concurrency_key TEXT,
+  due_at BIGINT,
+  expire_at BIGINT,
+  cancel_at BIGINT,
   options TEXT,
   metadata TEXT,
   tags TEXT,
@@ -69,7 +70,6 @@ CREATE TABLE holdfast_done (
   parent_id TEXT,
   root_id TEXT,
   batch_id TEXT,
-  output TEXT,
   error TEXT
 );
 CREATE TABLE holdfast_idempotency (
@@ -150,29 +150,29 @@ CREATE TABLE holdfast_route (
   version TEXT
 );
 CREATE TABLE holdfast_run (
+  queue_id BIGINT NOT NULL,
+  route_id BIGINT NOT NULL,
+  priority_ms BIGINT NOT NULL DEFAULT 0,
+  sort_at BIGINT NOT NULL,
+  lived_ms BIGINT NOT NULL DEFAULT 0,
+  created_at BIGINT NOT NULL,
+  claim INTEGER NOT NULL DEFAULT 0,
+  attempt INTEGER NOT NULL DEFAULT 1,
+  suspect INTEGER NOT NULL DEFAULT 0,
+  crashes INTEGER NOT NULL DEFAULT 0,
   id TEXT PRIMARY KEY,
   state TEXT NOT NULL,
   task TEXT NOT NULL,
-  queue_id BIGINT NOT NULL,
-  route_id BIGINT NOT NULL,
+  payload TEXT,
+  worker_id TEXT,
+  claimed_at BIGINT,
+  started_at BIGINT,
   lane_id BIGINT,
+  start_by BIGINT,
   concurrency_key TEXT,
-  priority_ms BIGINT NOT NULL DEFAULT 0,
-  sort_at BIGINT NOT NULL,
   due_at BIGINT,
   expire_at BIGINT,
   cancel_at BIGINT,
-  worker_id TEXT,
-  claim INTEGER NOT NULL DEFAULT 0,
-  claimed_at BIGINT,
-  attempt INTEGER NOT NULL DEFAULT 1,
-  start_by BIGINT,
-  suspect INTEGER NOT NULL DEFAULT 0,
-  crashes INTEGER NOT NULL DEFAULT 0,
-  lived_ms BIGINT NOT NULL DEFAULT 0,
-  created_at BIGINT NOT NULL,
-  started_at BIGINT,
-  payload TEXT,
   options TEXT,
   metadata TEXT,
   tags TEXT,
@@ -291,12 +291,12 @@ CREATE INDEX holdfast_run_due ON holdfast_run (due_at) WHERE due_at IS NOT NULL 
 CREATE INDEX holdfast_run_grant ON holdfast_run (start_by) WHERE start_by IS NOT NULL AND state = 'ready';
 CREATE INDEX holdfast_run_held ON holdfast_run (queue_id, lane_id, sort_at, id) WHERE state = 'held';
 CREATE INDEX holdfast_run_http ON holdfast_run (id) WHERE task = 'http';
-CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id, id) WHERE worker_id IS NOT NULL;
+CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id) WHERE worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_news ON holdfast_run (worker_id) WHERE news = 1 AND worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';
 CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
-CREATE INDEX holdfast_run_suspect ON holdfast_run (suspect, id) WHERE suspect > 0;
+CREATE INDEX holdfast_run_suspect ON holdfast_run (suspect, id) WHERE suspect > 0 AND state = 'ready';
 CREATE INDEX holdfast_run_ttl ON holdfast_run (expire_at) WHERE expire_at IS NOT NULL;
 CREATE INDEX holdfast_schedule_external ON holdfast_schedule (external_id, id) WHERE external_id IS NOT NULL;
 CREATE UNIQUE INDEX holdfast_schedule_key ON holdfast_schedule (owner, key) WHERE key IS NOT NULL;

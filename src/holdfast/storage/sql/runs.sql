@@ -90,9 +90,10 @@ SELECT id, sort_at FROM {s}run WHERE state = 'ready' AND route_id = :route AND s
 ORDER BY sort_at, id LIMIT :n
 
 -- name: outlook
--- What a worker should know before it sleeps, in one round trip.
+-- What a worker should know before it sleeps, in one round trip. Suspects are asked for in the order of their own index:
+-- an EXISTS may be planned over run_ready, and walk the whole backlog.
 SELECT EXISTS (SELECT 1 FROM {s}lane_due WHERE due_at <= {now}) AS notes,
-  EXISTS (SELECT 1 FROM {s}run WHERE suspect > 0 AND state = 'ready') AS suspects,
+  (SELECT id FROM {s}run WHERE suspect > 0 AND state = 'ready' ORDER BY suspect, id LIMIT 1) IS NOT NULL AS suspects,
   (SELECT min(due_at) FROM {s}run WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting')) - {now} AS due_in,
   (SELECT min(due_at) FROM {s}lane_due WHERE due_at > {now}) - {now} AS note_in,
   EXISTS (SELECT 1 FROM {s}run WHERE worker_id = :me AND news = 1 AND worker_id IS NOT NULL) AS told,
