@@ -62,7 +62,7 @@ POSTGRES = Dialect(
     name="postgres",
     fragments={
         "s": "holdfast.",
-        "now": "(extract(epoch FROM statement_timestamp()) * 1000)::bigint",
+        "now": "(SELECT (extract(epoch FROM statement_timestamp()) * 1000)::bigint)",  # once, and not once for each row
         "for_update": "FOR UPDATE",
         "for_update_i": "FOR UPDATE OF i",
         "for_share": "FOR SHARE",

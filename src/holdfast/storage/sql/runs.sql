@@ -60,9 +60,12 @@ WITH heads AS MATERIALIZED (
       AND (r.expire_at IS NULL OR r.expire_at > {now} OR r.started_at IS NOT NULL) AND (r.cancel_at IS NULL OR r.unwind = 1)
       AND (r.keep_until IS NULL OR r.keeper = :me OR r.keep_until <= {now}) AND (r.start_by IS NULL OR r.start_by > {now})
     ORDER BY r.sort_at, r.id LIMIT :each FOR UPDATE OF r SKIP LOCKED) h),
+crowd AS MATERIALIZED (SELECT count(*) > :n AS too_many FROM heads),
 chosen AS MATERIALIZED (
-  SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY queue_id ORDER BY sort_at, id) AS place FROM heads) turns
-  ORDER BY place, random() LIMIT :n)
+  SELECT id FROM heads WHERE NOT (SELECT too_many FROM crowd)
+  UNION ALL
+  (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY queue_id ORDER BY sort_at, id) AS place FROM heads
+                   WHERE (SELECT too_many FROM crowd)) turns ORDER BY place, random() LIMIT :n))
 UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
   started_at = COALESCE(started_at, {now})
 WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
