@@ -74,7 +74,14 @@ INSERT INTO holdfast.lane_due (queue_id, lane_id) SELECT {LANES}, i FROM generat
 HOT = [f"a{n:09}" for n in range(500, 520)]
 EXECUTING = [f"e{n:09}" for n in range(1, 21)]
 DONE = [f"f{n:09}" for n in range(1, 21)]
-ENDED = json.dumps([{"id": run, "claim": 1, "status": "failed", "error": "{}"} for run in EXECUTING])
+ENDED = {
+    "id": "\n".join(EXECUTING),
+    "claim": "\n".join("1" for _ in EXECUTING),
+    "status": "\n".join("failed" for _ in EXECUTING),
+    "output": None,
+    "error": "\n".join("{}" for _ in EXECUTING),
+    "metadata": None,
+}
 BACK = {"claim": 1, "delay_ms": 0, "counts": 1, "number": 1, "worker_id": "w", "outcome": "failed"}
 AGAIN = json.dumps([BACK | {"id": run} for run in EXECUTING])
 NEW = json.dumps(
@@ -100,7 +107,7 @@ ENTRIES = json.dumps(
 PARAMETERS: dict[str, dict[str, Any]] = {
     "claim": {"me": "w1", "routes": [GREET, PART], "since": [-(2**62)] * 2, "n": 100, "each": 100, "suspect": 0},
     "outlook": {"me": "w1"},
-    "complete": {"rows": ENDED},
+    "complete": ENDED,
     "put_back": {"rows": AGAIN},
     "due": {"n": 500},
     "insert_runs": {"rows": NEW},

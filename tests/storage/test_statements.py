@@ -49,6 +49,15 @@ def test_the_rows_of_a_batch() -> None:
     assert "c < CAST(?4 AS BIGINT)" in other.text
 
 
+def test_the_rows_of_a_batch_as_lines() -> None:
+    source = "SELECT a FROM {lines(a text, b bigint)}"
+    one = prepare("x", source, POSTGRES)
+    assert (one.columns, one.parameters, one.lines) == (("a", "b"), {"a", "b"}, True)
+    assert "unnest(string_to_array(%(b)s, E'\\n', '')::bigint[])) AS x(a, b)" in one.text
+    other = prepare("x", source, SQLITE)
+    assert other == prepare("x", source.replace("lines", "rows"), SQLITE)
+
+
 def test_a_misspelt_fragment_fails_at_once() -> None:
     with pytest.raises(KeyError, match="npw"):
         prepare("x", "SELECT {npw}", SQLITE)

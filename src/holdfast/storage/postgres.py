@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -112,6 +113,8 @@ class PostgresTx(Tx):
         return Answer(self.connection.execute(statement.text.encode(), parameters or None))
 
     def batch(self, name: str, rows: Batch, /, **parameters: Any) -> Answer:
+        if self.store.statements[name].lines:
+            return self.send(name, **lines_of(rows, self.store.statements[name].columns), **parameters)
         return self.send(name, rows=encode(rows).decode(), **parameters)
 
     def alone(self, name: str, rows: Batch, /, **parameters: Any) -> Answer:
@@ -124,6 +127,14 @@ class PostgresTx(Tx):
         self.begin()
         for statement in split(text):
             self.connection.execute(statement.encode())
+
+
+def lines_of(rows: Batch, columns: tuple[str, ...]) -> dict[str, str]:
+    """Each column of these records as a text with a line for each."""
+    return {
+        column: "\n".join(["" if (value := get(row)) is None else str(value) for row in rows])
+        for column, get in ((column, attrgetter(column)) for column in columns)
+    }
 
 
 def split(text: str) -> list[str]:

@@ -121,7 +121,7 @@ RETURNING id, queue_id, lane_id, task, idempotency_key
 
 -- name: complete (postgres)
 -- The run leaves the hot table, enters history, frees its slot and its key, in one statement; answers what was not ours.
-WITH x AS MATERIALIZED (SELECT * FROM {rows(id text, claim int, status text, output text, error text, metadata text)}),
+WITH x AS MATERIALIZED (SELECT * FROM {lines(id text, claim int, status text, output text, error text, metadata text)}),
 gone AS (
   DELETE FROM {s}run r USING x WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
   RETURNING r.*, x.status, x.output, x.error, x.metadata AS new_metadata),
