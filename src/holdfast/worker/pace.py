@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from holdfast.engine.trigger import route_id
 from holdfast.records import Claimed
 
-AHEAD = 500  # runs claimed ahead of free slots, at most
+AHEAD = 1500  # runs claimed ahead of free slots, at most
 AHEAD_SECONDS = 0.1  # … and never more than will start within this
 LOOK_SECONDS = 0.25
 
