@@ -6,11 +6,12 @@ from typing import Final
 
 from holdfast.errors import TooLarge
 
-__all__ = ["KIB", "METADATA_LIMIT", "MIB", "check_size", "size_of"]
+__all__ = ["KIB", "LONGEST", "METADATA_LIMIT", "MIB", "check_size", "size_of"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 METADATA_LIMIT: Final = 256 * KIB
+LONGEST: Final = 4  # bytes of a character
 
 
 def size_of(text: str) -> int:

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from operator import attrgetter
 
 from holdfast.engine import claim, journal, limits, read
 from holdfast.errors import DatabaseError, IdempotencyBusy
@@ -73,8 +74,8 @@ class Hold:
 
     def admit(self, claimed: list[Claimed], queue_names: Mapping[int, str]) -> None:
         """Take in what a claim brought, and start what there are slots for."""
-        for row in sorted(claimed, key=lambda run: (run.sort_at, run.id)):
-            run = row._replace(queue=queue_names.get(row.queue, ""))  # type: ignore[call-overload]
+        for row in sorted(claimed, key=attrgetter("sort_at", "id")):
+            run = Claimed._make((*row[:3], queue_names.get(row.queue, ""), *row[4:]))  # type: ignore[call-overload]
             try:
                 live = self.back_again(run) or self.live(run)
             except Exception as error:
@@ -137,6 +138,7 @@ class Hold:
             self.ghosts += 1
         elif live.work is not None:
             self.free()
+            return
         self.changed.set()
 
     def freed(self) -> None:

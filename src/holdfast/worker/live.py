@@ -24,7 +24,7 @@ from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.engine import journal
 from holdfast.errors import HoldfastError, JournalMismatch
 from holdfast.records import Again, Claimed, Entry, LogLine, Tidings
-from holdfast.sizes import check_size, size_of
+from holdfast.sizes import LONGEST, check_size, size_of
 from holdfast.task import Governing, Task
 from holdfast.telling import Stirs
 from holdfast.worker import outcome as outcomes
@@ -290,7 +290,13 @@ class Live:
 
     async def outcome(self) -> Outcome | None:
         try:
-            output = await self.call()
+            text = self.claimed.payload
+            payload = self.loaded(await self.payload_text() if text is None else text)
+            signature = self.task.signature
+            if signature.is_async:  # here and not in a function: this runs for every run there is
+                self.attempt.root = self.work
+                return self.returned(await signature.call(payload, AsyncContext(self.attempt)))
+            output = await self.call_in_thread(payload)
             return self.raised(output.error) if isinstance(output, Raised) else self.returned(output)
         except BaseException as error:
             return self.raised(error)
@@ -333,12 +339,7 @@ class Live:
     def failure(self, message: str) -> Outcome:
         return outcomes.system_failure(self.claimed.id, self.claimed.claim, message)
 
-    async def call(self) -> Any:
-        signature = self.task.signature
-        payload = self.loaded(await self.payload_text())
-        if signature.is_async:
-            self.attempt.root = asyncio.current_task()
-            return await signature.call(payload, AsyncContext(self.attempt))
+    async def call_in_thread(self, payload: Any) -> Any:
         inside = contextvars.copy_context()
         self.in_thread = True
         try:
@@ -380,7 +381,8 @@ class Live:
         try:
             text = self.task.output_codec.dump(output)
             limit = self.host.home.output_limit
-            check_size(size_of(text), limit, what="The output of the run", limit="the limit for outputs")
+            if len(text) * LONGEST > limit:
+                check_size(size_of(text), limit, what="The output of the run", limit="the limit for outputs")
         except HoldfastError as error:
             raise Misfit(error) from None
         return text
