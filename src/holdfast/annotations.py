@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Union, cast
 
 from holdfast.context import AsyncContext, Context
-from holdfast.errors import InvalidTask
+from holdfast.errors import InvalidTask, shown
 
-__all__ = ["annotations_of", "context_type", "invalid", "place"]
+__all__ = ["annotations_of", "check_type", "context_type", "invalid", "place"]
 
 
 def place(fn: Callable[..., Any]) -> str:
@@ -95,3 +95,15 @@ def _enclosing_names(function: Callable[..., Any]) -> dict[str, Any] | None:
             names = {**frame.f_locals, **names}
         frame = frame.f_back
     return names
+
+
+def check_type(said: object, what: str) -> None:
+    """Refuse what was given in the place of a type and is none; ``None`` is none at all.
+
+    Raises:
+        InvalidTask: naming ``what`` and the value.
+    """
+    written = callable(said) and not inspect.isroutine(said)
+    known = isinstance(said, types.UnionType) or type(said).__module__ in ("typing", "typing_extensions")
+    if said is not None and not written and not known:
+        raise InvalidTask(f"{what} is not a type", seen=shown(said), do="Write a class such as str, or a model.")

@@ -10,13 +10,12 @@ defined as well (one app, in several kinds of process), the definition says what
 
 from __future__ import annotations
 
-import inspect
-import types
 from collections.abc import Iterable
 from typing import Any, Generic, NoReturn, Protocol, TypeVar, Unpack
 
+from holdfast.annotations import check_type
 from holdfast.batch import Item, batch_of
-from holdfast.errors import InvalidTask, NotBound, shown
+from holdfast.errors import InvalidTask, NotBound
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.options import Rules, Target, TriggerOptions
 from holdfast.signature import read_signature
@@ -92,11 +91,6 @@ class Declared(Task[T, R], Generic[T, R]):
         return f"<Task {self.id}, declared>"
 
 
-def _is_type(said: object) -> bool:
-    written = callable(said) and not inspect.isroutine(said)
-    return written or isinstance(said, types.UnionType) or type(said).__module__ in ("typing", "typing_extensions")
-
-
 def _stand_in(id: str, payload: Any, output: Any) -> Any:
     """A function with the signature that the task has elsewhere."""
 
@@ -106,9 +100,8 @@ def _stand_in(id: str, payload: Any, output: Any) -> Any:
     def with_payload(payload: Any) -> NoReturn:
         without()
 
-    for role, said in ("payload", payload), ("output", output):
-        if said is not None and not _is_type(said):
-            raise InvalidTask(f"The {role} of task {id} is not a type", seen=shown(said), do="Write str, or a model.")
+    check_type(payload, f"The payload of task {id}")
+    check_type(output, f"The output of task {id}")
     function = without if payload is None or payload is type(None) else with_payload
     function.__annotations__ = {"return": output} | ({} if function is without else {"payload": payload})
     return function

@@ -16,10 +16,11 @@ from typing import Any, Final, NamedTuple, NoReturn, TypedDict, TypeVar
 import msgspec
 
 from holdfast import codec
+from holdfast.annotations import check_type
 from holdfast.codec import AnyCodec, Codec, codec_for
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import InvalidOption, InvalidTask, shown
-from holdfast.names import checked_name
+from holdfast.names import ID_LENGTH, checked_name
 from holdfast.options import Parent, Rules, Target, TriggerOptions, encode_rules, new_run, read_trigger_options
 from holdfast.queue import Queue
 from holdfast.records import NewRun, TaskEntry
@@ -166,6 +167,8 @@ def http_task(id: str, url: str, payload: Any, place: str, options: Mapping[str,
     rules = {name: said.pop(name) for name in RULES if said.get(name) is not None}
     if isinstance(retry := rules.get("retry"), Retry):
         RetryRecord.of(retry)
+    checked_name(id, option="The id of a task", length=ID_LENGTH)
+    check_type(payload, f"The payload of task {id}")
     body: Body = "none" if payload is None else "json"
     return HttpTask(id, read_request(url, body, said), payload, place, rules)
 
@@ -188,7 +191,8 @@ def new_push(
     request_options = {name: said.pop(name) for name in PUSH_READERS if name in said}
     name, retry = said.pop("name", None), said.pop("retry", None)
     payload, body = body_of(json, content)
-    record = RetryRecord.of(checked_retry(retry or usual.retry)) if retry or usual.retry else None
+    retry = usual.retry if retry is None else retry
+    record = None if retry is None else RetryRecord.of(checked_retry(retry))
     request = msgspec.structs.replace(
         read_request(url, body, request_options), retry=record, name=None if name is None else checked_push_name(name)
     )
@@ -222,10 +226,19 @@ def body_of(json: Any, content: object) -> Sent:
     if content is None:
         return Sent("null", "none") if json is None else Sent(AnyCodec().dump(json), "json")
     if isinstance(content, str):
+        checked_body(content)
         return Sent(codec.encode(content), "text")
     if isinstance(content, bytes | bytearray | memoryview):
         return Sent(codec.encode(base64.b64encode(content).decode("ascii")), "bytes")
     raise InvalidOption("content is neither text nor bytes", seen=shown(content), do="Give what is data as json=.")
+
+
+def checked_body(content: str) -> None:
+    try:
+        content.encode()
+    except UnicodeEncodeError:
+        do = "Leave it out, or give bytes."
+        raise InvalidOption("content has a lone surrogate, which cannot be sent", seen=shown(content), do=do) from None
 
 
 # -- reading options --------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ class Retry:
 
 
 def _delays_ms(delays: object) -> tuple[int, ...]:
-    if isinstance(delays, str) or not isinstance(delays, Sequence):
+    if isinstance(delays, str | bytes) or not isinstance(delays, Sequence):
         raise InvalidOption("delays is not a list of durations", seen=shown(delays), do='Write delays=["5s", "1m"].')
     return tuple(to_ms(delay, name="delays") for delay in delays)
 

@@ -44,6 +44,7 @@ from holdfast import (
     UnknownQueue,
 )
 from holdfast.errors import shown
+from holdfast.http_task import HttpTaskOptions, PushOptions
 from holdfast.task import TaskFactory
 from holdfast.testing import AsyncFakeContext, FakeContext, Jobs
 from holdfast.testing.contexts import Facts
@@ -150,6 +151,7 @@ annotation = Kind(str, ("none", "class", "retry"), ("annotation", "type", "task"
 hook = Kind(function, ("function", "class"), ("function", "init", "on_", "middleware", "catch_error", "cleanup"))
 
 KINDS: dict[str, Kind] = {
+    "any_2xx": Kind(True, ("true",)),
     "at": moment,
     "attempt": counted,
     "batch": looked_up,
@@ -161,14 +163,17 @@ KINDS: dict[str, Kind] = {
     "concurrency_limit": counted,
     "concurrency_limit_per_key": counted,
     "connection": Kind(None),
+    "content": Kind("body", (*TEXTS, "bytes", "nobytes", "nul")),
     "cursor": looked_up,
     "database": Kind(":memory:", ("word", "spaced", "long", "digits")),
     "debounce": Kind(Debounce(key="k", delay="1s")),
     "delay": duration,
+    "delays": Kind(["5s"], ("empty list", "numbers")),
     "drain": duration,
     "duration": duration,
     "factor": Kind(2, ("number", "fraction", "large", "huge")),
     "fn": Kind(function, ("function",)),
+    "headers": Kind({"A": "b"}, ("empty mapping",)),
     "hook": hook,
     "id": name,
     "idempotency_key": key,
@@ -186,6 +191,7 @@ KINDS: dict[str, Kind] = {
     "max_delay": lasting,
     "max_duration": lasting,
     "metadata": Kind({"a": 1}, ("mapping", "empty mapping")),
+    "method": Kind("PUT", ("word",)),
     "min_delay": duration,
     "name": name,
     "never": Kind(ValueError),
@@ -214,6 +220,7 @@ KINDS: dict[str, Kind] = {
     "timeout": Kind(0, ("number", "fraction", "zero")),
     "times": Kind(1, ("zero", "number", "large", "huge")),
     "ttl": lasting,
+    "url": Kind("https://example.com/jobs"),
     "version": name,
 }
 
@@ -228,6 +235,10 @@ OF: dict[str, Kind] = {
     "Depends.scope": Kind("worker"),
     "Holdfast.declare.output": annotation,
     "Holdfast.declare.payload": annotation,
+    "Holdfast.http_task.payload": annotation,
+    "Holdfast.http_task.timeout": lasting,
+    "Holdfast.push.timeout": lasting,
+    "Holdfast.push.json": Kind({"n": 1}, JSON, ("value", "NaN")),
     "Holdfast.trigger.payload": Kind("Ada", JSON, ("value", "NaN", "payload")),
     "Jobs.assert_not_triggered.payload": ANYTHING,
     "Jobs.assert_triggered.payload": ANYTHING,
@@ -261,7 +272,7 @@ HANDED_OUT = {
     "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Cancellation", "Completion", "Context",
     "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
     "Progress", "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs",
-    "Secret", "Success", "SyncTask", "Task", "TaskOptions", "TriggerOptions",
+    "Secret", "Success", "Suspended", "SyncTask", "Token", "Task", "TaskOptions", "TriggerOptions",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {
@@ -270,7 +281,7 @@ INSIDE = {
     Metadata: {"later", "take"},
     FamilyMetadata: {"take"},
 }
-TYPED_DICTS = {"TriggerOptions": TriggerOptions, "TaskOptions": TaskOptions, "Facts": Facts}
+TYPED_DICTS = {each.__name__: each for each in (Facts, HttpTaskOptions, PushOptions, TaskOptions, TriggerOptions)}
 
 
 @dataclass(frozen=True)
@@ -449,8 +460,9 @@ def refusal(call: Callable[[Any], None], option: str, kind: Kind, value: Any) ->
             return f"lacks a part: {error}"
         if not any(word.lower() in error.what.lower() for word in (option, *kind.words)):
             return f"does not name the option: {error}"
-        values = [value, *(value if isinstance(value, list | dict | str) else ())]
-        if not any(shown(each)[:20] in error.seen for each in values) and type(value).__name__ not in error.seen:
+        entries = value if isinstance(value, list | dict | str) else ()
+        texts = [type(value).__name__, *(shown(each)[:20].strip("'") for each in (value, *entries))]
+        if not any(text in error.seen for text in texts):
             return f"does not show the value: {error}"
         return None
     except Exception as error:
