@@ -155,8 +155,8 @@ class Live:
     def interrupt_thread(self, reason: Reason) -> None:
         """A thread can be interrupted where it waits for something durable, and nowhere else."""
         durable = self.operations()
-        if durable is not None and durable.waits:
-            durable.drop(asyncio.CancelledError())
+        if durable is not None and durable.turns.waits:
+            durable.turns.interrupt(asyncio.CancelledError)
         else:
             self.warn(reason)
 
@@ -186,7 +186,7 @@ class Live:
             self.timer.cancel()
         self.lines.close()
         if (durable := self.operations()) is not None:
-            durable.rest()
+            durable.turns.rest()
             if isinstance(outcome, Again) and outcome.counts:
                 outcome.forget = durable.journal.to_forget()
         if outcome is not None and self.attempt.told_by is not None:
@@ -221,7 +221,7 @@ class Live:
         if self.timer is not None:
             self.timer.cancel()
         if (durable := self.operations()) is not None:
-            durable.rest()
+            durable.turns.rest()
 
     def rebind(self, claimed: Claimed, entries: Sequence[Entry]) -> None:
         """Its run was claimed again, and its code is still here."""
@@ -238,13 +238,13 @@ class Live:
         """It was not suspended after all: something has come."""
         self.suspending = False
         if (durable := self.operations()) is not None:
-            durable.look_again()
+            durable.turns.look_again()
 
     def unwind(self) -> None:
         """Leave memory: what the code still does changes nothing."""
         self.reason = "suspended"
         if (durable := self.operations()) is not None:
-            durable.drop()
+            durable.turns.drop()
 
     async def hear(self) -> None:
         """Read what has settled since."""
