@@ -53,7 +53,8 @@ class Holdfast(Hooked[Any, Any]):
     ``database`` is a URL or the path of an SQLite file, which starts at the project if it is relative; default is
     ``HOLDFAST_DATABASE_URL``, else ``holdfast.db`` at the project. ``retry``, ``max_duration`` and ``ttl`` are for
     tasks that do not say otherwise. ``imports`` are modules with further tasks, which workers import.
-    ``payload_limit`` and ``output_limit`` are in bytes, by default 10 MiB.
+    ``payload_limit`` and ``output_limit`` are in bytes, by default 10 MiB. With ``pin_versions`` a run that has started
+    goes on only on workers of the version that started it; by default on any worker that knows its task.
 
     Raises:
         InvalidOption: an option cannot be used.
@@ -74,6 +75,7 @@ class Holdfast(Hooked[Any, Any]):
         imports: Sequence[str] = (),
         payload_limit: int | None = None,
         output_limit: int | None = None,
+        pin_versions: bool | None = None,
     ) -> None:
         said = {
             "database": database,
@@ -81,11 +83,13 @@ class Holdfast(Hooked[Any, Any]):
             "ttl": ttl,
             "payload_limit": payload_limit,
             "output_limit": output_limit,
+            "pin_versions": pin_versions,
         }
         self.settings = Settings(said, project_of(calling_file()))
         if database is not None:
             self.settings.get("database")  # which is read again when it is needed: a command's flag is stronger
-        self.settings.get("output_limit")
+        for name in ("output_limit", "pin_versions"):
+            self.settings.get(name)
         self.imports = _module_names(imports)
         self._defaults = self._read_defaults(retry)
         self._tasks: dict[str, Task[Any, Any]] = {}

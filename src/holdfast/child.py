@@ -34,6 +34,7 @@ from holdfast.errors import DatabaseUnavailable, HoldfastError
 from holdfast.inside import home_of
 from holdfast.loops import Loop
 from holdfast.storage import Store
+from holdfast.version import version_of
 from holdfast.worker import capture
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
 from holdfast.worker.home import Settings
@@ -87,6 +88,8 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
         queues=orders.queues,
         lease_ms=app.settings.get("lease").value,
         drain_seconds=orders.drain_seconds,
+        version=version_of(app),
+        pins=app.settings.get("pin_versions").value,
     )
     capture.install()
     gc.collect()

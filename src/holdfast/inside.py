@@ -18,6 +18,7 @@ from holdfast.http_task import HttpTask
 from holdfast.names import checked_name
 from holdfast.queue import Queue
 from holdfast.storage import Store
+from holdfast.version import version_of
 from holdfast.worker.embedded import Embedded
 from holdfast.worker.home import Home, Settings
 from holdfast.worker.worker import Worker
@@ -89,6 +90,8 @@ class Running:
             queues=self._queues,
             lease_ms=self._app.settings.get("lease").value,
             drain_seconds=self._drain_seconds,
+            version=version_of(self._app),
+            pins=self._app.settings.get("pin_versions").value,
         )
         retention_ms = self._app.settings.get("retention").value
         store = self._app.client.store

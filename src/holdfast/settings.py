@@ -64,6 +64,15 @@ def _whole(value: Any, name: str) -> int:
     return value
 
 
+def _yes(value: Any, name: str) -> bool:
+    word = value.lower() if isinstance(value, str) else value
+    if isinstance(word, str | int) and word in _YES | _NO:
+        return word in _YES
+    raise InvalidOption(f"{name} is neither true nor false", seen=shown(value), do="Write True or False.")
+
+
+_YES: Final = frozenset[object]({True, "true", "yes", "on"})
+_NO: Final = frozenset[object]({False, "false", "no", "off"})
 _DECLARED: Final[Mapping[str, _Declared]] = {
     "database": _Declared("HOLDFAST_DATABASE_URL", _text, "holdfast.db"),
     "max_duration": _Declared("HOLDFAST_MAX_DURATION", _lasting, None),
@@ -79,6 +88,8 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "push_concurrency": _Declared("HOLDFAST_PUSH_CONCURRENCY", _whole, 10_000),
     "push_per_host": _Declared("HOLDFAST_PUSH_PER_HOST", _whole, None),
     "push_response_limit": _Declared("HOLDFAST_PUSH_RESPONSE_LIMIT", _whole, 16 * KIB),
+    "version": _Declared("HOLDFAST_VERSION", _text, None),
+    "pin_versions": _Declared("HOLDFAST_PIN_VERSIONS", _yes, False),
 }
 
 

@@ -152,7 +152,8 @@ class Upkeep:
         while self.store.run_sync(limits.mend) == reap.SWEEP:
             pass
         self.store.run_sync(limits.note_held)
-        served = {task for task, _ in self.store.read_sync(workers.served)}
+        live = self.store.read_sync(workers.served)
+        served = {(task, known) for task, _, version in live for known in (None, version)}
         self.store.run_sync(limits.return_unserved, served)
 
     def prune(self) -> None:

@@ -109,17 +109,28 @@ def override(store: Store, name: str, limit: int | None, per_key: int | None = N
 class Hand:
     """A worker as the engine knows it: registered, with the routes of its tasks."""
 
-    def __init__(self, store: Store, *tasks: str, queues: list[str] | None = None, lease_ms: int = 30_000) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *tasks: str,
+        queues: list[str] | None = None,
+        lease_ms: int = 30_000,
+        version: str | None = None,
+        pins: bool = False,
+    ) -> None:
         self.store, self.tasks, self.queues = store, list(tasks or (TASK,)), queues
+        self.version, self.pins = version, pins
         self.id = new_id()
         entry = workers.WorkerEntry(
-            id=self.id, lease_ms=lease_ms, host="reef", pid=1, concurrency=10, queues=queues, version=None
+            id=self.id, lease_ms=lease_ms, host="reef", pid=1, concurrency=10, queues=queues, version=version
         )
         store.run_sync(workers.register, entry, self.tasks)
+        if pins and version is not None:
+            store.run_sync(catalogue.pin_routes, [(f"task/{task}", task) for task in self.tasks], version)
 
     @property
     def routes(self) -> list[int]:
-        return [route.id for route in self.store.read_sync(workers.routes, self.tasks, self.queues)]
+        return [route.id for route in self.store.read_sync(workers.routes, self.tasks, self.queues, self.version)]
 
     def exchange(
         self,
@@ -134,7 +145,8 @@ class Hand:
         idle: bool | None = None,
         waits: Sequence[Suspension] = (),
     ) -> Round:
-        ask = Ask(self.id, self.routes, n, n if each is None else each, group, suspects, idle)
+        each = n if each is None else each
+        ask = Ask(self.id, self.routes, n, each, group, suspects, idle, version=self.version, pins=self.pins)
         rows = [again_row(how, self.id, run.attempt, run.started_at) for run, how in again]
         return self.store.run_sync(claim.exchange, ask, list(ended), rows, list(logs), waits=list(waits))
 

@@ -331,7 +331,7 @@ def test_a_slot_is_taken_back_from_a_run_whose_task_nobody_knows(store: Store, c
     hand = Hand(store, "greet")
     assert round_of(store, hand) == []
     clock.advance("11s")
-    served = {task for task, _ in store.read_sync(workers.served)}
+    served = {(task, version) for task, _, version in store.read_sync(workers.served)}
     assert store.run_sync(limits.return_unserved, served) == 1
     assert ids(round_of(store, hand)) == [mine]
 
@@ -340,7 +340,7 @@ def test_a_slot_is_left_to_a_run_whose_task_somebody_knows(store: Store, clock: 
     (run,) = fill(store, "three", None)
     promote(store)
     clock.advance("1h")
-    assert store.run_sync(limits.return_unserved, {"greet"}) == 0
+    assert store.run_sync(limits.return_unserved, {("greet", None)}) == 0
     assert state(store, run) == "ready"
 
 

@@ -104,8 +104,18 @@ ENTRIES = json.dumps(
         for run in EXECUTING
     ]
 )
+HOME = {"version": "v1", "pin": None}
+
 PARAMETERS: dict[str, dict[str, Any]] = {
-    "claim": {"me": "w1", "routes": [GREET, PART], "since": [-(2**62)] * 2, "n": 100, "each": 100, "suspect": 0},
+    "claim": {
+        "me": "w1",
+        "routes": [GREET, PART],
+        "since": [-(2**62)] * 2,
+        "n": 100,
+        "each": 100,
+        "suspect": 0,
+        **HOME,
+    },
     "outlook": {"me": "w1"},
     "complete": ENDED,
     "put_back": {"rows": AGAIN},

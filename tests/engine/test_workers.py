@@ -108,9 +108,9 @@ def test_a_worker_finds_the_routes_of_its_tasks(store: Store) -> None:
 def test_what_is_served_is_what_live_workers_know(store: Store) -> None:
     Hand(store, "greet")
     bound = Hand(store, "part", queues=["slow"])
-    assert sorted(store.read_sync(workers.served)) == [("greet", None), ("part", '["slow"]')]
+    assert sorted(store.read_sync(workers.served)) == [("greet", None, None), ("part", '["slow"]', None)]
     bound.gone()
-    assert store.read_sync(workers.served) == [("greet", None)]
+    assert store.read_sync(workers.served) == [("greet", None, None)]
 
 
 def test_a_worker_reads_what_it_is_said_to_hold(store: Store, clock: FrozenClock) -> None:

@@ -198,7 +198,8 @@ CREATE TABLE holdfast.run (
   news integer DEFAULT 0 NOT NULL,
   unwind integer DEFAULT 0 NOT NULL,
   keeper text COLLATE "C",
-  keep_until bigint
+  keep_until bigint,
+  pinned integer DEFAULT 0 NOT NULL
 ) WITH (fillfactor=80, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=20000);
 CREATE TABLE holdfast.schedule (
   id text COLLATE "C" NOT NULL,
@@ -357,6 +358,7 @@ CREATE INDEX journal_settled ON holdfast.journal USING btree (run_id, settled);
 CREATE INDEX journal_target ON holdfast.journal USING btree (target) WHERE ((target IS NOT NULL) AND (state = 'open'::text));
 CREATE INDEX lane_due_at ON holdfast.lane_due USING btree (due_at, seq);
 CREATE INDEX lane_due_lane ON holdfast.lane_due USING btree (lane_id, due_at);
+CREATE INDEX route_task ON holdfast.route USING btree (task);
 CREATE INDEX run_batch ON holdfast.run USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX run_cancel ON holdfast.run USING btree (id) WHERE (cancel_at IS NOT NULL);
 CREATE INDEX run_due ON holdfast.run USING btree (due_at) WHERE ((due_at IS NOT NULL) AND (state = ANY (ARRAY['delayed'::text, 'waiting'::text])));
@@ -366,6 +368,7 @@ CREATE INDEX run_http ON holdfast.run USING btree (id) WHERE (task = 'http'::tex
 CREATE INDEX run_mine ON holdfast.run USING btree (worker_id) WHERE (worker_id IS NOT NULL);
 CREATE INDEX run_news ON holdfast.run USING btree (worker_id) WHERE ((news = 1) AND (worker_id IS NOT NULL));
 CREATE INDEX run_parent ON holdfast.run USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
+CREATE INDEX run_pinned ON holdfast.run USING btree (route_id, id) WHERE (pinned = 1);
 CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, id) WHERE (state = 'ready'::text);
 CREATE INDEX run_slot ON holdfast.run USING btree (queue_id, lane_id) WHERE ((lane_id IS NOT NULL) AND (state = ANY (ARRAY['ready'::text, 'executing'::text])));
 CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE ((suspect > 0) AND (state = 'ready'::text));

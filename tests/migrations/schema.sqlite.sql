@@ -180,7 +180,7 @@ CREATE TABLE holdfast_run (
   idempotency_key TEXT,
   parent_id TEXT,
   root_id TEXT,
-  batch_id TEXT, noted BIGINT, changes BIGINT, parent_key TEXT, depth INTEGER NOT NULL DEFAULT 0, news INTEGER NOT NULL DEFAULT 0, unwind INTEGER NOT NULL DEFAULT 0, keeper TEXT, keep_until BIGINT,
+  batch_id TEXT, noted BIGINT, changes BIGINT, parent_key TEXT, depth INTEGER NOT NULL DEFAULT 0, news INTEGER NOT NULL DEFAULT 0, unwind INTEGER NOT NULL DEFAULT 0, keeper TEXT, keep_until BIGINT, pinned INTEGER NOT NULL DEFAULT 0,
   CHECK ((state = 'executing') = (worker_id IS NOT NULL))
 );
 CREATE TABLE holdfast_schedule (
@@ -285,6 +285,7 @@ CREATE INDEX holdfast_journal_settled ON holdfast_journal (run_id, settled);
 CREATE INDEX holdfast_journal_target ON holdfast_journal (target) WHERE target IS NOT NULL AND state = 'open';
 CREATE INDEX holdfast_lane_due_at ON holdfast_lane_due (due_at, seq);
 CREATE INDEX holdfast_lane_due_lane ON holdfast_lane_due (lane_id, due_at);
+CREATE INDEX holdfast_route_task ON holdfast_route (task);
 CREATE INDEX holdfast_run_batch ON holdfast_run (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE INDEX holdfast_run_cancel ON holdfast_run (id) WHERE cancel_at IS NOT NULL;
 CREATE INDEX holdfast_run_due ON holdfast_run (due_at) WHERE due_at IS NOT NULL AND state IN ('delayed', 'waiting');
@@ -294,6 +295,7 @@ CREATE INDEX holdfast_run_http ON holdfast_run (id) WHERE task = 'http';
 CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id) WHERE worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_news ON holdfast_run (worker_id) WHERE news = 1 AND worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
+CREATE INDEX holdfast_run_pinned ON holdfast_run (route_id, id) WHERE pinned = 1;
 CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';
 CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
 CREATE INDEX holdfast_run_suspect ON holdfast_run (suspect, id) WHERE suspect > 0 AND state = 'ready';

@@ -77,7 +77,8 @@ def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *,
 
 
 def copies(tx: Tx, ids: Sequence[str]) -> list[NewRun]:
-    """What to trigger to do these runs once more: same task, queue, payload and options; no key, no delay.
+    """What to trigger to do these runs once more: same task, queue, payload and options; no key, no delay, and
+    whatever version starts them.
 
     A run that is unknown is not in the answer.
     """
@@ -89,7 +90,7 @@ def copies(tx: Tx, ids: Sequence[str]) -> list[NewRun]:
 def copy(row: tuple[object, ...], body: str | None) -> NewRun:
     """The new run that repeats the one in this row of ``runs``."""
     (_, _, task, queue, payload, *_rest) = row
-    key, priority, tags, metadata, options, version = row[14:20]
+    key, priority, tags, metadata, options = row[14:19]
     return NewRun(
         id=new_id(),
         task=str(task),
@@ -100,5 +101,4 @@ def copy(row: tuple[object, ...], body: str | None) -> NewRun:
         tags=tags,  # type: ignore[arg-type]
         metadata=metadata,  # type: ignore[arg-type]
         options=options,  # type: ignore[arg-type]
-        version=version,  # type: ignore[arg-type]
     )

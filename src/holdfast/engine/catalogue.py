@@ -73,6 +73,12 @@ def ensure_names(
         tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
 
 
+@repeatable
+def pin_routes(tx: Tx, routes: Sequence[tuple[str, str]], version: str) -> None:
+    """Make these (queue, task) routes for runs that are pinned to a version."""
+    tx.batch("insert_routes", sorted((route_row(*names, version) for names in routes), key=lambda row: row.id))
+
+
 def adopt_names(tx: Tx, n: int = 500) -> int:
     """Make the names that triggers in SQL have used for the first time; until then no worker looks for their runs.
     Answers how many notes there were; call again while n."""

@@ -20,6 +20,7 @@ class Ask(NamedTuple):
     """What a worker can take: ``n`` runs from these routes, at most ``each`` from one, and ``suspects`` of those
     suspects of which a process may hold ``group`` at once.
 
+    Runs that start remember ``version``; if it ``pins``, they go on only where that version is.
     ``since`` tells for routes where their lines began a moment ago. ``idle`` tells, when it changes, whether the worker
     is about to sleep and wants to be notified.
     """
@@ -32,6 +33,8 @@ class Ask(NamedTuple):
     suspects: int = 0
     idle: bool | None = None
     since: Mapping[int, int] = store_runs.NOWHERE
+    version: str | None = None
+    pins: bool = False
 
 
 class Round(NamedTuple):
@@ -80,8 +83,9 @@ def exchange(
     suspended = suspend(tx, waits) if waits else list
     if ask.idle is not None:
         tx.send("set_idle", me=ask.me, idle=int(ask.idle))
-    suspects = store_runs.claim(tx, ask.me, ask.routes, n=ask.suspects, each=ask.suspects, suspect=ask.group)
-    plain = store_runs.claim(tx, ask.me, ask.routes, n=ask.n, each=ask.each, since=ask.since)
+    home = store_runs.Home(ask.version, ask.version if ask.pins else None)
+    suspects = store_runs.claim(tx, ask.me, ask.routes, n=ask.suspects, each=ask.suspects, suspect=ask.group, home=home)
+    plain = store_runs.claim(tx, ask.me, ask.routes, n=ask.n, each=ask.each, since=ask.since, home=home)
     outlook = tx.send("outlook", me=ask.me)
 
     def read() -> Round:

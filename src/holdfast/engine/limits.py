@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -251,9 +251,10 @@ def lane_of(limit: Limit, queue: str, key: str | None) -> int | None:
     return limit.queue_id if limit.whole else None
 
 
-def return_unserved(tx: Tx, served: set[str]) -> int:
-    """Take slots back from promoted runs whose task no live worker knows. Returns how many."""
-    routes = [route for route, task, _, _ in tx.rows("all_routes") if task not in served]
+def return_unserved(tx: Tx, served: Collection[tuple[str, str | None]]) -> int:
+    """Take slots back from promoted runs that no live worker takes: ``served`` are pairs of a task and a version, or
+    None for runs of any. Returns how many."""
+    routes = [route for route, task, version in tx.rows("all_routes") if (task, version) not in served]
     if not routes:
         return 0
     rows = tx.rows("return_unserved", routes=routes)

@@ -215,10 +215,11 @@ def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
 
 
 def tidy(tx: Tx, older_ms: int) -> None:
-    """Forget keys whose time is over, and workers that ended long ago."""
+    """Forget keys whose time is over, workers that ended long ago, and routes of versions that are gone."""
     tx.rows("prune_expired_keys")
     tx.rows("forget_debounce")
     tx.rows("forget_worker_tasks")
     tx.rows("forget_workers", older_ms=older_ms)
     tx.rows("forget_circuits", older_ms=CIRCUIT_MS)
     tx.rows("forget_signing")
+    tx.rows("forget_routes")

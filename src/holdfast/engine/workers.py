@@ -38,10 +38,12 @@ class WorkerTask(msgspec.Struct):
 
 
 class Route(NamedTuple):
-    """A route and the name of its queue."""
+    """A route: the runs of a task in a queue, of those that are pinned to a version or of all others."""
 
     id: int
     queue: str
+    task: str
+    version: str | None
 
 
 class Beat(msgspec.Struct):
@@ -99,12 +101,15 @@ def stop(tx: Tx, worker_id: str) -> bool:
     return bool(tx.rows("set_worker_state", id=worker_id, state="stopped"))
 
 
-def routes(tx: Tx, tasks: Sequence[str], queues: Sequence[str] | None) -> list[Route]:
-    """The routes that a worker with these tasks, and perhaps only these queues, may claim from."""
-    found = [Route(row[0], row[2]) for row in tx.rows("routes", tasks=list(tasks))]
+def routes(
+    tx: Tx, tasks: Sequence[str], queues: Sequence[str] | None = None, version: str | None = None
+) -> list[Route]:
+    """The routes that a worker of this version with these tasks, and perhaps only these queues, may claim from."""
+    rows = tx.rows("routes", tasks=list(tasks), version=version)
+    found = [Route(number, queue, task, pinned) for number, task, queue, pinned in rows]
     return [route for route in found if queues is None or route.queue in queues]
 
 
-def served(tx: Tx) -> list[tuple[str, str | None]]:
-    """What live workers serve: pairs of a task and the JSON list of queues its worker is bound to, or None for all."""
-    return [(row[0], row[1]) for row in tx.rows("live_worker_tasks")]
+def served(tx: Tx) -> list[tuple[str, str | None, str | None]]:
+    """What live workers serve: a task, the JSON list of queues its worker is bound to or None for all, its version."""
+    return [(task, queues, version) for task, queues, version in tx.rows("live_worker_tasks")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nsmallest
+from typing import NamedTuple
 
 import msgspec
 
@@ -107,8 +108,26 @@ def leave_notes(tx: Tx, lanes: Iterable[tuple[int, int | None]]) -> None:
         tx.batch("leave_notes", notes)
 
 
+class Home(NamedTuple):
+    """What is claimed comes to code of this ``version``: runs that start now remember it, and are bound to ``pin``."""
+
+    version: str | None = None
+    pin: str | None = None
+
+
+NO_HOME = Home()
+
+
 def claim(
-    tx: Tx, me: str, routes: Sequence[int], *, n: int, each: int, suspect: int = 0, since: Mapping[int, int] = NOWHERE
+    tx: Tx,
+    me: str,
+    routes: Sequence[int],
+    *,
+    n: int,
+    each: int,
+    suspect: int = 0,
+    since: Mapping[int, int] = NOWHERE,
+    home: Home = NO_HOME,
 ) -> Callable[[], list[Row]]:
     """Send a claim of up to ``n`` runs, at most ``each`` from one route. Returns what reads the rows.
 
@@ -117,9 +136,10 @@ def claim(
     """
     if n <= 0 or not routes:
         return list
+    said = home._asdict()
     if tx.kind == "postgres":
         starts = [since.get(route, BEGINNING) for route in routes]
-        return tx.send("claim", me=me, routes=list(routes), since=starts, n=n, each=each, suspect=suspect).rows
+        return tx.send("claim", me=me, routes=list(routes), since=starts, n=n, each=each, suspect=suspect, **said).rows
     heads: dict[int, list[Row]] = {}
     for route, queue in tx.rows("open_routes", routes=list(routes)):
         if found := tx.rows("claim_heads", me=me, route=route, suspect=suspect, n=each):
@@ -127,7 +147,7 @@ def claim(
     if not heads:
         return list
     chosen = take_turns(heads, n)
-    return tx.send("claim", me=me, ids=chosen).rows
+    return tx.send("claim", me=me, ids=chosen, **said).rows
 
 
 def take_turns(heads: dict[int, list[Row]], n: int) -> list[str]:

@@ -14,10 +14,12 @@ COUNTED = 10_000  # counts go no further: one that is so large means "or more"
 
 
 class Waiting(msgspec.Struct, kw_only=True):
-    """Runs of one task that stand in a queue: how many, since when the first, and whether a live worker takes them."""
+    """Runs of one task that stand in a queue: how many, since when the first, and whether a live worker takes them.
+    ``version`` is what they are pinned to, if they are."""
 
     task: str
     queue: str
+    version: str | None
     count: int
     since: int | None
     served: bool
@@ -70,8 +72,8 @@ def queue(tx: Tx, name: str) -> QueueView | None:
 def waiting(tx: Tx, names: dict[int, str], live: Served) -> list[Waiting]:
     """What stands in line: the ready ones by their routes, then those that have no slot."""
     found = [
-        Waiting(task=task, queue=name, count=count, since=since, served=live.serves(task, name))
-        for number, task, count, since in tx.rows("waiting_by_route", bound=COUNTED)
+        Waiting(task=task, queue=name, version=pin, count=count, since=since, served=live.serves(task, name, pin))
+        for number, task, pin, count, since in tx.rows("waiting_by_route", bound=COUNTED)
         if count and (name := names.get(number))
     ]
     for number, held, since in tx.rows("held_by_queue", bound=COUNTED):
@@ -80,11 +82,12 @@ def waiting(tx: Tx, names: dict[int, str], live: Served) -> list[Waiting]:
                 Waiting(
                     task=task,
                     queue=name,
+                    version=pin,
                     count=count,
                     since=first if first is not None else since,
-                    served=live.serves(task, name),
+                    served=live.serves(task, name, pin),
                 )
-                for task, count, first in tx.rows("held_by_task", queue_id=number, bound=COUNTED)
+                for task, pin, count, first in tx.rows("held_by_task", queue_id=number, bound=COUNTED)
             ]
     return found
 

@@ -14,7 +14,7 @@ from holdfast.model import FINAL
 from holdfast.records import LogLine, RunRecord
 from holdfast.storage import Tx
 from holdfast.views.hosts import WorkerView, worker
-from holdfast.views.served import QUEUED, served
+from holdfast.views.served import QUEUED, pins, served
 from holdfast.views.why import Reason, reasons, situation
 
 MAX_ATTEMPTS = 3  # of a task whose options nobody has announced
@@ -116,8 +116,11 @@ def records(tx: Tx, ids: Sequence[str]) -> list[RunRecord]:
     found = sealed(tx, read.runs(tx, ids))
     if not any(record.status in QUEUED for record in found):
         return found
-    live = served(tx)
-    return [record._replace(status=live.status(record.status, record.task, record.queue)) for record in found]
+    live, pinned = served(tx), pins(tx, ids)
+    return [
+        record._replace(status=live.status(record.status, record.task, record.queue, pinned.get(record.id)))
+        for record in found
+    ]
 
 
 def sealed(tx: Tx, found: list[RunRecord]) -> list[RunRecord]:

@@ -7,7 +7,7 @@ says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -23,6 +23,7 @@ LATE_MS: Final = 30_000  # a run that is due and has not been made ready for so 
 OPEN_MS: Final = 300_000  # a transaction that is open for so long keeps vacuum from its work
 RECENT_MS: Final = 3_600_000  # workers that were lost within this time are told of
 ENDED: Final = 50
+NAMED: Final = 5  # runs that are named in a finding
 SAFE_SQLITE: Final = (3, 51, 3)  # earlier ones can corrupt a database in WAL mode
 OLDEST_POSTGRES: Final = 140_000
 MIB: Final = 1024 * 1024
@@ -46,6 +47,14 @@ class Suspect(NamedTuple):
     task: str
     crashes: int
     since: int
+
+
+class Stranded(NamedTuple):
+    """A run that is pinned to a version which no live worker has."""
+
+    id: str
+    task: str
+    version: str
 
 
 class OpenTransaction(NamedTuple):
@@ -81,6 +90,7 @@ class Health(NamedTuple):
     overdue_since: int | None
     suspects: list[Suspect]
     unswept: int
+    stranded: Sequence[Stranded] = ()
 
     @property
     def alive(self) -> list[WorkerView]:
@@ -105,6 +115,7 @@ def health(tx: Tx) -> Health:
         overdue_since=overdue_since,
         suspects=[Suspect(*row[:4]) for row in tx.rows("suspects", n=ENDED)],
         unswept=tx.rows("unswept", bound=COUNTED)[0][0],
+        stranded=[Stranded(*row) for row in tx.rows("stranded", n=COUNTED)],
     )
 
 
@@ -129,7 +140,7 @@ def engine(tx: Tx) -> Engine:
 def findings(seen: Health) -> list[Finding]:
     """What the facts mean."""
     of_engine = of_sqlite(seen) if seen.kind == "sqlite" else of_postgres(seen)
-    return [*of_engine, *of_workers(seen), *of_tasks(seen), *of_queues(seen), *of_runs(seen)]
+    return [*of_engine, *of_workers(seen), *of_tasks(seen), *of_versions(seen), *of_queues(seen), *of_runs(seen)]
 
 
 def of_sqlite(seen: Health) -> Iterator[Finding]:
@@ -265,7 +276,7 @@ def of_tasks(seen: Health) -> Iterator[Finding]:
     if not seen.alive:
         return
     for each in seen.waiting:
-        if not each.served:
+        if not each.served and each.version is None:
             yield Finding(
                 about="tasks",
                 level="wrong",
@@ -274,6 +285,19 @@ def of_tasks(seen: Health) -> Iterator[Finding]:
                 do="Start a worker whose app has the task and that takes from this queue, or cancel them: "
                 f"holdfast runs cancel --task {each.task} --status pending_version",
             )
+
+
+def of_versions(seen: Health) -> Iterator[Finding]:
+    """Runs that can go on only where a version is that is nowhere."""
+    for version in sorted({each.version for each in seen.stranded}):
+        ids = [each.id for each in seen.stranded if each.version == version]
+        yield Finding(
+            about="versions",
+            level="wrong",
+            text=f"{runs(len(ids))} began with version {version}, are pinned to it, and no live worker has it: "
+            f"{', '.join(ids[:NAMED])}{', …' if len(ids) > NAMED else ''}.",
+            do=f"Start a worker of that version (HOLDFAST_VERSION={version}), or cancel and replay them",
+        )
 
 
 def of_queues(seen: Health) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from holdfast.clock import SystemClock
 from holdfast.engine.trigger import queue_id
 from holdfast.model import FINAL
 from holdfast.storage import Tx
-from holdfast.views.served import QUEUED, Served, served
+from holdfast.views.served import QUEUED, Served, pins, served
 
 FAR = 100_000  # runs looked at in one search, on either side
 CHUNK: Final = 200
@@ -114,7 +114,8 @@ def listed_runs(tx: Tx, ids: Sequence[str]) -> list[Listed]:
     """These runs as they stand in a list, in the order asked for; the unknown are left out."""
     live = served(tx)
     rows = {row[0]: row for row in tx.rows("listed", ids=list(ids))} if ids else {}
-    return [listed(rows[run_id], live) for run_id in ids if run_id in rows]
+    pinned = pins(tx, [row[0] for row in rows.values() if row[1] in QUEUED])
+    return [listed(rows[run_id], live, pinned.get(run_id)) for run_id in ids if run_id in rows]
 
 
 def search(tx: Tx, wanted: Filter, live: Served, limit: int, before: str | None) -> Found:
@@ -198,12 +199,13 @@ class Sieve:
             return rows
         if any(row.state in QUEUED for row in rows) and len(wanted & {"queued", "pending_version"}) == 1:
             self.learn_names({row.queue_id for row in rows})
-            return [row for row in rows if self.status(row) in wanted]
+            pinned = pins(self.tx, [row.id for row in rows if row.state in QUEUED])
+            return [row for row in rows if self.status(row, pinned.get(row.id)) in wanted]
         words = wanted | QUEUED if "queued" in wanted else wanted
         return [row for row in rows if row.state in words]
 
-    def status(self, row: Candidate) -> str:
-        return self.live.status(row.state, row.task, self.names.get(row.queue_id, ""))
+    def status(self, row: Candidate, pin: str | None) -> str:
+        return self.live.status(row.state, row.task, self.names.get(row.queue_id, ""), pin)
 
     def learn_names(self, queues: set[int]) -> None:
         unknown = queues.difference(self.names)
@@ -239,7 +241,7 @@ def made_at(run_id: str) -> int:
     return ms
 
 
-def listed(row: tuple[Any, ...], live: Served) -> Listed:
+def listed(row: tuple[Any, ...], live: Served, pin: str | None) -> Listed:
     """A row of ``listed`` as people see it."""
     (
         run_id,
@@ -261,7 +263,7 @@ def listed(row: tuple[Any, ...], live: Served) -> Listed:
     ) = row
     return Listed(
         id=run_id,
-        status=live.status(state, task, queue or ""),
+        status=live.status(state, task, queue or "", pin),
         task=task,
         queue=queue or "",
         attempts=attempt,

@@ -7,41 +7,52 @@ the workers of this moment, so it is never stored, but derived wherever a run is
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from holdfast.engine.states import shown
 from holdfast.storage import Tx
 
+Kind = tuple[str, str | None]  # a task, and the version that a run of it is pinned to
 QUEUED = frozenset({"held", "ready", "queued"})  # as stored, and as users see them
 
 
 class Served:
-    """What live workers serve, from rows of a task, the queues its workers are bound to as JSON, and their number."""
+    """What live workers serve, from rows of a task, the queues its workers are bound to as JSON, their version and
+    their number."""
 
-    def __init__(self, rows: Iterable[tuple[str, str | None, int]]) -> None:
-        self.everywhere: set[str] = set()
-        self.somewhere: defaultdict[str, set[str]] = defaultdict(set)
+    def __init__(self, rows: Iterable[tuple[str, str | None, str | None, int]]) -> None:
+        self.everywhere: set[Kind] = set()
+        self.somewhere: defaultdict[Kind, set[str]] = defaultdict(set)
         self.workers: Counter[str] = Counter()
-        for task, queues, count in rows:
+        for task, queues, version, count in rows:
             self.workers[task] += count
+            kinds = {(task, None), (task, version)}
             if queues is None:
-                self.everywhere.add(task)
+                self.everywhere |= kinds
             else:
-                self.somewhere[task].update(msgspec.json.decode(queues, type=list[str]))
+                for kind in kinds:
+                    self.somewhere[kind].update(msgspec.json.decode(queues, type=list[str]))
 
-    def serves(self, task: str, queue: str) -> bool:
-        """Whether a live worker knows the task and takes from the queue."""
-        return task in self.everywhere or (task in self.somewhere and queue in self.somewhere[task])
+    def serves(self, task: str, queue: str, pin: str | None = None) -> bool:
+        """Whether a live worker knows the task and takes from the queue; for a run that is ``pin``ned to a version,
+        whether it has that one."""
+        kind = task, pin
+        return kind in self.everywhere or (kind in self.somewhere and queue in self.somewhere[kind])
 
-    def status(self, state: str, task: str, queue: str) -> str:
+    def status(self, state: str, task: str, queue: str, pin: str | None = None) -> str:
         """The word that users see for a run in this state."""
         if state in QUEUED:
-            return "queued" if self.serves(task, queue) else "pending_version"
+            return "queued" if self.serves(task, queue, pin) else "pending_version"
         return shown(state)
 
 
 def served(tx: Tx) -> Served:
     """Read what live workers serve."""
-    return Served((task, queues, count) for task, queues, count in tx.rows("serving"))
+    return Served((task, queues, version, count) for task, queues, version, count in tx.rows("serving"))
+
+
+def pins(tx: Tx, ids: Collection[str]) -> dict[str, str]:
+    """The versions that these runs are pinned to; those that are to none are left out."""
+    return dict(tx.rows("pins", ids=list(ids))) if ids else {}

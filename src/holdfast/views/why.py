@@ -19,6 +19,7 @@ from holdfast.records import RunRecord
 from holdfast.storage import Tx
 from holdfast.views.backlog import QueueView, queue
 from holdfast.views.hosts import WorkerView, worker, workers, workers_of
+from holdfast.views.served import pins
 
 NAMED: Final = 5  # runs that are named as the holders of slots
 AHEAD: Final = 1_000  # runs ahead that are counted
@@ -71,11 +72,17 @@ class Situation(NamedTuple):
     holder: WorkerView | None
     place: int  # among what its worker holds, counted from 0
     last_error: str | None
+    pin: str | None = None  # the version that it is pinned to
 
     @property
     def serving(self) -> list[WorkerView]:
         """The live workers that may take it."""
-        return [each for each in self.knowing if each.alive and each.takes_from(self.record.queue)]
+        return [each for each in self.fitting if each.alive and each.takes_from(self.record.queue)]
+
+    @property
+    def fitting(self) -> list[WorkerView]:
+        """The workers that know the task, in the version that it is pinned to."""
+        return [each for each in self.knowing if self.pin is None or each.version == self.pin]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -116,6 +123,7 @@ def situation(tx: Tx, record: RunRecord) -> Situation | None:
         holder=holder,
         place=place,
         last_error=last_error(tx, record.id) if state == "delayed" and record.attempts > 1 else None,
+        pin=pins(tx, [record.id]).get(record.id),
     )
 
 
@@ -160,7 +168,8 @@ def reasons(seen: Situation) -> list[Reason]:
         case "delayed":
             return list(of_delayed(seen))
         case "waiting":
-            return [Reason(code="waiting", text="It is suspended in a durable wait.", until_at=seen.record.due_at)]
+            waits = Reason(code="waiting", text="It is suspended in a durable wait.", until_at=seen.record.due_at)
+            return [waits, *([] if seen.pin is None or seen.serving else [unserved(seen)])]
         case _:
             return list(of_queued(seen))
 
@@ -206,7 +215,13 @@ def unserved(seen: Situation) -> Reason:
         silent = [each for each in seen.knowing if each.silent]
         heard = f" The last was heard of {format_ms(min(each.silent_ms for each in silent))} ago." if silent else ""
         return Reason(code="no_worker", text=f"No worker is alive.{heard}", do="Start one: holdfast worker")
-    alive = [each for each in seen.knowing if each.alive]
+    if seen.pin is not None and not any(each.alive for each in seen.fitting):
+        return Reason(
+            code="version_gone",
+            text=f"It began with version {seen.pin}, its app pins versions, and no live worker has that one.",
+            do=f"Start a worker of it (HOLDFAST_VERSION={seen.pin}), or cancel this run and replay it with another",
+        )
+    alive = [each for each in seen.fitting if each.alive]
     if alive:
         bound = ", ".join(sorted({name for each in alive for name in each.queues or []}))
         return Reason(

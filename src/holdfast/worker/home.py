@@ -38,3 +38,4 @@ class Settings(NamedTuple):
     hook_seconds: float = HOOK_SECONDS
     version: str | None = None
     suspend_after: float = 30.0  # how long a run that waits is kept in memory
+    pins: bool = False  # what starts here goes on only where this version is

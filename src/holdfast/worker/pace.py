@@ -55,7 +55,7 @@ class Heads:
         """Note the heads; answers how many routes gave something."""
         since: dict[int, int] = {}
         for run in claimed:
-            route = route_id(names.get(run.queue, ""), run.task, run.version)  # type: ignore[call-overload]
+            route = route_id(names.get(run.queue, ""), run.task, None)  # type: ignore[call-overload]
             since[route] = min(run.sort_at, since.get(route, run.sort_at))
         self.since = since
         return len(since)

@@ -25,6 +25,7 @@ from typing import Any
 from holdfast.engine import catalogue, claim, journal, limits, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
+from holdfast.engine.workers import Route
 from holdfast.ids import new_id
 from holdfast.records import Claimed, Entry, Suspension, TaskEntry
 from holdfast.storage import Store
@@ -142,13 +143,27 @@ class Worker:
             after = await self.store.run(limits.relane, queue, queue_id(queue), after)
 
     async def find_routes(self) -> None:
-        found = await self.store.read(workers.routes, sorted(self.home.tasks), self.settings.queues)
+        wanted = sorted(self.home.tasks), self.settings.queues, self.settings.version
+        found = await self.store.read(workers.routes, *wanted)
+        if await self.pin_routes(found):
+            found = await self.store.read(workers.routes, *wanted)
         if not {route.id for route in found}.issubset(self.routes):
             self.changed.set()  # whoever made a route did so to use it
         self.routes = [route.id for route in found]
         self.queue_names = {queue_id(route.queue): route.queue for route in found}
         random.shuffle(self.routes)
         self.routes_at = time.monotonic()
+
+    async def pin_routes(self, found: list[Route]) -> bool:
+        """Make the routes of what starts here and is pinned to our version, before anything is claimed."""
+        version = self.settings.version
+        if not self.settings.pins or version is None:
+            return False
+        pinned = {(route.queue, route.task) for route in found if route.version is not None}
+        missing = {(route.queue, route.task) for route in found} - pinned
+        if missing:
+            await self.store.run(catalogue.pin_routes, sorted(missing), version)
+        return bool(missing)
 
     # rounds
 
@@ -241,7 +256,8 @@ class Worker:
         n -= wish.n
         each = max(1, -(-n // max(1, self.busy)))
         idle = self.wants_idle if self.must_tell() else None
-        return Ask(self.me, self.routes, n, each, *wish, idle, self.heads.known())
+        home = self.settings.version, self.settings.pins
+        return Ask(self.me, self.routes, n, each, *wish, idle, self.heads.known(), *home)
 
     def must_tell(self) -> bool:
         """Whether the database should be told that this worker is about to sleep, or no longer is.

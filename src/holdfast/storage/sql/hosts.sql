@@ -59,18 +59,25 @@ ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, options = excluded.option
 SELECT id, queue, options, schema, version FROM {s}task WHERE id = :id
 
 -- name: live_worker_tasks
-SELECT DISTINCT wt.task, w.queues FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live'
+SELECT DISTINCT wt.task, w.queues, w.version FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live'
 
 -- name: routes
 SELECT o.id, o.task, q.name, o.version FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.kind = 'task' AND o.task {in:tasks}
+  AND (o.version IS NULL OR o.version = CAST(:version AS TEXT))
 
 -- name: all_routes
-SELECT o.id, o.task, q.name, q.id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id
+SELECT o.id, o.task, o.version FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id
 
 -- name: insert_routes
 INSERT INTO {s}route (id, kind, queue_id, task, version)
 SELECT x.id, 'task', x.queue_id, x.task, x.version FROM {rows(id bigint, queue_id bigint, task text, version text)} WHERE true
 ON CONFLICT (id) DO NOTHING RETURNING id
+
+-- name: forget_routes
+-- Of versions that are gone, once no run is pinned to them.
+DELETE FROM {s}route WHERE version IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM {s}worker w WHERE w.version = {s}route.version AND w.state IN ('live', 'draining'))
+  AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.route_id = {s}route.id AND r.pinned = 1)
 
 -- name: take_new_names
 -- Only PostgreSQL has triggers that leave such notes.

@@ -67,7 +67,10 @@ chosen AS MATERIALIZED (
   (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY queue_id ORDER BY sort_at, id) AS place FROM heads
                    WHERE (SELECT too_many FROM crowd)) turns ORDER BY place, random() LIMIT :n))
 UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
-  started_at = COALESCE(started_at, {now})
+  started_at = COALESCE(started_at, {now}), version = COALESCE(version, CAST(:version AS TEXT)),
+  pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
+  route_id = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN route_id ELSE COALESCE((
+    SELECT o.id FROM {s}route o WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
 WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
@@ -76,7 +79,10 @@ RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, c
 -- name: claim (sqlite)
 -- SQLite has no LATERAL: the probes are made one by one (claim_heads), and this takes what they chose.
 UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
-  started_at = COALESCE(started_at, {now})
+  started_at = COALESCE(started_at, {now}), version = COALESCE(version, CAST(:version AS TEXT)),
+  pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
+  route_id = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN route_id ELSE COALESCE((
+    SELECT o.id FROM {s}route o WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
 WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,

@@ -43,14 +43,27 @@ SELECT d.id, d.status, d.task, q.name, d.created_at, d.started_at, d.finished_at
   d.concurrency_key, d.tags, d.batch_id, d.parent_id, d.worker_id, d.cancel_at, d.error
 FROM {s}done d LEFT JOIN {s}queue q ON q.id = d.queue_id WHERE d.id {in:ids}
 
+-- name: pins
+-- The versions that these runs are pinned to; most are to none.
+SELECT id, version FROM {s}run WHERE id {in:ids} AND pinned = 1
+
+-- name: stranded
+-- Runs that are pinned to a version which no worker has that is heard of. The routes are few, and lead to their runs.
+WITH gone AS MATERIALIZED (
+  SELECT o.id, o.version FROM {s}route o WHERE o.version IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id
+    WHERE wt.task = o.task AND w.version = o.version AND w.state = 'live' AND w.seen_at >= {now} - w.lease_ms))
+SELECT r.id, r.task, g.version FROM gone g CROSS JOIN {s}run r
+WHERE r.pinned = 1 AND r.route_id = g.id AND r.worker_id IS NULL ORDER BY g.version, r.id LIMIT :n
+
 -- name: queue_names
 SELECT id, name FROM {s}queue WHERE id {in:ids}
 
 -- name: serving
 -- What workers that are heard of serve, and how many of them. One that is silent for longer than its lease is alive for nobody,
 -- even where no host is left to declare it lost.
-SELECT wt.task, w.queues, count(*) FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id
-WHERE w.state = 'live' AND w.seen_at >= {now} - w.lease_ms GROUP BY wt.task, w.queues
+SELECT wt.task, w.queues, w.version, count(*) FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id
+WHERE w.state = 'live' AND w.seen_at >= {now} - w.lease_ms GROUP BY wt.task, w.queues, w.version
 
 -- name: list_workers
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
@@ -90,7 +103,7 @@ FROM {s}queue WHERE name = :name
 
 -- name: waiting_by_route
 -- Counted up to a bound, and since when the first of each has waited: an index range per route.
-SELECT o.queue_id, o.task,
+SELECT o.queue_id, o.task, o.version,
   (SELECT count(*) FROM (SELECT 1 FROM {s}run r WHERE r.state = 'ready' AND r.route_id = o.id LIMIT :bound) x),
   (SELECT r.sort_at + r.priority_ms FROM {s}run r WHERE r.state = 'ready' AND r.route_id = o.id AND r.suspect = 0
     ORDER BY r.sort_at, r.id LIMIT 1)
@@ -104,10 +117,10 @@ SELECT q.id,
 FROM {s}queue q
 
 -- name: held_by_task
--- The tasks of runs without a slot, in one queue and up to a bound.
-SELECT x.task, count(*), min(x.since) FROM (
-  SELECT r.task, r.sort_at + r.priority_ms AS since FROM {s}run r WHERE r.state = 'held' AND r.queue_id = :queue_id LIMIT :bound) x
-GROUP BY x.task
+-- The tasks of runs without a slot, and the versions they are pinned to, in one queue and up to a bound.
+SELECT x.task, x.pin, count(*), min(x.since) FROM (
+  SELECT r.task, CASE WHEN r.pinned = 1 THEN r.version END AS pin, r.sort_at + r.priority_ms AS since FROM {s}run r WHERE r.state = 'held' AND r.queue_id = :queue_id LIMIT :bound) x
+GROUP BY x.task, x.pin
 
 -- name: executing_by_queue
 SELECT queue_id, task, count(*) FROM {s}run WHERE worker_id IS NOT NULL GROUP BY queue_id, task
