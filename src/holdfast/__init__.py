@@ -74,13 +74,14 @@ if TYPE_CHECKING:
     from holdfast.events import Cancellation, Completion, Event, Failure, Success
     from holdfast.handle import BatchHandle, RunHandle
     from holdfast.metadata import FamilyMetadata, Metadata
-    from holdfast.model import LogLine, Progress, Results, Run, RunError, RunStatus
+    from holdfast.model import Chunk, LogLine, Progress, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
     from holdfast.queue import Queue
     from holdfast.queues import Queues, QueueState
     from holdfast.retry import Retry
     from holdfast.runs import ListedRun, RunPage, Runs
     from holdfast.secret import Secret
+    from holdfast.stream import StreamReader, StreamWriter
     from holdfast.task import AsyncTask, SyncTask, Task
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "BatchIncomplete",
     "Blueprint",
     "Cancellation",
+    "Chunk",
     "Completion",
     "Context",
     "DatabaseError",
@@ -150,6 +152,8 @@ __all__ = [
     "Runs",
     "Secret",
     "StepFailed",
+    "StreamReader",
+    "StreamWriter",
     "Success",
     "Suspended",
     "SyncTask",
@@ -179,6 +183,7 @@ _MODULES = (
     "events",
     "options",
     "metadata",
+    "stream",
     "context",
     "batch",
     "depends",

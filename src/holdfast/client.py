@@ -26,7 +26,8 @@ from holdfast.context import running
 from holdfast.durable import Asked, Durable
 from holdfast.duration import Duration, to_ms
 from holdfast.engine import cancel as canceling
-from holdfast.engine import catalogue, journal, read
+from holdfast.engine import catalogue, journal, read, streams
+from holdfast.engine.streams import Place
 from holdfast.engine.trigger import Outcome, reset_key
 from holdfast.engine.trigger import trigger as make
 from holdfast.errors import (
@@ -38,16 +39,18 @@ from holdfast.errors import (
     InvalidOption,
     ResultTimeout,
 )
+from holdfast.following import Commits, Follower, Following
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.http_task import http_entry
 from holdfast.joining import ajoin, join
 from holdfast.model import Results, Run
 from holdfast.options import Target
 from holdfast.queue import Queue, own_queue
-from holdfast.records import LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
+from holdfast.records import Chunk, LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
 from holdfast.request import HTTP_TASK
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
+from holdfast.views import Mark
 from holdfast.waiting import Waiter, Waiting, not_there
 
 if TYPE_CHECKING:
@@ -61,8 +64,6 @@ Names = tuple[list[QueueEntry], list[tuple[str, str]], list[TaskEntry]]
 
 _CHUNK: Final = 1000
 _CATALOGUE_SECONDS: Final = 10.0
-_LOOK_FIRST: Final = 0.02
-_LOOK_AT_MOST: Final = 0.5
 _OUTAGES: Final = (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly)
 
 
@@ -94,6 +95,7 @@ class Client:
         self._opening = threading.Lock()
         self._store: Store | None = None
         self._waiting: Waiter | None = None
+        self._following: Follower | None = None
         self._lent = False
         _all.add(self)
 
@@ -125,11 +127,12 @@ class Client:
         if self._lent:
             return
         with self._opening:
-            store, waiting = self._store, self._waiting
-            self._store = self._waiting = None
+            store, waiting, following = self._store, self._waiting, self._following
+            self._store = self._waiting = self._following = None
             self._named, self._targets, self._secret = set(), {}, {}  # the next database may be another one
-        if waiting is not None:
-            waiting.close()
+        for each in (waiting, following):
+            if each is not None:
+                each.close()
         if store is not None:
             store.close()
 
@@ -138,12 +141,13 @@ class Client:
         await asyncio.to_thread(self.close)
 
     @contextmanager
-    def standing_in(self, store: Store, waiting: Waiter) -> Iterator[None]:
+    def standing_in(self, store: Store, waiting: Waiter, following: Follower) -> Iterator[None]:
         """Let all verbs go to another store meanwhile, which belongs to the caller: what tests do. What is known of the
         app's own database is put aside, and closing the app does nothing."""
-        names = ("_store", "_waiting", "_named", "_targets", "_secret", "_lent")
+        names = ("_store", "_waiting", "_following", "_named", "_targets", "_secret", "_lent")
         kept = {name: getattr(self, name) for name in names}
-        self._store, self._waiting, self._named, self._targets, self._secret = store, waiting, set(), {}, {}
+        self._store, self._waiting, self._following = store, waiting, following
+        self._named, self._targets, self._secret = set(), {}, {}
         self._lent = True
         try:
             yield
@@ -157,6 +161,7 @@ class Client:
                 self._waiting = Waiting(
                     lambda ids: store.read_sync(read.finished, ids), lambda ids: store.read_sync(read.runs, ids)
                 )
+                self._following = Following(Commits(store))
                 self._store = store
             return self._store
 
@@ -435,28 +440,56 @@ class Client:
             records = _in_vain(await store.read(views.records, ids[:_CHUNK]), ids, timeout)
         return self._results(records, ids, outputs)
 
+    # -- following --
+
     def updates(self, run_id: str, output: Codec[Any]) -> Iterator[Run[Any]]:
-        look = _Look()
-        while True:
+        _refuse_to_block_a_worker()
+        mark: Mark | None = None
+        last: RunRecord | None = None
+        while mark is None or not mark.final:
+            mark = _there(self._follower(self.store).news((run_id, None), mark).result(), run_id)
             record: RunRecord = _one(self.store.read_sync(views.records, [run_id]), run_id)
-            run = self._run(record, output)
-            if look.changed(record):
-                yield run
-            if run.finished:
-                return
-            self._waiter(self.store).pause(run_id, look.pause)
+            if record != last:
+                yield self._run(record, output)
+            last = record
 
     async def aupdates(self, run_id: str, output: Codec[Any]) -> AsyncIterator[Run[Any]]:
         store = await self._astore()
-        look = _Look()
-        while True:
+        mark: Mark | None = None
+        last: RunRecord | None = None
+        while mark is None or not mark.final:
+            mark = _there(await self._follower(store).anews((run_id, None), mark), run_id)
             record: RunRecord = _one(await store.read(views.records, [run_id]), run_id)
-            run = self._run(record, output)
-            if look.changed(record):
-                yield run
-            if run.finished:
-                return
-            await self._waiter(store).apause(run_id, look.pause)
+            if record != last:
+                yield self._run(record, output)
+            last = record
+
+    def chunks(self, run_id: str, name: str, start: int) -> Iterator[tuple[int, Chunk]]:
+        _refuse_to_block_a_worker()
+        mark: Mark | None = None
+        place = Place(skip=start)
+        while mark is None or not mark.final:
+            mark = _there(self._follower(self.store).news((run_id, name), mark).result(), run_id)
+            while page := self.store.read_sync(streams.chunks, run_id, name, place):
+                yield from enumerate(page, start)
+                place, start = Place(page[-1].claim, page[-1].seq), start + len(page)
+
+    async def achunks(self, run_id: str, name: str, start: int) -> AsyncIterator[tuple[int, Chunk]]:
+        store = await self._astore()
+        mark: Mark | None = None
+        place = Place(skip=start)
+        while mark is None or not mark.final:
+            mark = _there(await self._follower(store).anews((run_id, name), mark), run_id)
+            while page := await store.read(streams.chunks, run_id, name, place):
+                for numbered in enumerate(page, start):
+                    yield numbered
+                place, start = Place(page[-1].claim, page[-1].seq), start + len(page)
+
+    def _follower(self, store: Store) -> Follower:
+        if self._following is None:
+            raise HoldfastError("The app was closed", do="Follow runs before close().")
+        store.refuse_waiting()
+        return self._following
 
     def _watch(self, store: Store, ids: Sequence[str]) -> Future[dict[str, RunRecord]]:
         return self._waiter(store).watch(ids)
@@ -474,19 +507,6 @@ class Client:
         self, records: Mapping[str, RunRecord], ids: Sequence[str], outputs: Sequence[Codec[Any]]
     ) -> Results[Any]:
         return Results(self._run(records[run_id], output) for run_id, output in zip(ids, outputs, strict=True))
-
-
-class _Look:
-    """Looks at one run again and again: often while it changes, less often while it does not."""
-
-    def __init__(self) -> None:
-        self.pause = _LOOK_FIRST
-        self._last: RunRecord | None = None
-
-    def changed(self, record: RunRecord) -> bool:
-        new, self._last = record != self._last, record
-        self.pause = _LOOK_FIRST if new else min(_LOOK_AT_MOST, self.pause * 1.5)
-        return new
 
 
 def _gather(store: Store, run: NewRun) -> Future[Outcome]:
@@ -534,6 +554,12 @@ def _one(found: Sequence[Any], run_id: str) -> Any:
     if not found:
         raise not_there(run_id)
     return found[0]
+
+
+def _there(mark: Mark | None, run_id: str) -> Mark:
+    if mark is None:
+        raise not_there(run_id)
+    return mark
 
 
 def _found(outcomes: Mapping[str, str], run_id: str) -> None:

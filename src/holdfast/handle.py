@@ -7,15 +7,17 @@ A handle holds an id and the verbs it goes through; it knows nothing of stores o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from holdfast.codec import Codec
 from holdfast.duration import Duration
 from holdfast.model import Results, Run
+from holdfast.stream import Numbered, StreamReader, checked_start, checked_stream, codec_of
 
 __all__ = ["BatchHandle", "RunHandle", "RunVerbs"]
 
 R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
 
 
 class RunVerbs(Protocol):
@@ -33,6 +35,8 @@ class RunVerbs(Protocol):
     ) -> Results[Any]: ...
     def updates(self, run_id: str, output: Codec[Any]) -> Iterator[Run[Any]]: ...
     def aupdates(self, run_id: str, output: Codec[Any]) -> AsyncIterator[Run[Any]]: ...
+    def chunks(self, run_id: str, name: str, start: int) -> Iterator[Numbered]: ...
+    def achunks(self, run_id: str, name: str, start: int) -> AsyncIterator[Numbered]: ...
 
 
 class RunHandle(Generic[R_co]):
@@ -95,6 +99,25 @@ class RunHandle(Generic[R_co]):
     def aupdates(self) -> AsyncIterator[Run[R_co]]:
         """`updates` for async code."""
         return self._verbs.aupdates(self.id, self._output)
+
+    @overload
+    def stream(self, name: str, /, *, start: int = 0) -> StreamReader[Any]: ...
+    @overload
+    def stream(self, name: str, type: type[T], /, *, start: int = 0) -> StreamReader[T]: ...
+    def stream(self, name: str, type: Any = None, /, *, start: int = 0) -> StreamReader[Any]:
+        """What the run writes to ``ctx.stream(name)``: iterate over it, in sync or in async code.
+
+        It gives what is there from the offset ``start`` on, and then each piece as it comes, until the run has ended.
+        Each says its own offset, so that a reader that was cut off can go on with the next. With a ``type``, pieces are
+        read as that.
+
+        Raises:
+            InvalidOption: a name or an offset that cannot be one.
+
+        >>> for chunk in handle.stream("tokens", str):
+        ...     print(chunk.value, end="")
+        """
+        return StreamReader(self.id, checked_stream(name), codec_of(type), checked_start(start), self._verbs)
 
     def cancel(self) -> None:
         """Ask for the end of the run. One that waits in line ends at once; one that executes is asked to stop, and is

@@ -62,6 +62,9 @@ class Changes:
         elements(key, change.value).append(value)
         self._by_key[key] = change
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._by_key
+
     def take(self) -> dict[str, Change]:
         taken, self._by_key = self._by_key, {}
         return taken
@@ -122,8 +125,8 @@ class Metadata(MutableMapping[str, Any]):
     """A mapping from names to JSON values that anybody who looks at the run sees.
 
     Threads of one attempt may share it. A list or dict that is read from it may be changed in place. What children
-    write into it is seen here by the next attempt. For a key that they write to as well there are `increment` and
-    `append`: setting it says what it is from now on.
+    write into it is seen here when the run goes on after a wait, and by the next attempt. For a key that they write to
+    as well there are `increment` and `append`: setting it says what it is from now on.
 
     >>> ctx.metadata["row"] = 3
     >>> ctx.metadata.increment("rows")
@@ -170,6 +173,23 @@ class Metadata(MutableMapping[str, Any]):
                 self._lent[key] = codec.encode(values)
             self._changes.append(key, codec.decode(text))
         self._stir()
+
+    def refresh(self, text: str | None) -> None:
+        """Take in what others have written. What the code has changed since, and lists and dicts that it has read and
+        may be about to change, stay as they are."""
+        found: dict[str, Any] = codec.decode(text) if text else {}
+        with self._lock:
+            for key in {*self._values, *found}.difference(self._lent):
+                if key not in self._changes:
+                    self._adopt(key, found)
+
+    def _adopt(self, key: str, found: dict[str, Any]) -> None:
+        self._size -= self._sizes.pop(key, 0)
+        self._values.pop(key, None)
+        if key in found:
+            self._values[key] = found[key]
+            self._sizes[key] = size_of(codec.encode(found[key]))
+            self._size += self._sizes[key]
 
     def later(self, settle: Callable[[], None]) -> None:
         """Have this called before anybody looks: for what changes more often than anybody could."""

@@ -29,7 +29,7 @@ from holdfast.errors import (
 )
 from holdfast.idempotency import shown_key
 
-__all__ = ["FINAL", "STATUSES", "LogLine", "Progress", "Results", "Run", "RunError", "RunStatus", "failure"]
+__all__ = ["FINAL", "STATUSES", "Chunk", "LogLine", "Progress", "Results", "Run", "RunError", "RunStatus", "failure"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -126,6 +126,18 @@ class Progress(NamedTuple):
         done, total, note = (entry[name] for name in cls._fields)
         numbers = isinstance(done, int | float) and isinstance(total, int | float | None)
         return cls(done, total, note) if numbers and isinstance(note, str) else None
+
+
+class Chunk(NamedTuple, Generic[R_co]):
+    """One piece of a stream: its ``value``, its ``offset`` from the stream's beginning, the number of the ``attempt``
+    that wrote it, and when. It is the ``first`` of those that were written in one go: those before it were written
+    before the run was started again, after an error, a crash, a deploy or a long wait."""
+
+    value: R_co
+    offset: int
+    attempt: int
+    first: bool
+    at: datetime
 
 
 class Run(Generic[R_co]):

@@ -6,11 +6,13 @@ from typing import Final
 
 from holdfast.errors import TooLarge
 
-__all__ = ["KIB", "LONGEST", "METADATA_LIMIT", "MIB", "check_size", "size_of"]
+__all__ = ["CHUNK_LIMIT", "KIB", "LONGEST", "METADATA_LIMIT", "MIB", "STREAM_LIMIT", "check_size", "size_of"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 METADATA_LIMIT: Final = 256 * KIB
+CHUNK_LIMIT: Final = 64 * KIB
+STREAM_LIMIT: Final = 16 * MIB
 LONGEST: Final = 4  # bytes of a character
 
 

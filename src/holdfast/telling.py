@@ -11,16 +11,21 @@ be written; it carries numbers, so that what is sent again is there once.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import time
+from itertools import takewhile
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from holdfast import codec
 from holdfast.errors import TooLarge
 from holdfast.metadata import Change, FamilyMetadata, Metadata
 from holdfast.model import Progress
 from holdfast.progress import progress_of
-from holdfast.records import Claimed, Note, Tidings
+from holdfast.records import Chunk, Claimed, Note, Tidings
+from holdfast.stream import StreamWriter, checked_stream
 
 __all__ = ["Relative", "Stirs", "Teller", "Tells"]
+
+M_co = TypeVar("M_co", bound=FamilyMetadata | Metadata, covariant=True)
 
 
 class Stirs(Protocol):
@@ -37,11 +42,11 @@ class Quiet:
     def stir_chunks(self) -> None: ...
 
 
-class Relative(NamedTuple):
+class Relative(NamedTuple, Generic[M_co]):
     """A run of the family: its ``id``, and its ``metadata`` to write to."""
 
     id: str
-    metadata: FamilyMetadata | Metadata
+    metadata: M_co
 
 
 class Teller:
@@ -51,14 +56,16 @@ class Teller:
         self.claimed = claimed
         self.stirs = stirs or Quiet()
         self.metadata = Metadata(claimed.metadata, self.stirs.stir_notes)
-        self._family: dict[str, FamilyMetadata] = {}
+        self.relatives: dict[str, FamilyMetadata | Metadata] = {}
         self._progress: Progress | None = None
+        self._streams: dict[str, StreamWriter] = {}
         self._notes: list[Note] = []  # taken, and not known to be written
         self._number = 0
+        self._chunks: list[Chunk] = []  # not known to be written
 
-    def of_relative(self, run_id: str) -> FamilyMetadata:
+    def of_relative(self, run_id: str) -> FamilyMetadata | Metadata:
         """The metadata of another run of the family."""
-        return self._family.setdefault(run_id, FamilyMetadata(self.stirs.stir_notes))
+        return self.relatives.setdefault(run_id, FamilyMetadata(self.stirs.stir_notes))
 
     def progress(self, progress: Progress) -> None:
         """A loop may tell its progress a million times: nothing is made of it before somebody looks."""
@@ -72,26 +79,50 @@ class Teller:
             except TooLarge:  # the rest has used up the room; a progress bar is no reason to fail
                 self._progress = None
 
+    def stream(self, name: str) -> StreamWriter:
+        """The stream of this name."""
+        writer = self._streams.get(name)
+        if writer is None:
+            writer = self._streams.setdefault(name, StreamWriter(checked_stream(name), self._keep_chunk))
+        return writer
+
+    def _keep_chunk(self, name: str, seq: int, value: str) -> None:
+        run, now = self.claimed, int(time.time() * 1000)
+        self._chunks.append(Chunk(run.id, name, run.claim, seq, now, run.attempt, value))
+        self.stirs.stir_chunks()
+
+    def rebind(self, claimed: Claimed) -> None:
+        """The run was claimed again, and its code is still here."""
+        self.claimed = claimed
+        self.metadata.refresh(claimed.metadata)
+
     # the worker's side
 
-    def tidings(self, *, all: bool = False) -> Tidings | None:
-        """What is not known to be written; None if that is nothing. Changes of metadata that came after those wait for
-        their turn, unless ``all`` are wanted.
+    def notes(self, *, all: bool = False) -> list[Note]:
+        """The operations on metadata that are not known to be written. What has changed after those were taken waits
+        for its turn, unless ``all`` are wanted.
 
         Raises:
             NotSerializable, TooLarge: as in `Metadata.take`. The next call has what can be kept.
         """
         if all or not self._notes:
-            for run_id, family in list(self._family.items()):
+            for run_id, family in list(self.relatives.items()):
                 self._note(run_id, family.take())
             self._note(self.claimed.id, self.metadata.take())
-        return Tidings(list(self._notes), []) if self._notes else None
+        return list(self._notes)
+
+    def chunks(self, n: int | None = None) -> list[Chunk]:
+        """The pieces of streams that are not known to be written; at most ``n`` of them."""
+        return self._chunks[:n]
 
     def written(self, tidings: Tidings) -> None:
         """This is in the database."""
         if tidings.notes:
             last = tidings.notes[-1].number
             self._notes = [note for note in self._notes if note.number > last]
+        there = {(chunk.name, chunk.seq) for chunk in tidings.chunks}
+        known = list(takewhile(lambda chunk: (chunk.name, chunk.seq) in there, self._chunks))
+        del self._chunks[: len(known)]  # in place: threads append to it
 
     def _note(self, run_id: str, changes: dict[str, Change]) -> None:
         for key, change in changes.items():
@@ -115,7 +146,7 @@ class Tells:
         return self._teller.metadata
 
     @property
-    def parent(self) -> Relative | None:
+    def parent(self) -> Relative[FamilyMetadata | Metadata] | None:
         """The run whose code triggered this one, with its metadata to write to; None if no run did.
 
         >>> if ctx.parent is not None:
@@ -125,7 +156,7 @@ class Tells:
         return None if parent_id is None else Relative(parent_id, self._teller.of_relative(parent_id))
 
     @property
-    def root(self) -> Relative:
+    def root(self) -> Relative[FamilyMetadata | Metadata]:
         """The run at the top of the family, with its metadata to write to: this run itself if no other triggered it.
 
         >>> ctx.root.metadata.increment("pages", 12)
@@ -146,3 +177,14 @@ class Tells:
         >>> ctx.progress(3, 10, "pages")
         """
         self._teller.progress(progress_of(done, total, note))
+
+    def stream(self, name: str) -> StreamWriter:
+        """A stream of the run: what is written to it is on its way at once, for those who read along with
+        ``handle.stream(name)``. It is kept with the run.
+
+        Raises:
+            InvalidOption: the name cannot be one.
+
+        >>> ctx.stream("tokens").write("Hello")
+        """
+        return self._teller.stream(name)

@@ -62,8 +62,6 @@ class Waiter(Protocol):
 
     def watch(self, ids: Sequence[str], /) -> Future[Finished]: ...
     async def awatch(self, ids: Sequence[str], /) -> Finished: ...
-    def pause(self, run_id: str, seconds: float, /) -> None: ...
-    async def apause(self, run_id: str, seconds: float, /) -> None: ...
     def close(self) -> None: ...
 
 
@@ -106,14 +104,6 @@ class Waiting:
     async def awatch(self, ids: Iterable[str]) -> Finished:
         """`watch` for async code: the records themselves."""
         return await asyncio.wrap_future(self.watch(ids))
-
-    def pause(self, run_id: str, seconds: float) -> None:
-        """Let time pass between two looks at a run."""
-        time.sleep(seconds)
-
-    async def apause(self, run_id: str, seconds: float) -> None:
-        """`pause` for async code."""
-        await asyncio.sleep(seconds)
 
     def close(self) -> None:
         """Stop. Who still waits is told so."""

@@ -38,6 +38,7 @@ from holdfast import (
     RunHandle,
     RunNotFound,
     Runs,
+    StreamWriter,
     Task,
     TaskOptions,
     TriggerOptions,
@@ -231,6 +232,9 @@ JSON = tuple(
 around = Kind(wrapping, ("class", "function"), ("middleware",))
 ANYTHING = Kind("Ada", tuple(WRONG))
 OF: dict[str, Kind] = {
+    "RunHandle.stream.name": name,
+    "RunHandle.stream.type": Kind(str, ("none", "class")),
+    "RunHandle.stream.start": Kind(0, ("number", "large", "zero")),
     "Debounce.delay": lasting,
     "Depends.scope": Kind("worker"),
     "Holdfast.declare.output": annotation,
@@ -252,6 +256,7 @@ OF: dict[str, Kind] = {
     **{f"{owner}.key": Kind("row", STRINGS) for owner in ("Metadata", "FamilyMetadata")},
     **{f"{owner}.append.key": Kind("rows", STRINGS) for owner in ("Metadata", "FamilyMetadata")},
     **{f"{owner}.append.value": Kind("Ada", JSON, ("value", "NaN")) for owner in ("Metadata", "FamilyMetadata")},
+    "StreamWriter.value": Kind("Ada", JSON, ("value", "NaN")),
     "Runs.task": looked_up,
     "Runs.queue": Kind("mail", (*TEXTS, "queue")),
     "Queues.queue": Kind("mail", (*TEXTS, "queue")),
@@ -269,16 +274,17 @@ MADE = (AsyncFakeContext, Debounce, Depends, FakeContext, Holdfast, Queue, Retry
 # What Holdfast makes and hands out, and what takes no options. A RetryAfter is raised where an error is on its way
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
 HANDED_OUT = {
-    "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Cancellation", "Completion", "Context",
-    "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
+    "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Cancellation", "Chunk", "Completion",
+    "Context", "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
     "Progress", "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs",
-    "Secret", "Success", "Suspended", "SyncTask", "Token", "Task", "TaskOptions", "TriggerOptions",
+    "Secret", "StreamReader", "StreamWriter", "Success", "Suspended", "SyncTask", "Task", "TaskOptions", "Token",
+    "TriggerOptions",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {
     Task: {"bind", "dump", "entry", "governing", "load", "rename", "secrets"},
     Retry: {"delay_ms", "wants"},
-    Metadata: {"later", "take"},
+    Metadata: {"later", "refresh", "take"},
     FamilyMetadata: {"take"},
 }
 TYPED_DICTS = {each.__name__: each for each in (Facts, HttpTaskOptions, PushOptions, TaskOptions, TriggerOptions)}
@@ -333,7 +339,18 @@ PLACES = [
     Place(TaskFactory, "__call__", expanded(inspect.signature(TaskFactory.__call__))),
     *(
         place
-        for owner in (BatchHandle, FamilyMetadata, Holdfast, Jobs, Metadata, Queues, RunHandle, Runs, Task)
+        for owner in (
+            BatchHandle,
+            FamilyMetadata,
+            Holdfast,
+            Jobs,
+            Metadata,
+            Queues,
+            RunHandle,
+            Runs,
+            StreamWriter,
+            Task,
+        )
         for place in verbs(owner)
     ),
 ]
@@ -385,6 +402,7 @@ class Called:
             Queues: [app.queues],
             RunHandle: [app.handle("01jh")],
             Runs: [app.runs],
+            StreamWriter: [FakeContext().stream("tokens")],
             Task: [greet, app.declare("train", str, str)],
         }
         self.task = wave

@@ -19,6 +19,15 @@ CREATE TABLE holdfast.blob (
   name text NOT NULL,
   body text NOT NULL
 );
+CREATE TABLE holdfast.chunk (
+  run_id text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  claim integer NOT NULL,
+  seq integer NOT NULL,
+  at bigint NOT NULL,
+  attempt integer NOT NULL,
+  value text NOT NULL
+) WITH (autovacuum_vacuum_insert_scale_factor=0.1);
 CREATE TABLE holdfast.circuit (
   host text COLLATE "C" NOT NULL,
   failures integer NOT NULL,
@@ -322,6 +331,7 @@ CREATE TYPE holdfast.new_run (
 ALTER TABLE holdfast.aftermath ADD CONSTRAINT aftermath_pkey PRIMARY KEY (run_id);
 ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
+ALTER TABLE holdfast.chunk ADD CONSTRAINT chunk_pkey PRIMARY KEY (run_id, name, claim, seq);
 ALTER TABLE holdfast.circuit ADD CONSTRAINT circuit_pkey PRIMARY KEY (host);
 ALTER TABLE holdfast.debounce ADD CONSTRAINT debounce_pkey PRIMARY KEY (task, key);
 ALTER TABLE holdfast.declaration ADD CONSTRAINT declaration_pkey PRIMARY KEY (app, digest);

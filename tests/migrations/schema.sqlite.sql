@@ -21,6 +21,16 @@ CREATE TABLE holdfast_blob (
   body TEXT NOT NULL,
   PRIMARY KEY (run_id, name)
 );
+CREATE TABLE holdfast_chunk (
+  run_id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  claim INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  at BIGINT NOT NULL,
+  attempt INTEGER NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (run_id, name, claim, seq)
+);
 CREATE TABLE holdfast_circuit (
   host TEXT PRIMARY KEY,
   failures INTEGER NOT NULL,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from holdfast import AsyncContext, Context, Holdfast, InvalidOption, NotBound
+from holdfast import AsyncContext, Context, Holdfast, InvalidOption, NotBound, ResultTimeout
 from holdfast.testing import AsyncFakeContext, FakeContext
 
 app = Holdfast(":memory:")
@@ -75,3 +75,36 @@ def test_what_it_triggers_has_no_parent() -> None:
     with app.testing() as jobs, FakeContext():
         assert app.trigger("resize", "x").retrieve().parent_id is None
         assert jobs.payloads(resize) == ["x"]
+
+
+def test_what_it_tells_can_be_looked_at() -> None:
+    ctx = FakeContext(parent_id="p")
+    assert ctx.parent is not None
+    ctx.parent.metadata.increment("done")
+    ctx.root.metadata.append("seen", 1)
+    assert dict(ctx.parent.metadata) == {"done": 1, "seen": [1]}
+    ctx.stream("tokens").write("a")
+    ctx.stream("tokens").write("b")
+    assert (ctx.streamed("tokens"), ctx.streamed("none")) == (["a", "b"], [])
+    assert list(ctx.track("ab", "letters")) == ["a", "b"]
+    assert ctx.metadata["progress"] == {"done": 2, "total": 2, "note": "letters"}
+    assert FakeContext().root.metadata is not None
+
+
+def test_a_stream_and_updates_in_a_test() -> None:
+    app = Holdfast(database=":memory:")
+
+    @app.task
+    def speaks(n: int, ctx: Context) -> None:
+        for number in ctx.track(range(n)):
+            ctx.stream("words").write(number)
+
+    with app.testing() as jobs:
+        handle = speaks.trigger(3)
+        assert [chunk.value for chunk in handle.stream("words")] == [0, 1, 2]
+        assert [run.status for run in handle.updates()] == ["completed"]
+        late = speaks.trigger(2, delay="1h")
+        with pytest.raises(ResultTimeout, match="clock stands still"):
+            list(late.stream("words"))
+        jobs.advance("1h")
+        assert [chunk.value for chunk in late.stream("words", start=1)] == [1]

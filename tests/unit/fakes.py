@@ -12,7 +12,7 @@ from holdfast.handle import BatchHandle, RunHandle
 from holdfast.model import Results, Run
 from holdfast.options import Rules
 from holdfast.queue import Queue
-from holdfast.records import Claimed, NewRun
+from holdfast.records import Chunk, Claimed, NewRun
 from holdfast.task import Task, TaskFactory
 
 
@@ -80,6 +80,12 @@ class FakeVerbs:
         raise NotImplementedError
 
     def aupdates(self, run_id: str, output: Codec[Any]) -> AsyncIterator[Run[Any]]:
+        raise NotImplementedError
+
+    def chunks(self, run_id: str, name: str, start: int) -> Iterator[tuple[int, Chunk]]:
+        raise NotImplementedError
+
+    def achunks(self, run_id: str, name: str, start: int) -> AsyncIterator[tuple[int, Chunk]]:
         raise NotImplementedError
 
 

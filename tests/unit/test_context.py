@@ -17,7 +17,7 @@ from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.errors import InvalidOption, NotBound, NotSerializable, TooLarge
 from holdfast.metadata import Change, Metadata
 from holdfast.model import Progress
-from holdfast.records import Note
+from holdfast.records import Note, Tidings
 from tests.unit.fakes import CLAIMED
 
 
@@ -93,21 +93,20 @@ def test_an_attempt_that_leaves_its_metadata_alone_tells_nothing() -> None:
     attempt = Attempt(CLAIMED._replace(metadata='{"n":1,"rows":[1]}'))
     assert attempt.told_by is None
     assert (attempt.teller.metadata["n"], attempt.teller.metadata["rows"]) == (1, [1])
-    assert attempt.teller.tidings() is None
+    assert attempt.teller.notes() == []
 
 
 def test_what_changed_is_told_once_it_is_known_to_be_written() -> None:
     teller = Attempt(CLAIMED).teller
     teller.metadata["row"] = 3
-    told = teller.tidings()
-    assert told is not None
-    assert told.notes == [Note(1, "r1", "set", "row", "3")]
+    notes = teller.notes()
+    assert notes == [Note(1, "r1", "set", "row", "3")]
     teller.metadata["row"] = 4
-    assert teller.tidings() == told  # what came later waits for its turn …
-    assert [note.number for note in teller.tidings(all=True).notes] == [1, 2]  # type: ignore[union-attr]  # … or for the end
-    teller.written(told)
+    assert teller.notes() == notes  # what came later waits for its turn …
+    assert [note.number for note in teller.notes(all=True)] == [1, 2]  # … or for the end
+    teller.written(Tidings(notes, []))
     del teller.metadata["row"]
-    assert [(note.number, note.kind) for note in teller.tidings(all=True).notes] == [(2, "set"), (3, "delete")]  # type: ignore[union-attr]
+    assert [(note.number, note.kind) for note in teller.notes(all=True)] == [(2, "set"), (3, "delete")]
 
 
 def test_increment_and_append() -> None:
@@ -170,9 +169,7 @@ def test_the_metadata_of_the_family_can_only_be_written() -> None:
     child.parent.metadata.increment("done")
     child.root.metadata.append("seen", "a")
     child.root.metadata["last"] = "a"
-    told = child._teller.tidings()
-    assert told is not None
-    assert [(note.run_id, note.kind, note.key, note.value) for note in told.notes] == [
+    assert [(note.run_id, note.kind, note.key, note.value) for note in child._teller.notes()] == [
         ("p", "increment", "done", "2"),
         ("r0", "append", "seen", '["a"]'),
         ("r0", "set", "last", '"a"'),
@@ -291,3 +288,12 @@ def test_progress_without_room_for_it_is_no_error() -> None:
     ctx.metadata["all"] = "x" * (256 * 1024 - 5)
     ctx.progress(1)
     assert list(ctx.metadata) == ["all"]
+
+
+def test_what_others_have_written_is_taken_in_when_the_run_goes_on() -> None:
+    metadata = Metadata('{"done":0,"own":1,"gone":1,"read":[1]}')
+    assert metadata["read"] == [1]
+    metadata["own"] = 2
+    metadata.refresh('{"done":5,"own":1,"new":"x","read":[1,2]}')
+    assert dict(metadata) == {"done": 5, "own": 2, "new": "x", "read": [1]}
+    assert metadata.take() == {"own": Change("set", 2)}

@@ -13,7 +13,7 @@ from holdfast.engine.trigger import queue_id, route_id
 from holdfast.storage.base import Tx
 
 CHUNK = 1000
-KEPT = ("prune_attempts", "prune_logs", "prune_tags", "prune_blobs")
+KEPT = ("prune_attempts", "prune_logs", "prune_chunks", "prune_tags", "prune_blobs")
 
 
 class Erasable(NamedTuple):

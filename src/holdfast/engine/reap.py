@@ -201,6 +201,7 @@ def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
             "prune_keys",
             "prune_attempts",
             "prune_logs",
+            "prune_chunks",
             "prune_tags",
             "prune_blobs",
             "prune_invocations",

@@ -1,8 +1,9 @@
-"""What attempts tell while they run, and with their outcome: changes of metadata.
+"""What attempts tell while they run, and with their outcome: changes of metadata, and pieces of streams.
 
-A change is an operation, applied under the lock of the run whose metadata it is, to what is there by then. So a run and
-its children may write to the same metadata from different processes, whatever the run is doing: waiting, executing,
-finished. Whoever tells is fenced: what an attempt says is taken only while it holds its own run, which is locked, too.
+A piece of a stream is inserted, once. A change of metadata is an operation, applied under the lock of the run whose
+metadata it is, to what is there by then. So a run and its children may write to the same metadata from different
+processes, whatever the run is doing: waiting, executing, finished. Whoever tells is fenced: what an attempt says is
+taken only while it holds its own run, which is locked, too.
 
 What is sent again, since an answer was lost, is applied once: operations have numbers, and the run that says them
 remembers the last one. An operation that does not fit what is there (a number that is none, a list that is none, more
@@ -57,6 +58,9 @@ class Written(msgspec.Struct):
 @repeatable
 def write(tx: Tx, telling: Sequence[Telling]) -> None:
     """Write what running attempts tell. Of one that has lost its run nothing is taken."""
+    write_chunks(tx, telling)
+    if not any(one.tidings.notes for one in telling):
+        return
     documents = Documents(tx, telling)
     told = documents.told
     marks = {one.id: mark(one.claim, one.tidings.notes[-1].number) for one in told}
@@ -72,6 +76,7 @@ def with_outcomes(tx: Tx, outcomes: list[One]) -> list[One]:
     telling = [Telling(one.id, one.claim, one.tidings) for one in outcomes if one.tidings is not None]
     if not telling:
         return outcomes
+    write_chunks(tx, telling)
     documents = Documents(tx, telling)
     ending = {one.id for one in documents.told}
     others = [Written(row.id, documents.text(row.id), row.noted) for row in documents.hot() if row.id not in ending]
@@ -86,6 +91,12 @@ def with_outcomes(tx: Tx, outcomes: list[One]) -> list[One]:
 
 def replaced(outcome: One, metadata: str | None) -> One:
     return msgspec.structs.replace(outcome, metadata=metadata, tidings=None)  # type: ignore[type-var]
+
+
+def write_chunks(tx: Tx, telling: Sequence[Telling]) -> None:
+    """Add to streams."""
+    if chunks := [chunk for one in telling for chunk in one.tidings.chunks]:
+        tx.batch("insert_chunks", chunks)
 
 
 class Documents:

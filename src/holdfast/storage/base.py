@@ -214,6 +214,7 @@ class Store(ABC):
     """An open database."""
 
     kind: str
+    wakes_for_all = False  # whether wake-ups, where they arrive, come with every commit of whatever process
     tells_sleepers = False  # whether a trigger looks for workers that sleep, which then have to say so
     url: str
     home: str | None = None  # which database this is, once somebody had to know

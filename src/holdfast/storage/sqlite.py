@@ -152,6 +152,7 @@ class SQLiteStore(Store):
     """An open SQLite file, or a database in memory that is this store's alone (``sqlite://:memory:``)."""
 
     kind = "sqlite"
+    wakes_for_all = True
 
     def __init__(self, path: Path | None, *, clock: Clock | None = None) -> None:
         super().__init__(f"sqlite:///{path}" if path else "sqlite://:memory:", clock)

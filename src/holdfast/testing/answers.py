@@ -9,8 +9,9 @@ Where nothing is due any more and the run has still not ended, time would have t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
@@ -20,6 +21,7 @@ from holdfast.errors import HoldfastError, ResultTimeout, RunNotFound
 from holdfast.model import at
 from holdfast.records import RunRecord
 from holdfast.storage import Store
+from holdfast.views import Followed, Mark
 from holdfast.waiting import Finished
 
 __all__ = ["Answers"]
@@ -40,7 +42,7 @@ class _Wait(NamedTuple):
 
 
 class Answers:
-    """Stands in for `Waiting`. ``work`` and ``awork`` carry out whatever is due."""
+    """Stands in for `Waiting` and `Following`. ``work`` and ``awork`` carry out whatever is due."""
 
     def __init__(self, store: Store, work: Callable[[], None], awork: Callable[[], Awaitable[None]]) -> None:
         self.store, self.work, self.awork = store, work, awork
@@ -70,23 +72,31 @@ class Answers:
         await self.awork()
         return self.outcome(await self.store.read(views.records, list(ids)), ids)
 
-    def pause(self, run_id: str, seconds: float) -> None:
-        """Between two looks at a run whatever is due is carried out. Where that moved nothing, there is no next one."""
-        before = self.store.read_sync(views.records, [run_id])
+    def news(self, followed: Followed, seen: Mark | None) -> Future[Mark | None]:
+        """How far something is. Between two looks whatever is due is carried out; where that moves nothing, there is no
+        next one."""
+        future: Future[Mark | None] = Future()
         try:
-            self.watch([run_id]).result()
-        except ResultTimeout:
-            if self.store.read_sync(views.records, [run_id]) == before:
-                raise
+            mark = self.store.read_sync(views.marks, [followed]).get(followed)
+            if mark == seen and mark is not None:
+                with moving() as moved:
+                    self.watch([followed[0]]).result()
+                mark = self.store.read_sync(views.marks, [followed]).get(followed)
+                moved(mark != seen)
+            future.set_result(mark)
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
-    async def apause(self, run_id: str, seconds: float) -> None:
-        """`pause` for async code."""
-        before = await self.store.read(views.records, [run_id])
-        try:
-            await self.awatch([run_id])
-        except ResultTimeout:
-            if await self.store.read(views.records, [run_id]) == before:
-                raise
+    async def anews(self, followed: Followed, seen: Mark | None) -> Mark | None:
+        """`news` for async code."""
+        mark = (await self.store.read(views.marks, [followed])).get(followed)
+        if mark == seen and mark is not None:
+            with moving() as moved:
+                await self.awatch([followed[0]])
+            mark = (await self.store.read(views.marks, [followed])).get(followed)
+            moved(mark != seen)
+        return mark
 
     def inside(self, attempt: Attempt, ids: Sequence[str]) -> Future[Finished]:
         future: Future[Finished] = Future()
@@ -162,6 +172,21 @@ class Answers:
         if left:
             raise unfinished(left)
         return records
+
+
+@contextlib.contextmanager
+def moving() -> Iterator[Callable[[bool], None]]:
+    """Keeps what says that a run has not ended, for whoever then finds that nothing has moved."""
+    unended: list[ResultTimeout] = []
+
+    def moved(has: bool) -> None:
+        if unended and not has:
+            raise unended[0]
+
+    try:
+        yield moved
+    except ResultTimeout as error:
+        unended.append(error)
 
 
 def unfinished(left: Sequence[RunRecord]) -> ResultTimeout:

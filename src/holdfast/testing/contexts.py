@@ -12,16 +12,19 @@ from collections.abc import Mapping, Sequence
 from contextvars import Token
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack, cast
 
+from holdfast import codec
 from holdfast.clock import moment_ms
-from holdfast.context import AsyncContext, Attempt, Context, running
+from holdfast.context import AsyncContext, Attempt, Context, _Facts, running
 from holdfast.counts import checked_count
 from holdfast.errors import InvalidOption
+from holdfast.metadata import Metadata
 from holdfast.names import checked_name
 from holdfast.options import read_trigger_options
 from holdfast.queue import own_queue
 from holdfast.records import Claimed
+from holdfast.telling import Relative
 
 __all__ = ["AsyncFakeContext", "Facts", "FakeContext"]
 
@@ -48,14 +51,32 @@ class Facts(TypedDict, total=False):
     at: datetime
 
 
-class _Fake:
+class _Fake(_Facts):
     """Belongs to a run that is nowhere; entered, it is the context of the code that is called meanwhile."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
-        _attempt: Attempt | None
         _token: Token[Attempt | None]
+
+    @property
+    def parent(self) -> Relative[Metadata] | None:
+        """The parent that the context was told of. Its metadata, which can only be written to in production, can be
+        looked at here."""
+        return cast("Relative[Metadata] | None", super().parent)
+
+    @property
+    def root(self) -> Relative[Metadata]:
+        """The parent that the context was told of; without one the run is its own root."""
+        return cast("Relative[Metadata]", super().root)
+
+    def streamed(self, name: str) -> list[Any]:
+        """What was written to the stream of this name, in order.
+
+        >>> ctx.streamed("tokens")
+        ['Hello', ' world']
+        """
+        return [codec.decode(chunk.value) for chunk in self._bound.teller.chunks() if chunk.name == name]
 
     def __enter__(self) -> Self:
         self._token = running.set(self._attempt)  # type: ignore[misc]  # a slot of the subclasses
@@ -120,4 +141,7 @@ def _attempt(facts: Facts) -> Attempt:
         priority_ms=0,
         root_id=named.get("parent_id"),
     )
-    return Attempt(usual._replace(**named, **{name: said[name] for name in said if name in Claimed._fields}))
+    attempt = Attempt(usual._replace(**named, **{name: said[name] for name in said if name in Claimed._fields}))
+    if (parent := attempt.claimed.parent_id) is not None:
+        attempt.teller.relatives[parent] = Metadata()
+    return attempt

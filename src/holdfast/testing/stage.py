@@ -46,7 +46,7 @@ class Stage:
         self.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)  # makes its loop when it is first needed
         self.opened.callback(elsewhere, self.runner.close)
         self.answers = Answers(self.store, self.work, self.awork)
-        self.opened.enter_context(self.app.client.standing_in(self.store, self.answers))
+        self.opened.enter_context(self.app.client.standing_in(self.store, self.answers, self.answers))
         self.announce()
 
     def announce(self) -> None:

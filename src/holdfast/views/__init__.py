@@ -2,6 +2,7 @@
 
     lists       lists of runs, newest first, page by page
     detail      one run in full: attempts, log lines, payload, and why it is not running
+    marks       whether something has changed, for those who follow it
     why         the reasons, decided purely from what was read
     backlog     queues with their limits, and what stands in them
     hosts       workers and tasks
@@ -20,6 +21,7 @@ from holdfast.views.detail import AttemptView, LogView, RunView, lines, log_end,
 from holdfast.views.diagnosis import Finding, Health, findings, health
 from holdfast.views.hosts import TaskView, WorkerView, tasks, workers
 from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
+from holdfast.views.marks import Followed, Mark, marks
 from holdfast.views.why import Reason
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "AttemptView",
     "Filter",
     "Finding",
+    "Followed",
     "Health",
     "Listed",
     "LogView",
+    "Mark",
     "Page",
     "QueueView",
     "Reason",
@@ -41,6 +45,7 @@ __all__ = [
     "lines",
     "listed_runs",
     "log_end",
+    "marks",
     "new_runs",
     "page",
     "queue",

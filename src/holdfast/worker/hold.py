@@ -157,7 +157,7 @@ class Hold:
     def suspend(self, live: Live) -> None:
         """Every branch of an attempt waits: with the next round its run gives up its slot."""
         keeper = self.outbox.me if self.settings.suspend_after > 0 and not self.closing else None
-        self.outbox.waits.append(Suspension(live.claimed.id, live.claimed.claim, live.tidings(all=True), keeper))
+        self.outbox.waits.append(Suspension(live.claimed.id, live.claimed.claim, live.tidings(), keeper))
         self.changed.set()
 
     def unsuspend(self, live: Live) -> None:

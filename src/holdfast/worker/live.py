@@ -16,14 +16,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from msgspec import structs
 
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.engine import journal
 from holdfast.errors import HoldfastError, JournalMismatch
-from holdfast.records import Again, Claimed, Entry, LogLine, Tidings
+from holdfast.records import Again, Chunk, Claimed, Entry, LogLine, Note, Tidings
 from holdfast.sizes import LONGEST, check_size, size_of
 from holdfast.task import Governing, Task
 from holdfast.telling import Stirs
@@ -33,6 +33,8 @@ from holdfast.worker.durable import Operations
 from holdfast.worker.outcome import Outcome, Reason, Verdict
 
 log = logging.getLogger("holdfast")
+
+Told = TypeVar("Told", Note, Chunk)
 
 
 class Host(Protocol):
@@ -190,7 +192,7 @@ class Live:
             if isinstance(outcome, Again) and outcome.counts:
                 outcome.forget = durable.journal.to_forget()
         if outcome is not None and self.attempt.told_by is not None:
-            outcome.tidings = self.tidings(all=True)
+            outcome.tidings = self.tidings()
         self.host.done(self, outcome)
 
     # what it does durably
@@ -227,6 +229,8 @@ class Live:
         """Its run was claimed again, and its code is still here."""
         self.claimed, self.entries, self.canceling = claimed, entries, claimed.canceling
         self.attempt.claimed = self.lines.writer = claimed
+        if self.attempt.told_by is not None:
+            self.attempt.told_by.rebind(claimed)
 
     def resume(self) -> None:
         self.parked = False
@@ -252,17 +256,33 @@ class Live:
             look = journal.Look(self.claimed.id, durable.journal.seen)
             durable.arrived((await self.host.store.read(journal.since, [look]))[self.claimed.id])
 
-    def tidings(self, *, all: bool = False) -> Tidings | None:
-        """What its code tells and is not known to be written, without the secrets of the payload."""
+    # what it tells
+
+    @property
+    def fence(self) -> tuple[str, int]:
+        return self.claimed.id, self.claimed.claim
+
+    def notes(self, *, all: bool = False) -> list[Note]:
+        """The operations on metadata that are not known to be written, without the secrets of the payload."""
         teller = self.attempt.told_by
         if teller is None:
-            return None
+            return []
         try:
-            tidings = teller.tidings(all=all)
+            notes = teller.notes(all=all)
         except Exception as error:
             self.spoil(error)
-            tidings = teller.tidings()
-        return None if tidings is None else hushed(tidings, self.lines)
+            notes = teller.notes()
+        return [hushed(note, self.lines) for note in notes]
+
+    def tidings(self) -> Tidings | None:
+        """All that is not known to be written; None if that is nothing."""
+        notes, chunks = self.notes(all=True), self.chunks()
+        return Tidings(notes, chunks) if notes or chunks else None
+
+    def chunks(self, n: int | None = None) -> list[Chunk]:
+        """The same of the pieces of streams; at most ``n`` of them."""
+        teller = self.attempt.told_by
+        return [] if teller is None else [hushed(chunk, self.lines) for chunk in teller.chunks(n)]
 
     def written(self, tidings: Tidings) -> None:
         if self.attempt.told_by is not None:
@@ -407,15 +427,9 @@ class Unreadable(Exception):
     """What is stored of the run cannot be read."""
 
 
-def hushed(tidings: Tidings, lines: Lines) -> Tidings:
+def hushed(told: Told, lines: Lines) -> Told:
     """The same without what must not be told."""
-    if lines.scrubber is None:
-        return tidings
-    notes = [
-        structs.replace(note, key=lines.hushed(note.key), value=lines.hushed_json(note.value)) for note in tidings.notes
-    ]
-    chunks = [structs.replace(chunk, value=lines.hushed_json(chunk.value)) for chunk in tidings.chunks]
-    return Tidings(notes, chunks)
+    return told if lines.scrubber is None else structs.replace(told, value=lines.hushed_json(told.value))
 
 
 def said(error: BaseException) -> str:

@@ -14,14 +14,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from holdfast.engine import telling
-from holdfast.records import Telling
+from holdfast.records import Telling, Tidings
 from holdfast.storage import Store
 from holdfast.worker.live import Live
-from holdfast.worker.outbox import BUSY, LATER, away
+from holdfast.worker.outbox import BUSY, away
 
 log = logging.getLogger("holdfast")
 
 NOTES_SECONDS: Final = (0.1, 0.5)  # until metadata is written after a change, and between two writes
+CHUNKS_SECONDS: Final = (0.02, 0.05)  # the same for streams
+CHUNKS_AT_ONCE: Final = 1_000  # of one run
 OUTAGE_SECONDS: Final = 1.0
 
 
@@ -68,46 +70,49 @@ class Reports:
     def __init__(self, store: Store, held: Mapping[str, Live], loop: asyncio.AbstractEventLoop) -> None:
         self.store, self.held = store, held
         self.notes = Errand(self.write_notes, NOTES_SECONDS, loop)
+        self.chunks = Errand(self.write_chunks, CHUNKS_SECONDS, loop)
 
     def stir_notes(self) -> None:
         self.notes.stir()
 
-    def stir_chunks(self) -> None: ...
+    def stir_chunks(self) -> None:
+        self.chunks.stir()
 
     async def write_notes(self) -> None:
-        told = [
-            (live, Telling(live.claimed.id, live.claimed.claim, tidings))
-            for live in self.tellers()
-            if (tidings := live.tidings()) is not None
-        ]
-        try:
-            await self.write(told)
-        except LATER:  # it is written later, with the outcome at the latest
-            await asyncio.sleep(OUTAGE_SECONDS)
-            self.stir_notes()
+        told = [(live, Tidings(notes, [])) for live in self.tellers() if (notes := live.notes())]
+        await self.write(told, self.notes)
 
-    async def write(self, told: Sequence[tuple[Live, Telling]]) -> None:
-        """Write this; if it is refused, each alone, so that only what is bad is given up."""
-        if not told:
-            return
-        try:
-            await self.store.run(telling.write, [one for _, one in told])
-        except Exception as error:
-            if away(error):
-                raise
-            if len(told) > 1:
-                for each in told:
-                    await self.write([each])
-                return
-            if isinstance(error, BUSY):  # somebody's lock is in the way
-                self.stir_notes()
-                return
-            log.exception("what run %s tells cannot be stored", told[0][1].id)
-        for live, one in told:
-            live.written(one.tidings)
+    async def write_chunks(self) -> None:
+        told = [(live, Tidings([], chunks)) for live in self.tellers() if (chunks := live.chunks(CHUNKS_AT_ONCE))]
+        if any(len(tidings.chunks) == CHUNKS_AT_ONCE for _, tidings in told):
+            self.chunks.stir()
+        await self.write(told, self.chunks)
 
     def tellers(self) -> list[Live]:
         return [live for live in self.held.values() if live.attempt.told_by is not None]
 
+    async def write(self, told: Sequence[tuple[Live, Tidings]], errand: Errand) -> None:
+        """Write this; if it is refused, each alone, so that only what is bad is given up."""
+        if not told:
+            return
+        try:
+            await self.store.run(telling.write, [Telling(*live.fence, tidings) for live, tidings in told])
+        except Exception as error:
+            if away(error):  # it is written later, with the outcome at the latest
+                errand.stir()
+                await asyncio.sleep(OUTAGE_SECONDS)
+                return
+            if len(told) > 1:
+                for each in told:
+                    await self.write([each], errand)
+                return
+            if isinstance(error, BUSY):  # somebody's lock is in the way
+                errand.stir()
+                return
+            log.exception("what run %s tells cannot be stored", told[0][0].claimed.id)
+        for live, tidings in told:
+            live.written(tidings)
+
     def stop(self) -> None:
         self.notes.stop()
+        self.chunks.stop()

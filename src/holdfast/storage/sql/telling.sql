@@ -15,3 +15,28 @@ FROM {rows(id text, metadata text, noted bigint)} WHERE {by {s}run.id} {s}run.id
 
 -- name: set_told_done
 UPDATE {s}done SET metadata = x.metadata FROM {rows(id text, metadata text)} WHERE {by {s}done.id} {s}done.id = x.id
+
+-- name: insert_chunks
+-- A piece is kept only if its attempt holds the run: lock, and the lock tells.
+WITH x AS MATERIALIZED (SELECT * FROM {rows(run_id text, name text, claim int, seq int, at bigint, attempt int, value text)}),
+held AS MATERIALIZED (SELECT id, claim FROM {s}run WHERE id = ANY (ARRAY(SELECT DISTINCT run_id FROM x)) AND state = 'executing' FOR SHARE)
+INSERT INTO {s}chunk (run_id, name, claim, seq, at, attempt, value)
+SELECT x.run_id, x.name, x.claim, x.seq, x.at, x.attempt, x.value FROM x JOIN held h ON h.id = x.run_id AND h.claim = x.claim
+ON CONFLICT (run_id, name, claim, seq) DO NOTHING
+
+-- name: insert_chunks (sqlite)
+-- There is one writer: looking is locking.
+INSERT INTO {s}chunk (run_id, name, claim, seq, at, attempt, value)
+SELECT x.run_id, x.name, x.claim, x.seq, x.at, x.attempt, x.value
+FROM {rows(run_id text, name text, claim int, seq int, at bigint, attempt int, value text)}
+JOIN {s}run r ON r.id = x.run_id AND r.claim = x.claim AND r.state = 'executing'
+WHERE true ON CONFLICT (run_id, name, claim, seq) DO NOTHING
+
+-- name: chunks
+-- What comes after a place in a stream; whoever has no place yet, but an offset, steps over so many.
+SELECT run_id, name, claim, seq, at, attempt, value FROM {s}chunk
+WHERE run_id = :run_id AND name = :name AND (claim, seq) > (:claim, :seq)
+ORDER BY claim, seq LIMIT :n OFFSET :skip
+
+-- name: prune_chunks
+DELETE FROM {s}chunk WHERE run_id {in:ids}

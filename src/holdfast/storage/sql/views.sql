@@ -217,3 +217,21 @@ ORDER BY 3 DESC LIMIT 5
 -- name: secret_schemas
 -- Of those tasks whose payloads have secrets in them. There is no other test for a part of a text that both databases have.
 SELECT id, schema FROM {s}task WHERE id {in:tasks} AND replace(schema, CAST(:mark AS TEXT), '') <> schema
+
+-- name: marks
+-- What tells whether a run has changed. A run is in exactly one of the two tables.
+SELECT r.id, 0, r.state, r.task, q.name, r.claim, r.attempt, r.due_at, r.cancel_at, r.changes
+FROM {s}run r LEFT JOIN {s}queue q ON q.id = r.queue_id WHERE r.id {in:ids}
+UNION ALL
+SELECT d.id, 1, d.status, d.task, '', d.claim, d.attempt, d.due_at, d.cancel_at, 0 FROM {s}done d WHERE d.id {in:ids}
+
+-- name: stream_ends
+-- How far each of these streams is. On SQLite this runs once for each of them, so that LIMIT is for each.
+SELECT x.run_id, x.name, c.claim, c.seq
+FROM {rows(run_id text, name text)} JOIN {s}chunk c ON c.run_id = x.run_id AND c.name = x.name
+ORDER BY c.claim DESC, c.seq DESC LIMIT 1
+
+-- name: stream_ends (postgres)
+-- All of them are one statement here.
+SELECT x.run_id, x.name, c.claim, c.seq FROM {rows(run_id text, name text)} CROSS JOIN LATERAL (
+  SELECT claim, seq FROM {s}chunk WHERE run_id = x.run_id AND name = x.name ORDER BY claim DESC, seq DESC LIMIT 1) c
