@@ -407,13 +407,13 @@ class PlainCodec(Codec[T]):
     def dump(self, value: T) -> str:
         try:
             return encode(msgspec.convert(value, self._type))
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeError):  # text with a lone surrogate, where a number was wanted
             return self._pydantic.dump(value)
 
     def dump_checked(self, value: object) -> str:
         try:
             return encode(msgspec.convert(value, self._type))
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeError):
             return self._pydantic.dump_checked(value)
 
     def load(self, text: str) -> T:

@@ -502,3 +502,10 @@ def test_a_schema_that_cannot_be_said_is_none() -> None:
 def test_floats_are_exact(number: float) -> None:
     read = codec_for(float).load(codec_for(float).dump(number))
     assert (read, math.copysign(1, read)) == (number, math.copysign(1, number))
+
+
+@pytest.mark.parametrize("annotation", [int, list[int], dict[str, float]])
+def test_text_with_a_lone_surrogate_is_no_number(annotation: Any) -> None:
+    value: Any = {int: "a\ud800", list[int]: ["a\ud800"]}.get(annotation, {"a": "\ud800"})
+    with pytest.raises(PayloadInvalid):
+        codec_for(annotation).dump_checked(value)
