@@ -687,3 +687,18 @@ def test_runs_since_a_time_are_found_wherever_the_clock_is(app: Holdfast, start:
         assert [run.id for run in app.runs.list(since="1h")] == [new.id]
         assert [run.id for run in app.runs.list(since=moment)] == [new.id]
         assert [run.id for run in app.runs.list(since="31d")] == [new.id, old.id]
+
+
+def test_what_no_task_can_wait_for_is_refused(app: Holdfast) -> None:
+    @app.task
+    def parent(ctx: Context) -> list[str]:
+        asked: list[Any] = [lambda: ctx.trigger_and_wait(None), lambda: ctx.token("User")]  # type: ignore[call-overload,arg-type]
+        refused = []
+        for ask in asked:
+            with pytest.raises(HoldfastError) as caught:
+                ask()
+            refused.append(str(caught.value.seen))
+        return refused
+
+    with app.testing() as jobs:
+        assert jobs.run(parent).output == ["None", "'User'"]

@@ -20,20 +20,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from holdfast import codec
+from holdfast.annotations import check_type
 from holdfast.codec import codec_for
 from holdfast.durable import StepOptions, Token, in_step
 from holdfast.engine import journal as written
-from holdfast.errors import NotDurable, Suspended, TokenUnknown, WaitTimedOut
+from holdfast.errors import InvalidOption, NotDurable, Suspended, TokenUnknown, WaitTimedOut, shown
 from holdfast.ids import new_id
 from holdfast.model import Results
 from holdfast.records import Entry, NewEntry, NewRun, NewToken
+from holdfast.task import Task
 from holdfast.worker import children, steps
 from holdfast.worker.calls import Calls
 from holdfast.worker.journal import Asked, Branch, Journal, digest_of
 from holdfast.worker.turns import Turns
 
 if TYPE_CHECKING:
-    from holdfast.task import Task
     from holdfast.worker.live import Live
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -172,6 +173,7 @@ class Operations:
         await self.outcome(asked)
 
     def atoken(self, type: Any, timeout_ms: int | None) -> Later:
+        check_type(type, "The type of a token")
         return self.carry_token(self.ask("token", "token"), type, timeout_ms)
 
     def token(self, type: Any, timeout_ms: int | None) -> Token[Any]:
@@ -206,6 +208,8 @@ class Operations:
     # children
 
     def achild(self, task: Task[Any, Any], payload: Any, options: Any) -> Later:
+        if not isinstance(task, Task):
+            raise InvalidOption("This is not a task to wait for", seen=shown(task), do="Give a task and its payload.")
         return children.carry_one(self, self.ask("child", task.id), task, payload, options)
 
     def child(self, task: Task[Any, Any], payload: Any, options: Any) -> Any:
