@@ -54,7 +54,8 @@ class Holdfast(Hooked[Any, Any]):
     ``HOLDFAST_DATABASE_URL``, else ``holdfast.db`` at the project. ``retry``, ``max_duration`` and ``ttl`` are for
     tasks that do not say otherwise. ``imports`` are modules with further tasks, which workers import.
     ``payload_limit`` and ``output_limit`` are in bytes, by default 10 MiB. With ``pin_versions`` a run that has started
-    goes on only on workers of the version that started it; by default on any worker that knows its task.
+    goes on only on workers of the version that started it; by default on any worker that knows its task. A run that
+    waits stays in memory for ``suspend_after`` (default 30 s), and is replayed from its journal after that.
 
     Raises:
         InvalidOption: an option cannot be used.
@@ -76,6 +77,7 @@ class Holdfast(Hooked[Any, Any]):
         payload_limit: int | None = None,
         output_limit: int | None = None,
         pin_versions: bool | None = None,
+        suspend_after: Duration | None = None,
     ) -> None:
         said = {
             "database": database,
@@ -84,11 +86,12 @@ class Holdfast(Hooked[Any, Any]):
             "payload_limit": payload_limit,
             "output_limit": output_limit,
             "pin_versions": pin_versions,
+            "suspend_after": suspend_after,
         }
         self.settings = Settings(said, project_of(calling_file()))
         if database is not None:
             self.settings.get("database")  # which is read again when it is needed: a command's flag is stronger
-        for name in ("output_limit", "pin_versions"):
+        for name in ("output_limit", "pin_versions", "suspend_after"):
             self.settings.get(name)
         self.imports = _module_names(imports)
         self._defaults = self._read_defaults(retry)

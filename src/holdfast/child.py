@@ -87,6 +87,7 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
         concurrency=orders.concurrency,
         queues=orders.queues,
         lease_ms=app.settings.get("lease").value,
+        suspend_after=app.settings.get("suspend_after").value / 1000,
         drain_seconds=orders.drain_seconds,
         version=version_of(app),
         pins=app.settings.get("pin_versions").value,

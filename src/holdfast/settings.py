@@ -81,6 +81,7 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "output_limit": _Declared("HOLDFAST_OUTPUT_LIMIT", _whole, 10 * MIB),
     "retention": _Declared("HOLDFAST_RETENTION", _milliseconds, 30 * 86_400_000),
     "lease": _Declared("HOLDFAST_LEASE", _lasting, 30_000),
+    "suspend_after": _Declared("HOLDFAST_SUSPEND_AFTER", _milliseconds, 30_000),
     "api_key": _Declared("HOLDFAST_API_KEY", _text, None),
     "push_allow": _Declared("HOLDFAST_PUSH_ALLOW", _text, None),
     "push_secret": _Declared("HOLDFAST_PUSH_SECRET", _text, None),

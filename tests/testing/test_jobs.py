@@ -533,8 +533,8 @@ def test_what_cannot_stand_in_is_refused(app: Holdfast, jobs: Jobs) -> None:
 
     with pytest.raises(NotSerializable):
         jobs.replace(charge, "five")  # type: ignore[arg-type]
-    with pytest.raises(InvalidOption, match="Only a task can be replaced"):
-        jobs.replace(len, 5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidOption, match="Only a task and a function of a step can be replaced"):
+        jobs.replace("charge", 5)  # type: ignore[call-overload]
 
 
 # -- the stage --------------------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
@@ -19,6 +20,7 @@ from holdfast.task import Task
 from holdfast.testing.stage import Stage
 from holdfast.testing.told import Payloads, instead, told
 from holdfast.testing.watched import Watched
+from holdfast.worker.steps import output_codec
 
 if TYPE_CHECKING:
     from holdfast.app import Holdfast
@@ -172,23 +174,40 @@ class Jobs:
 
     # -- arranging --
 
-    def replace(self, task: Task[Any, R], output: R | BaseException | type[BaseException], /) -> None:
-        """Let a task answer this, or raise it if it is an exception, instead of being carried out.
+    @overload
+    def replace(self, target: Task[Any, R], output: R | BaseException | type[BaseException], /) -> None: ...
+    @overload
+    def replace(
+        self, target: Callable[..., Coroutine[Any, Any, R]], output: R | BaseException | type[BaseException], /
+    ) -> None: ...
+    @overload
+    def replace(self, target: Callable[..., R], output: R | BaseException | type[BaseException], /) -> None: ...
+    def replace(self, target: Task[Any, Any] | Callable[..., Any], output: Any, /) -> None:
+        """Let a task, or a function that is carried out as a step, answer this, or raise it if it is an exception,
+        instead of being called.
 
         Raises:
-            NotSerializable: the task cannot return that.
+            NotSerializable: the task, or the step, cannot return that.
 
         >>> jobs.replace(train, Model(loss=0.1))
+        >>> jobs.replace(has_logged_in, True)
         >>> jobs.replace(charge, ConnectionError("no network"))
         """
-        if not isinstance(task, Task):
+        raises = isinstance(output, BaseException | type)
+        if isinstance(target, Task):
+            if not raises:
+                target.output_codec.dump(output)
+            self._stage.replaced[target.id] = target, output
+        elif callable(target):
+            if not raises:
+                output_codec(target).dump(output)
+            self._stage.stand_ins[target] = partial(answered, output)
+        else:
             raise InvalidOption(
-                "Only a task can be replaced", seen=shown(task), do="Patch a function where it is used: monkeypatch."
+                "Only a task and a function of a step can be replaced",
+                seen=shown(target),
+                do="Name the function itself: jobs.replace(send_mail, None).",
             )
-        raised = output if isinstance(output, type) else type(output)
-        if not issubclass(raised, BaseException):
-            task.output_codec.dump(output)
-        self._stage.replaced[task.id] = task, output
 
     def override(self, provider: Callable[..., Any], value: object, /) -> None:
         """Hand this in wherever a task, or another provider, asks for what ``provider`` gives. It is not opened, nor is
@@ -240,3 +259,10 @@ def _check_times(times: object) -> None:
 def _check_task(task: object) -> None:
     if not isinstance(task, Task):
         raise InvalidOption("This is not a task", seen=shown(task), do="Give what @app.task has made of a function.")
+
+
+def answered(output: object, *_: object, **__: object) -> object:
+    """What stands in for a step."""
+    if isinstance(output, BaseException) or (isinstance(output, type) and issubclass(output, BaseException)):
+        raise output
+    return output

@@ -36,6 +36,7 @@ class Stage:
         self.clock = FrozenClock(start_ms)
         self.replaced: dict[str, tuple[Task[Any, Any], object]] = {}
         self.overrides: dict[Any, object] = {}
+        self.stand_ins: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.opened = contextlib.ExitStack()
         self.one_thread, self.one_turn = threading.Lock(), asyncio.Lock()
 
@@ -106,7 +107,7 @@ class Stage:
         """Carry out whatever is due, with a worker of its own; answers when there is more to do."""
         home = home_of(self.app)
         tasks = settled(home.tasks) | {name: stand_in(*pair) for name, pair in self.replaced.items()}
-        home = home._replace(tasks=tasks, overrides=self.overrides)
+        home = home._replace(tasks=tasks, overrides=self.overrides, stand_ins=self.stand_ins)
         worker = Stepped(home, self.store, self.clock, self.answers, self.patience_ms)
         restore = capture.install(pass_on=True)
         try:

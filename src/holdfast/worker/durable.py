@@ -152,12 +152,16 @@ class Operations:
 
     def astep(self, fn: Callable[..., Any], args: tuple[Any, ...], options: StepOptions) -> Later:
         asked = self.ask("step", options.name, key=options.key, digest=digest_of(args))
-        return steps.carry(self, asked, partial(steps.called, fn, args, options), options, steps.output_codec(fn))
+        call = partial(steps.called, self.stand_in(fn), args, options)
+        return steps.carry(self, asked, call, options, steps.output_codec(fn))
 
     def step(self, fn: Callable[..., Any], args: tuple[Any, ...], options: StepOptions) -> Any:
         asked = self.ask("step", options.name, key=options.key, digest=digest_of(args))
-        calls = Calls(partial(fn, *args))
+        calls = Calls(partial(self.stand_in(fn), *args))
         return self.blocking(steps.carry(self, asked, calls.from_loop, options, steps.output_codec(fn)), calls)
+
+    def stand_in(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        return cast("Callable[..., Any]", self.host.home.stand_ins.get(fn, fn)) if self.host.home.stand_ins else fn
 
     # waits
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from holdfast.records import QueueEntry
@@ -24,6 +24,7 @@ class Home(NamedTuple):
     verbs: object
     output_limit: int = 10 * MIB
     overrides: Mapping[Any, Any] = {}
+    stand_ins: Mapping[Callable[..., Any], Callable[..., Any]] = {}
     elsewhere: Sequence[Task[Any, Any]] = ()
 
 
