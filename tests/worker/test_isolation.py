@@ -8,6 +8,7 @@ import threading
 from contextvars import ContextVar
 
 from holdfast import AsyncContext, Context
+from holdfast.context import Attempt, running
 from tests.support.inside import Inside
 from tests.support.ledger import until
 
@@ -34,6 +35,20 @@ async def test_what_a_run_puts_into_context_variables_stays_its_own(inside: Insi
     inside.start(concurrency=1)
     batch = await inside.app.abatch_trigger([task.item(n) for n in range(20) for task in (later, now)])
     assert (await batch.aresults(timeout=20)).outputs() == ["nobody"] * 40
+
+
+async def test_a_run_is_no_task_of_the_one_before_it(inside: Inside) -> None:
+    """Fails with making it through the loop's task factory: the run that had ended and let the next one start was taken
+    to be its parent, and kept a journal for it."""
+    attempts: list[Attempt | None] = []
+
+    @inside.app.task
+    async def plain(n: int) -> None:
+        attempts.append(running.get())
+
+    inside.start(concurrency=1)
+    await (await plain.abatch_trigger(range(10))).aresults(timeout=20)
+    assert [attempt is not None and attempt.opened is None for attempt in attempts] == [True] * 10
 
 
 async def test_what_the_host_had_set_is_there_for_all(inside: Inside) -> None:

@@ -126,7 +126,8 @@ class Live:
         if self.parked:
             self.resume()
             return
-        self.work = host.loop.create_task(self.carry(), name=self.claimed.task, context=host.context.copy())
+        # Not by the loop's factory, which would take it for a task of the one that has just ended.
+        self.work = asyncio.Task(self.carry(), loop=host.loop, name=self.claimed.task, context=host.context.copy())
         self.limit()
 
     def limit(self) -> None:
