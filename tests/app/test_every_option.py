@@ -248,6 +248,7 @@ OF: dict[str, Kind] = {
     "Jobs.assert_triggered.payload": ANYTHING,
     "Jobs.override.value": ANYTHING,
     "Jobs.replace.output": Kind("Ada", (*STRINGS, "exception")),
+    "Jobs.target": Kind(..., ("function", "class"), ("task",)),
     "Jobs.task": Kind(...),  # the task that is told to `called`
     "Holdfast.middleware.hook": around,
     "Task.middleware.hook": around,

@@ -193,7 +193,7 @@ class Jobs:
         >>> jobs.replace(has_logged_in, True)
         >>> jobs.replace(charge, ConnectionError("no network"))
         """
-        raises = isinstance(output, BaseException | type)
+        raises = issubclass(output if isinstance(output, type) else type(output), BaseException)
         if isinstance(target, Task):
             if not raises:
                 target.output_codec.dump(output)
