@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from holdfast.client import Client
 from holdfast.model import STATUSES
 from holdfast.storage import Store
 from tests.cli.conftest import Answer, Cli
-from tests.engine.making import Hand, know, line, new, queue, send
+from tests.engine.making import Hand, know, line, new, queue, send, tell
 
 ERROR = json.dumps(
     {"type": "shop.Declined", "message": "card 4\x1b[31m2\nsecond", "traceback": "Traceback\n  Declined"}
@@ -114,6 +116,20 @@ def wait_for_claim(store: Store, hand: Hand) -> list[str]:
 
     promote(store)
     return ids(hand.claim(1))
+
+
+@pytest.mark.parametrize(
+    ("progress", "told"),
+    [
+        ({"done": 1500, "total": 3000, "note": "pages"}, r"progress  +1,500 of 3,000 \(50%\)  pages"),
+        ({"done": 0.5, "total": None, "note": ""}, r"progress  +0.5\n"),
+        ({"done": 0, "total": 0, "note": ""}, r"progress  +0 of 0\n"),
+    ],
+)
+def test_show_tells_how_far_a_run_is(cli: Cli, store: Store, progress: dict[str, Any], told: str) -> None:
+    (run,) = send(store, new())
+    tell(store, Hand(store).claim_one(), progress=progress)
+    assert re.search(told, cli("runs", "show", run).out)
 
 
 def test_show_has_everything_of_a_run(cli: Cli, store: Store) -> None:

@@ -30,6 +30,7 @@ from holdfast.cli.show import (
     when,
 )
 from holdfast.errors import RunNotFound
+from holdfast.model import Progress
 from holdfast.views import AttemptView, LogView, Reason, RunView
 
 LINES: Final = 20
@@ -126,6 +127,7 @@ def facts(run: RunView) -> Iterator[tuple[str, str]]:
     yield "finished", when(now, run.finished_at)
     if run.started_at is not None and run.finished_at is not None:
         yield "took", duration(run.finished_at - run.started_at)
+    yield "progress", progress_fact(run)
     yield "attempt", f"{run.attempt} of {run.max_attempts}" if run.attempt > 1 or not run.finished else ""
     yield "crashes", str(run.crashes) if run.crashes else ""
     yield "worker", worker_fact(run)
@@ -140,6 +142,16 @@ def facts(run: RunView) -> Iterator[tuple[str, str]]:
     yield "batch", run.batch_id or ""
     yield "parent", run.parent_id or ""
     yield "root", run.root_id if run.root_id is not None and run.root_id != run.parent_id else ""
+
+
+def progress_fact(run: RunView) -> str:
+    """How far it is, by what its task tells."""
+    progress = Progress.read(run.metadata)
+    if progress is None:
+        return ""
+    of = "" if progress.total is None else f" of {progress.total:,}"
+    share = f" ({progress.done / progress.total:.0%})" if progress.total else ""
+    return f"{progress.done:,}{of}{share}  {progress.note}".rstrip()
 
 
 def worker_fact(run: RunView) -> str:
