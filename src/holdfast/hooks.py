@@ -30,8 +30,17 @@ Hook = Callable[..., Any]
 Hooks = Mapping[str, tuple[Hook, ...]]
 Decision = RetryAfter | AbortRun | None
 
-WAY_IN: Final = ("init", "on_start", "on_attempt_start", "middleware")
-WAY_OUT: Final = ("catch_error", "on_success", "on_error", "on_failure", "on_cancel", "on_complete", "cleanup")
+WAY_IN: Final = ("init", "on_start", "on_attempt_start", "on_resume", "middleware")
+WAY_OUT: Final = (
+    "on_wait",
+    "catch_error",
+    "on_success",
+    "on_error",
+    "on_failure",
+    "on_cancel",
+    "on_complete",
+    "cleanup",
+)
 
 # Which ends a hook is for that may come without a worker, as bits: 1 is canceled, 2 is any other but completed.
 ENDS: Final[Mapping[str, int]] = {"on_cancel": 1, "on_failure": 2, "on_complete": 3}
@@ -111,6 +120,14 @@ class Hooked(Generic[T, R]):
     def on_complete(self, hook: Callable[[Completion[T, R]], X], /) -> Callable[[Completion[T, R]], X]:
         """When the run has ended, in whatever way."""
         return self._add("on_complete", hook)
+
+    def on_wait(self, hook: Callable[[Event[T]], X], /) -> Callable[[Event[T]], X]:
+        """When the run waits, and has given up its slot."""
+        return self._add("on_wait", hook)
+
+    def on_resume(self, hook: Callable[[Event[T]], X], /) -> Callable[[Event[T]], X]:
+        """When the run goes on, in this process or from its journal in another one."""
+        return self._add("on_resume", hook)
 
     def cleanup(self, hook: Callable[[Event[T]], X], /) -> Callable[[Event[T]], X]:
         """After everything else of an attempt that got as far as ``init``, however it ended."""

@@ -261,6 +261,7 @@ class LogLine(msgspec.Struct, gc=False):
     attempt: int
     logger: str
     message: str
+    replayed: int = 0  # 1: written while the run was replayed, and so not for the first time
 
 
 class Invocation(msgspec.Struct, gc=False):

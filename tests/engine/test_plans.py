@@ -92,7 +92,7 @@ NEW = json.dumps(
         for n in range(20)
     ]
 )
-LINE = {"claim": 1, "seq": 1, "at": 1, "level": "INFO", "attempt": 1, "logger": "x", "message": "1"}
+LINE = {"claim": 1, "seq": 1, "at": 1, "level": "INFO", "attempt": 1, "logger": "x", "message": "1", "replayed": 0}
 CHUNK = {"name": "tokens", "claim": 1, "seq": 1, "at": 1, "attempt": 1, "value": "1"}
 LINES = json.dumps([LINE | {"run_id": run} for run in EXECUTING])
 KEYS = json.dumps([{"id": f"n{n}", "task": "greet", "idempotency_key": str(n)} for n in range(1, 21)])
@@ -166,7 +166,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "runs": {"ids": [*HOT, *DONE]},
     "finished": {"ids": [*HOT, *DONE]},
     "batch_runs": {"batch_id": "b5"},
-    "logs": {"run_id": DONE[5], "claim": 0, "seq": 0, "n": 100},
+    "logs": {"run_id": DONE[5], "claim": 0, "seq": 0, "n": 100, "replayed": 0},
     "attempts": {"run_id": DONE[5]},
     "fill_blob": {"ids": DONE, "name": "payload"},
     "prunable": {"older_ms": 0, "n": 500},

@@ -135,7 +135,8 @@ CREATE TABLE holdfast.log (
   level text NOT NULL,
   attempt integer NOT NULL,
   logger text NOT NULL,
-  message text NOT NULL
+  message text NOT NULL,
+  replayed integer DEFAULT 0 NOT NULL
 );
 CREATE TABLE holdfast.migration (
   version integer NOT NULL,

@@ -135,7 +135,7 @@ CREATE TABLE holdfast_log (
   level TEXT NOT NULL,
   attempt INTEGER NOT NULL,
   logger TEXT NOT NULL,
-  message TEXT NOT NULL,
+  message TEXT NOT NULL, replayed INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run_id, claim, seq)
 );
 CREATE TABLE holdfast_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, compatible INTEGER NOT NULL, applied_at BIGINT NOT NULL);

@@ -55,6 +55,14 @@ def batch(tx: Tx, batch_id: str) -> list[str]:
     return sorted(row[0] for row in tx.rows("batch_runs", batch_id=batch_id))
 
 
-def logs(tx: Tx, run_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 10_000) -> list[LogLine]:
-    """What a run has written, in order; ``after`` is the (claim, seq) of the last line already known."""
-    return [LogLine(*row) for row in tx.rows("logs", run_id=run_id, claim=after[0], seq=after[1], n=limit)]
+def logs(
+    tx: Tx, run_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 10_000, replayed: bool = False
+) -> list[LogLine]:
+    """What a run has written, in order; ``after`` is the (claim, seq) of the last line already known.
+
+    ``replayed``: also what it has written again when it was replayed.
+    """
+    return [
+        LogLine(*row)
+        for row in tx.rows("logs", run_id=run_id, claim=after[0], seq=after[1], n=limit, replayed=int(replayed))
+    ]

@@ -44,13 +44,14 @@ class Writer(Protocol):
 class Lines:
     """The lines of one attempt, numbered as they come. ``sink`` takes each; it must be cheap and safe in any thread."""
 
-    __slots__ = ("full", "numbers", "partial", "room", "scrubber", "sink", "writer")
+    __slots__ = ("full", "numbers", "partial", "replayed", "room", "scrubber", "sink", "writer")
 
     def __init__(self, writer: Writer, sink: Callable[[LogLine], None]) -> None:
         self.writer, self.sink = writer, sink
         self.numbers = itertools.count(1)  # threads of one attempt may write at once
         self.partial: dict[tuple[str, int], str] = {}  # what a thread has printed to a stream since its last line
         self.room, self.full = ROOM, False
+        self.replayed = False  # whether what is written now was written before
         self.scrubber: Scrubber | None = None  # what takes the secrets of the payload out
 
     def add(self, level: str, logger: str, message: str, at: int | None = None) -> None:
@@ -66,7 +67,10 @@ class Lines:
             level, message = "WARNING", f"This attempt has written {seq} lines; what follows is not kept."
         writer = self.writer
         moment = int(time.time() * 1000) if at is None else at
-        self.sink(LogLine(writer.id, writer.claim, seq, moment, level, writer.attempt, logger, codec.encode(message)))
+        text = codec.encode(message)
+        self.sink(
+            LogLine(writer.id, writer.claim, seq, moment, level, writer.attempt, logger, text, int(self.replayed))
+        )
 
     def hush(self, secrets: list[str]) -> None:
         """From now on none of these texts is told."""

@@ -77,7 +77,7 @@ def recorded(ops: Operations, runs: list[NewRun], name: str) -> tuple[Asked, New
     """The entry for runs that are triggered and not waited for; none where they are recorded already."""
     asked = ops.ask("trigger", name)
     if asked.entry is not None:
-        ops.turns.pending.pop(asked.key, None)
+        ops.turns.strike(asked.entry)
         return asked, None
     adopt(ops, runs)
     return asked, ops.entry(asked, result=codec.encode([[run.id, True] for run in runs]), runs=runs)

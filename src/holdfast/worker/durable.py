@@ -48,7 +48,6 @@ class Operations:
         self.live, self.host = live, live.host
         self.journal = Journal(entries)
         self.turns = Turns(live, self.journal.entries.values())
-        self.replaying = bool(self.journal.entries)
         self.root = Branch()
         self.branches: weakref.WeakKeyDictionary[asyncio.Task[Any], Branch] = weakref.WeakKeyDictionary()
         if live.attempt.root is not None:
@@ -102,7 +101,7 @@ class Operations:
         """Take the key of an operation, here and now."""
         asked = self.journal.ask(self.branch(), kind, name, key, digest)
         if asked.entry is None:
-            self.replaying = False
+            self.live.lines.replayed = False
         return asked
 
     async def outcome(self, asked: Asked) -> Entry:

@@ -103,6 +103,7 @@ class Live:
         self.attempt = Attempt(claimed, host.home.verbs, host.reports, self.open_durable)
         self.entries: Sequence[Entry] = host.recorded.get(claimed.id, ())
         self.lines = Lines(claimed, host.lines.append)
+        self.lines.replayed = bool(self.entries)
         self.started = time.monotonic()
         self.governing: Governing = task.governing(claimed.options)
         self.work: asyncio.Task[None] | None = None
@@ -236,6 +237,9 @@ class Live:
     def resume(self) -> None:
         self.parked = False
         self.limit()
+        self.go_on()
+
+    def go_on(self) -> None:
         if (durable := self.operations()) is not None:
             durable.arrived(self.entries)
 

@@ -72,7 +72,7 @@ class Turns:
     async def take(self, entry: Entry) -> Entry:
         """This entry, or what it comes to, when it is settled and it is its turn."""
         if is_settled(entry) and self.alone():
-            self.pending.pop(entry.key, None)
+            self.strike(entry)
             return entry
         wait = self.waits[entry.key] = Wait(loop=self.host.loop)
         self.set_timer(entry)
@@ -81,6 +81,12 @@ class Turns:
             return cast("Entry", await wait)
         finally:
             self.waits.pop(entry.key, None)
+
+    def strike(self, entry: Entry) -> None:
+        """It is handed out. After the last one the code goes where it has not been before."""
+        self.pending.pop(entry.key, None)
+        if not self.pending:
+            self.live.lines.replayed = False
 
     def settle(self, entry: Entry) -> None:
         """An entry has settled; the last one to do so is handed out last."""
@@ -119,7 +125,7 @@ class Turns:
             self.look_at_once()
             return
         self.busy_since = 0.0
-        del self.pending[entry.key]
+        self.strike(entry)
         wait = self.waits.pop(entry.key)
         if not wait.done():
             wait.set_result(entry)

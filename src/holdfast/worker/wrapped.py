@@ -42,7 +42,19 @@ class Finished(NamedTuple):
 class Wrapped(Live):
     """An attempt in this process, with what is wrapped around it."""
 
-    __slots__ = ("around", "caller", "decided", "given_up", "inner", "payload", "settled", "state", "text", "wrapping")
+    __slots__ = (
+        "around",
+        "caller",
+        "decided",
+        "given_up",
+        "inner",
+        "payload",
+        "settled",
+        "state",
+        "telling",
+        "text",
+        "wrapping",
+    )
 
     def __init__(self, claimed: Claimed, task: Task[Any, Any], host: Host, wrapping: Wrapping) -> None:
         super().__init__(claimed, task, host)
@@ -56,6 +68,7 @@ class Wrapped(Live):
         self.state: dict[str, Any] = {}
         self.settled = False  # the attempt itself is over; what remains are hooks
         self.decided: Outcome | None = None
+        self.telling: asyncio.Task[None] | None = None  # hooks hear that it waits
 
     # transitions
 
@@ -71,6 +84,29 @@ class Wrapped(Live):
             elif self.inner is not None:
                 self.inner.cancel()
                 self.later(self.host.settings.grace_seconds, self.abandon)
+
+    def park(self) -> None:
+        """Its hooks hear that it waits; it does not leave memory before they have."""
+        super().park()
+        if self.wrapping.of("on_wait"):
+            self.telling = self.tell_soon("on_wait", "waiting")
+
+    def unwind(self) -> None:
+        if self.telling is not None and not self.telling.done():
+            self.telling.add_done_callback(lambda _: super(Wrapped, self).unwind())
+        else:
+            super().unwind()
+
+    def go_on(self) -> None:
+        """Its hooks hear that it goes on, before its code does."""
+        if self.wrapping.of("on_resume"):
+            self.tell_soon("on_resume", "executing").add_done_callback(lambda _: super(Wrapped, self).go_on())
+        else:
+            super().go_on()
+
+    def tell_soon(self, kind: str, status: str) -> asyncio.Task[None]:
+        told = self.caller.tell(kind, self.told(None, status).event())
+        return self.host.loop.create_task(told, context=self.caller.context, name=kind)
 
     def hurry(self, reason: Reason) -> None:
         """How it ends is settled, only its hooks are at work: a cancel comes too late, the worker's end does not."""
@@ -140,8 +176,10 @@ class Wrapped(Live):
         await self.caller.enter("init", event)
         if self.claimed.attempt == 1 and not self.entries:
             await self.caller.enter("on_start", event)
-        if not self.entries:  # else it goes on where it was
+        if not self.entries:
             await self.caller.enter("on_attempt_start", event)
+        else:  # it goes on where it was
+            await self.caller.tell("on_resume", event)
         output = await self.around.carry()
         return Finished(output, self.encoded(output))
 
@@ -185,7 +223,7 @@ class Wrapped(Live):
         if self.around is not None:
             await self.caller.tell("cleanup", told.event())
 
-    def told(self, outcome: Outcome | None) -> Told:
+    def told(self, outcome: Outcome | None, status: str = "executing") -> Told:
         """What hooks are told of it now."""
         store = self.host.store
         record = record_of(
@@ -196,6 +234,8 @@ class Wrapped(Live):
             now=self.claimed.started_at + round((time.monotonic() - self.started) * 1000),
             ended=outcome if isinstance(outcome, Ended) else None,
         )
+        if not isinstance(outcome, Ended):
+            record = record._replace(status=status)
         run = Run[Any](record, self.task.output_codec, lambda: store.read_sync(read.logs, record.id))
         return Told(run, self.payload, self.state)
 

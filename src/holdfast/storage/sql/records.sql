@@ -7,20 +7,20 @@ FROM {rows(run_id text, claim int, number int, worker_id text, started_at bigint
 ON CONFLICT (run_id, claim) DO NOTHING
 
 -- name: insert_logs
--- A line is kept only while its attempt holds the run: lock, and the lock tells.
-WITH x AS MATERIALIZED (SELECT * FROM {rows(run_id text, claim int, seq int, at bigint, level text, attempt int, logger text, message text)}),
-held AS MATERIALIZED (SELECT id, claim FROM {s}run WHERE id = ANY (ARRAY(SELECT DISTINCT run_id FROM x)) AND state = 'executing' FOR SHARE)
-INSERT INTO {s}log (run_id, claim, seq, at, level, attempt, logger, message)
-SELECT x.run_id, x.claim, x.seq, x.at, x.level, x.attempt, x.logger, x.message
+-- A line is kept only while its attempt holds the run, or has suspended it: lock, and the lock tells.
+WITH x AS MATERIALIZED (SELECT * FROM {rows(run_id text, claim int, seq int, at bigint, level text, attempt int, logger text, message text, replayed int)}),
+held AS MATERIALIZED (SELECT id, claim FROM {s}run WHERE id = ANY (ARRAY(SELECT DISTINCT run_id FROM x)) AND state IN ('executing', 'waiting') FOR SHARE)
+INSERT INTO {s}log (run_id, claim, seq, at, level, attempt, logger, message, replayed)
+SELECT x.run_id, x.claim, x.seq, x.at, x.level, x.attempt, x.logger, x.message, x.replayed
 FROM x JOIN held h ON h.id = x.run_id AND h.claim = x.claim
 ON CONFLICT (run_id, claim, seq) DO NOTHING
 
 -- name: insert_logs (sqlite)
 -- There is one writer: looking is locking.
-INSERT INTO {s}log (run_id, claim, seq, at, level, attempt, logger, message)
-SELECT x.run_id, x.claim, x.seq, x.at, x.level, x.attempt, x.logger, x.message
-FROM {rows(run_id text, claim int, seq int, at bigint, level text, attempt int, logger text, message text)}
-JOIN {s}run r ON r.id = x.run_id AND r.claim = x.claim AND r.state = 'executing'
+INSERT INTO {s}log (run_id, claim, seq, at, level, attempt, logger, message, replayed)
+SELECT x.run_id, x.claim, x.seq, x.at, x.level, x.attempt, x.logger, x.message, x.replayed
+FROM {rows(run_id text, claim int, seq int, at bigint, level text, attempt int, logger text, message text, replayed int)}
+JOIN {s}run r ON r.id = x.run_id AND r.claim = x.claim AND r.state IN ('executing', 'waiting')
 WHERE true ON CONFLICT (run_id, claim, seq) DO NOTHING
 
 -- name: take_keys
@@ -86,7 +86,7 @@ SELECT id FROM {s}run WHERE batch_id = :batch_id UNION ALL SELECT id FROM {s}don
 
 -- name: logs
 SELECT run_id, claim, seq, at, level, attempt, logger, message FROM {s}log
-WHERE run_id = :run_id AND (claim > :claim OR (claim = :claim AND seq > :seq)) ORDER BY claim, seq LIMIT :n
+WHERE run_id = :run_id AND (claim > :claim OR (claim = :claim AND seq > :seq)) AND replayed <= :replayed ORDER BY claim, seq LIMIT :n
 
 -- name: attempts
 SELECT claim, number, worker_id, started_at, finished_at, outcome, error FROM {s}attempt WHERE run_id = :run_id ORDER BY claim

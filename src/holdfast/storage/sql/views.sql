@@ -176,10 +176,11 @@ ORDER BY x.id LIMIT :n
 -- New lines of several runs; each has its own place from which to read on.
 SELECT l.run_id, l.claim, l.seq, l.at, l.level, l.attempt, l.logger, l.message
 FROM {rows(run_id text, claim int, seq int)} JOIN {s}log l ON l.run_id = x.run_id AND (l.claim, l.seq) > (x.claim, x.seq)
-ORDER BY l.run_id, l.claim, l.seq LIMIT :n
+  AND l.replayed = 0 ORDER BY l.run_id, l.claim, l.seq LIMIT :n
 
 -- name: last_logs
-SELECT run_id, claim, seq, at, level, attempt, logger, message FROM {s}log WHERE run_id = :run_id ORDER BY claim DESC, seq DESC LIMIT :n
+SELECT run_id, claim, seq, at, level, attempt, logger, message FROM {s}log WHERE run_id = :run_id AND replayed = 0
+ORDER BY claim DESC, seq DESC LIMIT :n
 
 -- name: engine
 -- SQLite: its version, and how large the file and what is free in it are, in bytes.
