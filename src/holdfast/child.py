@@ -107,12 +107,12 @@ def prepare_pusher(orders: Orders, channel: Channel) -> Worker:
 
     app = Holdfast(orders.database)
     app.settings.use_flags(lease=orders.lease_ms and orders.lease_ms / 1000)
-    settings = push_settings(app.settings, drain_seconds=orders.drain_seconds)
+    settings, push = push_settings(app.settings, drain_seconds=orders.drain_seconds)
     raise_open_files(settings.concurrency)
     store = opened(app)
     gc.collect()
     gc.freeze()
-    return Pusher(store, settings, registered=lambda me: channel.tell(News(worker=me, database=store.url)))
+    return Pusher(store, settings, push, registered=lambda me: channel.tell(News(worker=me, database=store.url)))
 
 
 def raise_open_files(wanted: int) -> None:

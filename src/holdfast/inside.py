@@ -104,7 +104,7 @@ class Running:
     def _pusher(self, store: Store) -> Worker:
         from holdfast.push.pusher import Pusher, push_settings  # aiohttp is much to load for who pushes nothing
 
-        return Pusher(store, push_settings(self._app.settings, drain_seconds=self._drain_seconds))
+        return Pusher(store, *push_settings(self._app.settings, drain_seconds=self._drain_seconds))
 
 
 def _checked_concurrency(value: object) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "HTTP_QUEUE",
     "HTTP_RETRY",
     "HTTP_TASK",
+    "LOOPBACK_NETWORKS",
     "METHODS",
     "Request",
     "RetryRecord",
@@ -38,6 +39,7 @@ __all__ = [
 
 HTTP_TASK: Final = "http"  # the task of requests that belong to none
 HTTP_QUEUE: Final = "default"
+LOOPBACK_NETWORKS: Final = "127.0.0.0/8,::1/128"
 HTTP_RETRY: Final = Retry(delays=("5s", "5m", "30m", "2h", "5h", "10h", "10h"), jitter=False)
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD", "OPTIONS")
 URL_LENGTH: Final = 4096
@@ -103,6 +105,7 @@ class Request(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     retry: RetryRecord | None = None
     any_2xx: bool | None = None
     name: str | None = None  # under which it was made, for whoever lists it
+    at: int | None = None  # when it was to be sent, in milliseconds: what was asked for, and stays
 
     def over(self, usual: Request) -> Request:
         """This, and where it says nothing, the ``usual``. Headers are put together, by name."""

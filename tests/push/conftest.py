@@ -11,8 +11,9 @@ import pytest
 
 from holdfast import Holdfast
 from holdfast.model import Run
-from holdfast.push.guard import LOOPBACK
 from holdfast.push.pusher import Pusher, PushSettings
+from holdfast.request import LOOPBACK_NETWORKS
+from holdfast.worker.home import Settings
 from tests.push.receiver import Receiver, receiving
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -33,8 +34,9 @@ class Pushing:
         self.pushers: dict[Pusher, asyncio.Task[None]] = {}
 
     def start(self, **settings: Any) -> Pusher:
-        usual: dict[str, Any] = {"allow": LOOPBACK, "secrets": SECRET}
-        pusher = Pusher(self.app.client.store, PushSettings(**(usual | settings)))
+        usual: dict[str, Any] = {"allow": LOOPBACK_NETWORKS, "secrets": SECRET}
+        worker = Settings(**{name: settings.pop(name) for name in Settings._fields if name in settings})
+        pusher = Pusher(self.app.client.store, worker, PushSettings(**(usual | settings)))
         self.pushers[pusher] = asyncio.create_task(pusher.run())
         return pusher
 

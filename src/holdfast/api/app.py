@@ -3,6 +3,7 @@
     GET /healthz    200 as long as this process answers
     GET /readyz     200 if the database answers, else 503 with the reason
     GET /           what is here, for people
+    /v2             HTTP tasks and schedules, as Mergent had them
 
 It holds no state: ``client()`` is asked for each request, for the database may change under ``holdfast dev``. Served
 on loopback it answers to loopback's names only, or a page from elsewhere could read it under a name that it has made
@@ -12,21 +13,28 @@ point here.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
 
 from holdfast import views
+from holdfast.api import auth
 from holdfast.api.page import Facts, page
+from holdfast.api.v2.refused import Refused
+from holdfast.api.v2.schedules import schedules
+from holdfast.api.v2.tasks import tasks
 from holdfast.client import Client
-from holdfast.errors import DatabaseError
+from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy
 
 if TYPE_CHECKING:
     from holdfast.storage import Store, Tx
 
+KEYED: Final = ("/v2",)  # never without a key, but on loopback
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -35,17 +43,32 @@ HEADERS: Final = {
 
 
 LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
+log = logging.getLogger("holdfast")
 
 
-def application(client: Callable[[], Client], *, hosts: frozenset[str] | None = None) -> FastAPI:
-    """The application over the database of ``client()``. It answers to these names of its host, or to any."""
+def application(
+    client: Callable[[], Client], *, hosts: frozenset[str] | None = None, key: str | None = None
+) -> FastAPI:
+    """The application over the database of ``client()``. It answers to these names of its host, or to any; with a
+    ``key``, to whoever brings it. Without one it answers nothing but whether it is up to anybody but this machine."""
     app = FastAPI(title="Holdfast", version=version("holdfast"), docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(tasks(client))
+    app.include_router(schedules(client))
+    app.add_exception_handler(Refused, told)
+    app.add_exception_handler(HTTPException, told)
+    app.add_exception_handler(HoldfastError, told)
 
     @app.middleware("http")
     async def refuse_strangers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         if hosts is not None and request.url.hostname not in hosts:
             return PlainTextResponse(f"This server answers to {', '.join(sorted(hosts))} only.\n", status_code=421)
-        return await go_on(request)
+        if (refused := objection(request, hosts, key)) is not None:
+            return refused.response()
+        try:
+            return await go_on(request)
+        except Exception:
+            log.exception("%s %s could not be answered", request.method, request.url.path)
+            return Refused(500, "Holdfast could not answer this: its log says why").response()
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -70,6 +93,32 @@ def application(client: Callable[[], Client], *, hosts: frozenset[str] | None = 
         return HTMLResponse(text, headers=HEADERS)
 
     return app
+
+
+def objection(request: Request, hosts: frozenset[str] | None, key: str | None) -> Refused | None:
+    """Why this call is not answered; None if it is."""
+    if request.url.path in auth.OPEN:
+        return None
+    if key is not None and not auth.has_key(request, key):
+        return Refused(401, "The API key is missing or wrong", headers={"WWW-Authenticate": 'Basic realm="Holdfast"'})
+    if key is None and request.url.path.startswith(KEYED):
+        if hosts is None:
+            return Refused(401, "This server has no API key, so it serves loopback only: set HOLDFAST_API_KEY")
+        if auth.from_elsewhere(request):
+            return Refused(403, "Pages from elsewhere are not answered")
+    return None
+
+
+async def told(request: Request, error: Exception) -> Response:
+    """An error as a caller reads it: under ``/v2`` as JSON with a message, whatever it is."""
+    if isinstance(error, Refused):
+        return error.response()
+    if isinstance(error, HTTPException):
+        return Refused(error.status_code, str(error.detail), headers=error.headers).response()
+    if isinstance(error, DatabaseError | IdempotencyBusy):
+        log.warning("%s %s could not be answered: %s", request.method, request.url.path, error)
+        return Refused(503, f"The database does not answer: {error.what}", headers={"Retry-After": "1"}).response()
+    return Refused(422, str(error)).response()
 
 
 async def opened(client: Callable[[], Client]) -> Store:

@@ -18,12 +18,15 @@ from typer.core import TyperCommand, TyperGroup
 # What there is, in the order in which somebody meets it.
 COMMANDS: Final = {
     "dev": "Run a worker and a server for development, anew when code changes.",
+    "start": "Serve the API, send requests and carry out runs, all on this machine.",
     "worker": "Carry out runs, until it is told to stop.",
+    "server": "Serve the HTTP API, and send what is asked of it.",
     "trigger": "Make a run of a task.",
     "runs": "List, show, follow, cancel and replay runs.",
     "queues": "List, pause, resume and limit queues.",
     "tasks": "List the tasks, and who knows them.",
     "workers": "List the workers, and what they hold.",
+    "secret": "Print, or replace, the secret that requests are signed with.",
     "doctor": "Is anything wrong? And what to do.",
     "migrate": "Take the database's tables to this version, or print the SQL.",
     "bench": "Measure what this machine can do.",

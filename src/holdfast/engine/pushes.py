@@ -6,11 +6,17 @@ requests are signed with. Runs themselves are made, claimed and completed like a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
+from holdfast.engine import cancel as canceling
+from holdfast.engine import catalogue, read, reap
+from holdfast.engine import schedules as engine
+from holdfast.engine.trigger import queue_id, reset_key, route_id, take_keys
 from holdfast.engine.workers import WorkerTask
-from holdfast.records import Invocation, TaskEntry
+from holdfast.records import Invocation, NewRun, NewSchedule, QueueEntry, RunRecord, ScheduleRecord, TaskEntry
+from holdfast.request import HTTP_TASK
+from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx
 
 OVERLAP_MS = 24 * 3_600_000  # how long a secret goes on being signed with after it was replaced
@@ -99,3 +105,96 @@ def rotate(tx: Tx, new: str, overlap_ms: int = OVERLAP_MS) -> list[SigningRow]:
     tx.rows("end_signing", overlap_ms=overlap_ms)
     tx.rows("insert_signing", secret=new)
     return signing_rows(tx)
+
+
+# -- requests that wait -----------------------------------------------------------------------------------------------
+
+Amended = Literal["amended", "unknown", "busy", "taken"]
+
+
+class Amendment(NamedTuple):
+    """What a request is to be from now on: its payload and options as JSON text, its queue, its name; ``due_at`` is
+    when it is sent, None for now, and counts if it is ``timed``."""
+
+    payload: str
+    options: str
+    queue: str
+    name: str | None
+    timed: bool
+    due_at: int | None
+
+
+def listed(tx: Tx, before: str, limit: int) -> list[RunRecord]:
+    """The requests that belong to no task, newest first."""
+    return read.runs(tx, [row[0] for row in tx.rows("list_http", before=before, n=limit)])
+
+
+def known(tx: Tx, run_id: str) -> RunRecord | None:
+    """A request that belongs to no task and was not deleted."""
+    record = read.run(tx, run_id)
+    there = record is not None and record.task == HTTP_TASK and record.status != "canceled" and record.cancel_at is None
+    return record if there else None
+
+
+def amend(tx: Tx, run_id: str, change: Callable[[RunRecord, int], Amendment]) -> Amended:
+    """Make a request that waits what ``change`` says, given what it is and the time. One that is being sent, or has
+    ended, is ``busy``; ``taken`` is a name that another one has."""
+    row = tx.row("lock_http", id=run_id)
+    if row is None:
+        return "unknown" if known(tx, run_id) is None else "busy"
+    state, due_at, cancel_at, key, now = row
+    if cancel_at is not None:
+        return "unknown"
+    if state not in ("delayed", "held", "ready"):
+        return "busy"
+    said = change(read.runs(tx, [run_id])[0], now)
+    if said.name != key and not rename(tx, run_id, key, said.name):
+        return "taken"
+    catalogue.ensure_names(tx, [QueueEntry(name=said.queue)], [(said.queue, HTTP_TASK)])
+    big = len(said.payload) > store_runs.BLOB_BYTES
+    if big:
+        tx.batch("insert_blobs", [store_runs.Blob(run_id, "payload", said.payload)])
+    tx.rows(
+        "amend_http",
+        id=run_id,
+        options=said.options,
+        payload=None if big else said.payload,
+        queue_id=queue_id(said.queue),
+        route_id=route_id(said.queue, HTTP_TASK, None),
+        key=said.name,
+        due_at=said.due_at if said.timed else due_at,
+        timed=int(said.timed),
+    )
+    lanes = [(queue, lane) for queue, lane in tx.rows("place_http", id=run_id)]
+    store_runs.leave_notes(tx, lanes)
+    return "amended"
+
+
+def rename(tx: Tx, run_id: str, old: str | None, new: str | None) -> bool:
+    """Give up a name, and take another. False if another request has it."""
+    if new is not None:
+        wanted = NewRun(id=run_id, task=HTTP_TASK, queue="", idempotency_key=new, unique_until_end=True)
+        if take_keys(tx, {(HTTP_TASK, new): wanted})[HTTP_TASK, new] != run_id:
+            return False
+    if old is not None:
+        reset_key(tx, HTTP_TASK, old)
+    return True
+
+
+def forget(tx: Tx, run_id: str) -> bool:
+    """Delete a request: one that waits is never sent, one that is being sent is stopped, one that has ended is
+    forgotten. False if there is none."""
+    if known(tx, run_id) is None:
+        return False
+    if canceling.cancel(tx, [run_id])[run_id] == "final":
+        reap.forget(tx, [run_id])
+    return True
+
+
+# -- schedules of requests --------------------------------------------------------------------------------------------
+
+
+def schedule(tx: Tx, new: NewSchedule, http: TaskEntry) -> ScheduleRecord:
+    """Make a schedule of requests that belong to no task; whoever makes the first announces what those are."""
+    catalogue.ensure_names(tx, [], [], [http])
+    return engine.create(tx, new)

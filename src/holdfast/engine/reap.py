@@ -29,6 +29,20 @@ GROUPS = (1, 10, 1_000)  # how many suspects of a kind a process may hold at onc
 STORM_MS = 300_000  # a death that is longer ago says nothing of the weather
 CIRCUIT_MS = 600_000  # after its next try was due, a circuit that nobody has renewed is forgotten
 UNWIND_MS = 60_000  # for a canceled run that is to be resumed, before it ends without its code
+KEPT = (  # the run's own row comes last: others are found by it
+    "prune_keys",
+    "prune_attempts",
+    "prune_logs",
+    "prune_chunks",
+    "prune_tags",
+    "prune_blobs",
+    "prune_invocations",
+    "prune_aftermath",
+    "prune_journal",
+    "prune_waiters",
+    "prune_tokens",
+    "prune_done",
+)
 GRACE_MS = 2_000  # how much longer than its last life a suspect must live to be trusted
 
 
@@ -196,23 +210,14 @@ def prune(tx: Tx, older_ms: int, n: int = SWEEP) -> int:
     """Forget runs that ended longer ago than this, with all that is kept about them. Returns how many; call again while
     n."""
     old = [row[0] for row in tx.rows("prunable", older_ms=older_ms, n=n)]
-    if old:
-        for statement in (
-            "prune_keys",
-            "prune_attempts",
-            "prune_logs",
-            "prune_chunks",
-            "prune_tags",
-            "prune_blobs",
-            "prune_invocations",
-            "prune_aftermath",
-            "prune_journal",
-            "prune_waiters",
-            "prune_tokens",
-            "prune_done",
-        ):
-            tx.rows(statement, ids=old)
+    forget(tx, old)
     return len(old)
+
+
+def forget(tx: Tx, ids: list[str]) -> None:
+    """Forget these runs, which have ended, with all that is kept about them."""
+    for statement in KEPT if ids else ():
+        tx.rows(statement, ids=ids)
 
 
 def tidy(tx: Tx, older_ms: int) -> None:

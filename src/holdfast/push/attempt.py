@@ -45,6 +45,7 @@ class Sending(Host, Protocol):
 
     sender: Sender
     signer: Signer
+    push: Any
 
 
 class Push(Live):
@@ -73,7 +74,7 @@ class Push(Live):
             method=self.request.method or "POST",
             headers=self.headers(body),
             body=body,
-            timeout=(self.request.timeout_ms or self.host.settings.timeout_ms) / 1000,
+            timeout=(self.request.timeout_ms or self.host.push.timeout_ms) / 1000,
         )
         began = time.perf_counter()
         try:

@@ -22,7 +22,6 @@ from holdfast.errors import HoldfastError, InvalidOption, shown
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-LOOPBACK: Final = "127.0.0.0/8,::1/128"
 REFUSED: Final[tuple[tuple[str, tuple[Network, ...]], ...]] = tuple(
     (word, tuple(ip_network(each) for each in networks.split()))
     for word, networks in (

@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from holdfast.engine import pushes
 from holdfast.push.attempt import Push
@@ -24,7 +24,9 @@ from holdfast.worker.live import Live
 from holdfast.worker.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
-    from holdfast.push.pusher import Pusher
+    from holdfast.push.deliver import Sender
+    from holdfast.push.pusher import Pusher, PushSettings
+    from holdfast.push.sign import Signer
 
 log = logging.getLogger("holdfast")
 
@@ -53,8 +55,6 @@ class Host:
 class OpenRequests(Hold):
     """The attempts of a pusher. A slot is an open request."""
 
-    settings: Any
-
     def __init__(self, pusher: Pusher) -> None:
         super().__init__(pusher.home, pusher.store, pusher.settings, pusher.outbox, pusher.changed)
         self.pusher = pusher
@@ -62,11 +62,15 @@ class OpenRequests(Hold):
         self.telling: set[asyncio.Task[None]] = set()
 
     @property
-    def sender(self) -> Any:
+    def push(self) -> PushSettings:
+        return self.pusher.push
+
+    @property
+    def sender(self) -> Sender:
         return self.pusher.sender
 
     @property
-    def signer(self) -> Any:
+    def signer(self) -> Signer:
         return self.pusher.signer
 
     def room(self) -> int:
@@ -100,7 +104,7 @@ class OpenRequests(Hold):
 
     def has_room(self, host: Host) -> bool:
         free = self.settings.concurrency - self.running
-        return bool(host.open < min(self.settings.per_host, free))
+        return host.open < min(self.push.per_host, free)
 
     def send(self, push: Push, host: Host) -> None:
         host.open += 1

@@ -8,7 +8,6 @@ again every second, so that a new task, or a corrected URL, needs no restart.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from holdfast.engine import pushes
@@ -20,7 +19,7 @@ from holdfast.push.sign import Signer, new_secret, read_secrets
 from holdfast.records import TaskEntry
 from holdfast.settings import Settings as AppSettings
 from holdfast.storage import Store
-from holdfast.worker.home import GRACE_SECONDS, HOOK_SECONDS, Home
+from holdfast.worker.home import Home, Settings
 from holdfast.worker.worker import Worker
 
 log = logging.getLogger("holdfast")
@@ -29,24 +28,17 @@ SIGNING_SECONDS: Final = 30.0
 
 
 class PushSettings(NamedTuple):
-    """How a pusher works: what `holdfast.worker.home.Settings` says, and how requests are sent."""
+    """How requests are sent, beside what `holdfast.worker.home.Settings` says of any worker."""
 
-    concurrency: int = 10_000
     per_host: int = 10_000
     timeout_ms: int = 15 * 60_000
     keep_bytes: int = 16_384
     allow: str = ""
     secrets: str = ""
     api_key: str | None = None
-    queues: Sequence[str] | None = None
-    lease_ms: int = 30_000
-    drain_seconds: float = 30.0
-    grace_seconds: float = GRACE_SECONDS
-    hook_seconds: float = HOOK_SECONDS
-    version: str | None = None
 
 
-def push_settings(settings: AppSettings, *, drain_seconds: float = 30.0) -> PushSettings:
+def push_settings(settings: AppSettings, *, drain_seconds: float = 30.0) -> tuple[Settings, PushSettings]:
     """What is said of pushing where this process runs.
 
     Raises:
@@ -55,34 +47,32 @@ def push_settings(settings: AppSettings, *, drain_seconds: float = 30.0) -> Push
     said = {each: settings.get(each).value for each in settings.names}
     Guard.reading(said["push_allow"] or "")
     read_secrets(said["push_secret"] or "")
-    return PushSettings(
-        concurrency=said["push_concurrency"],
+    usual = Settings(concurrency=said["push_concurrency"], lease_ms=said["lease"], drain_seconds=drain_seconds)
+    return usual, PushSettings(
         per_host=said["push_per_host"] or said["push_concurrency"],
         timeout_ms=said["push_timeout"],
         keep_bytes=said["push_response_limit"],
         allow=said["push_allow"] or "",
         secrets=said["push_secret"] or "",
         api_key=said["api_key"],
-        lease_ms=said["lease"],
-        drain_seconds=drain_seconds,
     )
 
 
 class Pusher(Worker):
     """One pusher: an event loop, and the requests that are open on it."""
 
-    settings: Any
     sender: Sender
 
-    def __init__(self, store: Store, settings: PushSettings, **more: Any) -> None:
+    def __init__(self, store: Store, settings: Settings, push: PushSettings, **more: Any) -> None:
+        self.push = push
         self.known: dict[str, HttpTask[Any]] = {}
         self.announced: dict[str, tuple[str, str]] = {}
-        self.signer = Signer(read_secrets(settings.secrets), settings.api_key)
+        self.signer = Signer(read_secrets(push.secrets), push.api_key)
         self.signed_at = float("-inf")
-        super().__init__(Home(self.known, [], None), store, settings, **more)  # type: ignore[arg-type]
+        super().__init__(Home(self.known, [], None), store, settings, **more)
 
     async def run(self) -> None:
-        self.sender = Sender(Guard.reading(self.settings.allow), keep_bytes=self.settings.keep_bytes)
+        self.sender = Sender(Guard.reading(self.push.allow), keep_bytes=self.push.keep_bytes)
         try:
             await super().run()
         finally:
@@ -126,6 +116,6 @@ class Pusher(Worker):
     async def learn_secrets(self) -> None:
         """Read what requests are signed with, where no setting says so; the first pusher of all makes a secret."""
         self.signed_at = self.loop.time()
-        if not self.settings.secrets:
+        if not self.push.secrets:
             secrets = await self.store.run(pushes.signing, new_secret())
             self.signer = self.signer._replace(keys=read_secrets(secrets))

@@ -17,7 +17,18 @@ reached it means "or more"), and a search that has looked far enough says where 
 from __future__ import annotations
 
 from holdfast.views.backlog import COUNTED, QueueView, queue, queues
-from holdfast.views.detail import AttemptView, LogView, RunView, lines, log_end, new_runs, records, run
+from holdfast.views.detail import (
+    AttemptView,
+    InvocationView,
+    LogView,
+    RunView,
+    invocations,
+    lines,
+    log_end,
+    new_runs,
+    records,
+    run,
+)
 from holdfast.views.diagnosis import Finding, Health, findings, health
 from holdfast.views.hosts import TaskView, WorkerView, tasks, workers
 from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
@@ -31,6 +42,7 @@ __all__ = [
     "Finding",
     "Followed",
     "Health",
+    "InvocationView",
     "Listed",
     "LogView",
     "Mark",
@@ -42,6 +54,7 @@ __all__ = [
     "WorkerView",
     "findings",
     "health",
+    "invocations",
     "lines",
     "listed_runs",
     "log_end",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from holdfast import codec, secret
-from holdfast.engine import read
+from holdfast.engine import pushes, read
 from holdfast.idempotency import shown_key
 from holdfast.model import FINAL
 from holdfast.records import LogLine, RunRecord
@@ -53,6 +53,29 @@ class LogView(msgspec.Struct, kw_only=True, frozen=True):
     message: str
 
 
+class InvocationView(msgspec.Struct, kw_only=True, frozen=True):
+    """A request that was sent for an attempt, and what came back. Times of its parts are microseconds since it was
+    begun; on a connection that was ``reused`` there was nothing to look up. Without a ``status`` there is an
+    ``error``."""
+
+    number: int
+    at: int
+    method: str
+    url: str
+    status: int | None
+    error: str | None
+    dns_us: int | None
+    connect_us: int | None
+    first_byte_us: int | None
+    total_us: int
+    reused: bool
+    request_headers: Mapping[str, str]
+    request_bytes: int
+    response_headers: Mapping[str, str]
+    body: str
+    truncated: bool
+
+
 class RunView(msgspec.Struct, kw_only=True, frozen=True):
     """A run, its attempts, and the reasons why it is not final. ``payload``, ``output`` and ``metadata`` are JSON
     values; there is an output only if the status is ``completed``."""
@@ -66,6 +89,7 @@ class RunView(msgspec.Struct, kw_only=True, frozen=True):
     output: Any
     error: ErrorView | None
     attempts: list[AttemptView]
+    invocations: list[InvocationView]
     attempt: int
     max_attempts: int
     crashes: int
@@ -106,6 +130,7 @@ def run(tx: Tx, run_id: str) -> RunView | None:
         attempts=attempts(tx, record, state.claimed_at if state else None),
         max_attempts=max_attempts(tx, record),
         reasons=reasons(state) if state else [],
+        invocations=invocations(tx, run_id),
         holder=holder,
         now=tx.now(),
     )
@@ -142,6 +167,7 @@ def run_view(
     attempts: list[AttemptView],
     max_attempts: int,
     reasons: list[Reason],
+    invocations: list[InvocationView],
     holder: WorkerView | None,
     now: int,
 ) -> RunView:
@@ -155,6 +181,7 @@ def run_view(
         output=None if record.output is None else codec.masked(record.output, payload=record.payload),
         error=error_view(record.error),
         attempts=attempts,
+        invocations=invocations,
         attempt=record.attempts,
         max_attempts=max_attempts,
         crashes=record.crashes,
@@ -176,6 +203,23 @@ def run_view(
         worker=holder,
         now=now,
     )
+
+
+def invocations(tx: Tx, run_id: str) -> list[InvocationView]:
+    """The requests of a run, the first one first; none of a run of code."""
+    return [
+        msgspec.convert(
+            {
+                **codec.decode(sent.record),
+                "number": sent.number,
+                "at": sent.at,
+                "status": sent.status,
+                "total_us": sent.total_us,
+            },
+            InvocationView,
+        )
+        for sent in pushes.invocations(tx, run_id)
+    ]
 
 
 def error_view(text: str | None) -> ErrorView | None:

@@ -13,6 +13,8 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from holdfast.duration import format_ms
+from holdfast.engine import pushes
+from holdfast.engine.pushes import CircuitRow
 from holdfast.storage import Tx
 from holdfast.views.backlog import COUNTED, QueueView, Waiting, queues, waiting
 from holdfast.views.hosts import WorkerView, workers
@@ -91,6 +93,7 @@ class Health(NamedTuple):
     suspects: list[Suspect]
     unswept: int
     stranded: Sequence[Stranded] = ()
+    circuits: Sequence[CircuitRow] = ()
 
     @property
     def alive(self) -> list[WorkerView]:
@@ -116,6 +119,7 @@ def health(tx: Tx) -> Health:
         suspects=[Suspect(*row[:4]) for row in tx.rows("suspects", n=ENDED)],
         unswept=tx.rows("unswept", bound=COUNTED)[0][0],
         stranded=[Stranded(*row) for row in tx.rows("stranded", n=COUNTED)],
+        circuits=pushes.circuits(tx),
     )
 
 
@@ -140,7 +144,15 @@ def engine(tx: Tx) -> Engine:
 def findings(seen: Health) -> list[Finding]:
     """What the facts mean."""
     of_engine = of_sqlite(seen) if seen.kind == "sqlite" else of_postgres(seen)
-    return [*of_engine, *of_workers(seen), *of_tasks(seen), *of_versions(seen), *of_queues(seen), *of_runs(seen)]
+    return [
+        *of_engine,
+        *of_workers(seen),
+        *of_tasks(seen),
+        *of_versions(seen),
+        *of_queues(seen),
+        *of_runs(seen),
+        *of_hosts(seen),
+    ]
 
 
 def of_sqlite(seen: Health) -> Iterator[Finding]:
@@ -363,6 +375,19 @@ def of_oldest(seen: Health) -> Iterator[Finding]:
             else "Start another worker, or give them more --concurrency"
         )
         yield Finding(about="runs", level="note", text=text, do=f"To be faster: {do}")
+
+
+def of_hosts(seen: Health) -> Iterator[Finding]:
+    """Hosts that requests are sent to and that do not answer."""
+    for each in seen.circuits:
+        if each.until_at > seen.now - LATE_MS:
+            yield Finding(
+                about="push",
+                level="wrong",
+                text=f"{each.host} has been down for {format_ms(max(0, seen.now - each.since_at))}: {each.failures} "
+                f"failures in a row, the last: {each.reason}. Requests to it wait, and are tried one at a time.",
+                do="Look whether it runs, and can be reached from the hosts that push",
+            )
 
 
 # -- words ------------------------------------------------------------------------------------------------------------

@@ -14,14 +14,18 @@ import msgspec
 
 from holdfast import codec
 from holdfast.duration import format_ms
+from holdfast.engine import pushes
 from holdfast.engine.limits import SLACK_MS
+from holdfast.engine.pushes import CircuitRow
 from holdfast.records import RunRecord
+from holdfast.request import host_of, request_in
 from holdfast.storage import Tx
 from holdfast.views.backlog import QueueView, queue
 from holdfast.views.hosts import WorkerView, worker, workers, workers_of
 from holdfast.views.served import pins
 
 NAMED: Final = 5  # runs that are named as the holders of slots
+LATE_MS: Final = 60_000  # a circuit that was to be tried so long ago, and was not renewed, says nothing any more
 AHEAD: Final = 1_000  # runs ahead that are counted
 
 
@@ -73,6 +77,7 @@ class Situation(NamedTuple):
     place: int  # among what its worker holds, counted from 0
     last_error: str | None
     pin: str | None = None  # the version that it is pinned to
+    circuit: CircuitRow | None = None  # of the host that its request goes to
 
     @property
     def serving(self) -> list[WorkerView]:
@@ -124,7 +129,17 @@ def situation(tx: Tx, record: RunRecord) -> Situation | None:
         place=place,
         last_error=last_error(tx, record.id) if state == "delayed" and record.attempts > 1 else None,
         pin=pins(tx, [record.id]).get(record.id),
+        circuit=circuit(tx, record),
     )
+
+
+def circuit(tx: Tx, record: RunRecord) -> CircuitRow | None:
+    """What a pusher has found of the host that this run's request goes to, if it is down."""
+    row = tx.row("task_request", id=record.task)
+    if row is None:
+        return None
+    request = request_in(codec.decode(record.options or "{}")).over(request_in(codec.decode(row[0])))
+    return pushes.circuit(tx, host_of(request.url)) if request.url else None
 
 
 def slots(tx: Tx, where: QueueView, lane: int) -> Slots:
@@ -178,6 +193,7 @@ def of_queued(seen: Situation) -> Iterator[Reason]:
     """In the order of the hurdles: an end that is near, the queue, the workers, the slot, the line."""
     yield from ending(seen)
     yield from paused(seen)
+    yield from down(seen)
     if not seen.serving:
         yield unserved(seen)
         return
@@ -302,9 +318,22 @@ def in_line(seen: Situation) -> Iterator[Reason]:
         yield Reason(code="ready", text="It is ready: a worker takes it within moments.")
 
 
+def down(seen: Situation) -> Iterator[Reason]:
+    """The host that its request goes to does not answer."""
+    found = seen.circuit
+    if found is not None and found.until_at > seen.now - LATE_MS:
+        yield Reason(
+            code="circuit_open",
+            text=f"Its host {found.host} has been down for {format_ms(max(0, seen.now - found.since_at))}: "
+            f"{found.failures} failures in a row, the last: {found.reason}. Requests to it wait, using up no attempts.",
+            until_at=found.until_at if found.until_at > seen.now else None,
+        )
+
+
 def of_delayed(seen: Situation) -> Iterator[Reason]:
     record = seen.record
     yield from ending(seen)
+    yield from down(seen)
     left = (record.due_at or seen.now) - seen.now
     if seen.last_error is not None:
         yield Reason(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.options import Database
+from holdfast.request import LOOPBACK_NETWORKS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -41,6 +42,7 @@ def dev(
 ) -> int:
     """Run a worker and a server for development. Code that is saved is loaded; the tables are made as needed."""
     import logging
+    import os
 
     from holdfast.cli.dev.serve import Server, is_loopback, listen, url_of
     from holdfast.cli.dev.session import Session, Wanted
@@ -50,8 +52,10 @@ def dev(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     listening = listen(host, port)
     alone = is_loopback(listening)
-    if not alone:
+    if not alone and not os.environ.get("HOLDFAST_API_KEY"):
         note(f"Whoever can reach {url_of(listening)} can see what it shows: nothing asks for a key.")
+    if "HOLDFAST_PUSH_ALLOW" not in os.environ:  # what one develops against is on this machine
+        os.environ["HOLDFAST_PUSH_ALLOW"] = LOOPBACK_NETWORKS
     session = Session(Wanted(target, database, concurrency, reload), Tell(url_of(listening), reload=reload))
     server = Server(lambda: application(session, alone), listening)
     try:
@@ -64,4 +68,5 @@ def application(session: Session, alone: bool) -> FastAPI:
     """Imported in the server's thread, while the worker starts."""
     from holdfast.api.app import LOOPBACK, application
 
-    return application(lambda: session.client, hosts=LOOPBACK if alone else None)
+    key = session.home.settings.get("api_key").value
+    return application(lambda: session.client, hosts=LOOPBACK if alone else None, key=key)

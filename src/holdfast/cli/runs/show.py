@@ -69,6 +69,8 @@ def print_run(run: RunView, log: list[LogView], lines: int) -> None:
     print_facts(run)
     if len(run.attempts) > 1 or any(each.outcome == "crashed" for each in run.attempts):
         print_attempts(run)
+    if run.invocations:
+        print_invocations(run)
     print_value("Payload", run.payload)
     if run.metadata:
         print_value("Metadata", run.metadata)
@@ -173,6 +175,29 @@ def print_attempts(run: RunView) -> None:
         Column("ERROR", attempt_error, flexible=True),
     ]
     print_table(columns, run.attempts)
+
+
+def print_invocations(run: RunView) -> None:
+    heading("Invocations")
+    columns = [
+        Column("", lambda each: str(each.number), right=True),
+        Column("STATUS", lambda each: "" if each.status is None else str(each.status), right=True),
+        Column("DNS", lambda each: taken(each.dns_us), right=True, from_width=100),
+        Column("CONNECT", lambda each: "reused" if each.reused else taken(each.connect_us), right=True, from_width=90),
+        Column("FIRST BYTE", lambda each: taken(each.first_byte_us), right=True, from_width=80),
+        Column("TOTAL", lambda each: taken(each.total_us), right=True),
+        Column("STARTED", lambda each: moment(each.at), from_width=72, style=DIM),
+        Column("ANSWER", lambda each: each.error or " ".join(each.body.split()), flexible=True),
+    ]
+    print_table(columns, run.invocations)
+    last = run.invocations[-1]
+    note(f"{last.method} {clean(last.url)}. Headers and answers in full: --json")
+
+
+def taken(microseconds: int | None) -> str:
+    if microseconds is None:
+        return ""
+    return f"{microseconds / 1000:.1f} ms" if microseconds < 10_000_000 else duration(microseconds // 1000)
 
 
 def attempt_took(each: AttemptView) -> str:

@@ -29,6 +29,10 @@ SELECT id, queue, options FROM {s}task WHERE kind = 'http' ORDER BY id
 -- name: any_http_task
 SELECT 1 FROM {s}task WHERE kind = 'http' LIMIT 1
 
+-- name: task_request
+-- What an HTTP task sends, as it was announced last; nothing for a task of code.
+SELECT options FROM {s}task WHERE id = :id AND kind = 'http'
+
 -- name: open_circuit
 -- Another pusher may have found the same: the later end counts, and since when it has been down stays.
 INSERT INTO {s}circuit (host, failures, reason, since_at, until_at, worker_id)
@@ -72,3 +76,28 @@ SELECT 1
 -- name: lock_signing (postgres)
 -- Two that come first at once would each make a secret.
 LOCK TABLE {s}signing IN SHARE ROW EXCLUSIVE MODE
+
+-- name: list_http
+-- The requests that belong to no task, newest first; deleted ones are canceled, or about to be.
+SELECT * FROM (SELECT id FROM {s}run WHERE task = 'http' AND id < :before AND cancel_at IS NULL ORDER BY id DESC LIMIT :n) r
+UNION ALL
+SELECT * FROM (SELECT id FROM {s}done WHERE task = 'http' AND status <> 'canceled' AND id < :before ORDER BY id DESC LIMIT :n) d
+ORDER BY 1 DESC LIMIT :n
+
+-- name: lock_http
+SELECT state, due_at, cancel_at, idempotency_key, {now} FROM {s}run WHERE id = :id AND task = 'http' {for_update}
+
+-- name: amend_http
+-- Its row is locked. A request that moves to another queue stands in that queue's own lane.
+UPDATE {s}run SET options = CAST(:options AS TEXT), payload = CAST(:payload AS TEXT), queue_id = :queue_id, route_id = :route_id,
+  idempotency_key = CAST(:key AS TEXT),
+  lane_id = CASE WHEN queue_id = :queue_id THEN lane_id ELSE
+    (SELECT CASE WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN q.id END FROM {s}queue q WHERE q.id = :queue_id) END,
+  due_at = CASE WHEN CAST(:due_at AS BIGINT) > {now} THEN CAST(:due_at AS BIGINT) END,
+  sort_at = CASE WHEN :timed = 0 THEN sort_at ELSE COALESCE(CAST(:due_at AS BIGINT), {now}) - priority_ms END
+WHERE id = :id
+
+-- name: place_http
+-- The second half: what its state is follows from what was just written.
+UPDATE {s}run SET state = CASE WHEN due_at IS NOT NULL THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END
+WHERE id = :id RETURNING queue_id, lane_id

@@ -1,0 +1,150 @@
+"""``holdfast server``: the HTTP API, and the pusher that sends what is asked of it. It needs no app.
+
+The supervisor of ``holdfast worker`` runs it all: it keeps a pusher alive beside the API, and does the duties of a
+host. Without ``HOLDFAST_API_KEY`` only this machine is served.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from holdfast.cli.options import App, Database, Json
+from holdfast.cli.place import Place, file_of, place
+from holdfast.errors import HoldfastError
+
+if TYPE_CHECKING:
+    import socket
+
+    from holdfast.storage import Store
+
+app = typer.Typer(add_completion=False)
+
+PORT: Final = 8765
+FAILED: Final = 2
+Host = Annotated[str, typer.Option("--host", help="The address to serve.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to serve; 0 takes any.")]
+
+
+class KeyMissing(HoldfastError):
+    """There is no API key, and others than this machine could call."""
+
+
+@app.command()
+def server(
+    target: App = None,
+    host: Host = "127.0.0.1",
+    port: Port = PORT,
+    drain: Annotated[
+        str,
+        typer.Option("--drain", metavar="DURATION", help="How long open requests may go on once it is told to stop."),
+    ] = "30s",
+    database: Database = None,
+    json: Json = False,
+) -> int:
+    """Serve the HTTP API, and send what is asked of it. Workers run elsewhere: holdfast worker.
+
+    SIGTERM or Ctrl-C drains. A second one stops at once.
+    """
+    from holdfast.cli.dev.serve import listen
+
+    here = place(database, target)
+    listening = listen(host, port)
+    check_key(here, listening)
+    return serve(here, listening, count=0, drain=drain, json=json, word="holdfast server")
+
+
+def check_key(here: Place, listening: socket.socket) -> None:
+    """Raises KeyMissing: others than this machine could call, and nothing asks for a key."""
+    from holdfast.cli.dev.serve import is_loopback, url_of
+
+    if here.app.settings.get("api_key").value is None and not is_loopback(listening):
+        listening.close()
+        raise KeyMissing(
+            "There is no API key, so only this machine can be served",
+            seen=url_of(listening) if listening.fileno() != -1 else None,
+            do="Set HOLDFAST_API_KEY, or leave --host out.",
+        )
+
+
+def serve(
+    here: Place,
+    listening: socket.socket,
+    *,
+    count: int,
+    drain: str,
+    json: bool,
+    word: str,
+    concurrency: int = 32,
+) -> int:
+    """Run a supervisor with so many workers and a pusher, and the API beside it."""
+    from holdfast import schema
+    from holdfast.cli.dev.serve import Server
+    from holdfast.duration import to_ms
+    from holdfast.worker.channel import Orders
+    from holdfast.worker.supervisor import Supervisor
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    orders = Orders(
+        app=here.name,
+        database=here.url,
+        concurrency=concurrency,
+        queues=None,
+        lease_ms=here.app.settings.get("lease").value,
+        drain_seconds=to_ms(drain, name="--drain") / 1000,
+    )
+    check_push_settings(here)
+    with schema.ready(here.url) as store:
+        serving = Server(lambda: application(here, listening), listening)
+        tell(here, store, listening, word, json=json)
+        retention_ms = here.app.settings.get("retention").value
+        supervisor = Supervisor(store, orders, count=count, retention_ms=retention_ms, pushing=True)
+        try:
+            code = supervisor.run()
+        finally:
+            serving.stop()
+            here.app.close()
+    return FAILED if code else 0
+
+
+def check_push_settings(here: Place) -> None:
+    """Say what is wrong with them now, and not in a process of its own again and again."""
+    from holdfast.push.pusher import push_settings
+
+    push_settings(here.app.settings)
+
+
+def application(here: Place, listening: socket.socket) -> object:
+    from holdfast.api.app import LOOPBACK
+    from holdfast.api.app import application as made
+    from holdfast.cli.dev.serve import is_loopback
+
+    hosts = LOOPBACK if is_loopback(listening) else None
+    return made(lambda: here.app.client, hosts=hosts, key=here.app.settings.get("api_key").value)
+
+
+def tell(here: Place, store: Store, listening: socket.socket, word: str, *, json: bool) -> None:
+    """One loud line: where it serves, and which database it uses."""
+    from rich.text import Text
+
+    from holdfast.cli.dev.serve import url_of
+    from holdfast.cli.show import clean, err, masked, print_json
+
+    file = file_of(here.url)
+    database = str(file) if file is not None else masked(here.url)
+    keyed = here.app.settings.get("api_key").value is not None
+    if json:
+        print_json({"url": url_of(listening), "database": database, "app": here.name, "key": keyed, "pid": os.getpid()})
+        return
+    text = Text.assemble(
+        (word, "bold reverse"),
+        "  API ",
+        (url_of(listening), "bold"),
+        "  database ",
+        (clean(database), "bold"),
+        "" if keyed else "  without a key: only this machine is served",
+    )
+    err().print(text, soft_wrap=True)
