@@ -80,6 +80,12 @@ class Attempt:
             self._durable = self._open()
         return self._durable
 
+    def let_go(self) -> None:
+        """Its code has returned. Forget who carries it out, who has it in turn: only a search for garbage would find such
+        a pair, and there is one for every run."""
+        if self._durable is None:
+            self._open = self.root = None
+
     def records(self) -> bool:
         """Whether what is triggered here is recorded: what its own code triggers, not what its steps and hooks do."""
         return self._open is not None and in_step.get() is None and self._is_its_code()

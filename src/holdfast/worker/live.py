@@ -312,6 +312,7 @@ class Live:
             log.exception("run %s of task %s could not be carried out", self.claimed.id, self.claimed.task)
             outcome = self.failure(f"The run could not be carried out: {said(error)}")
         self.end(outcome)
+        self.attempt.let_go()
 
     async def outcome(self) -> Outcome | None:
         try:
