@@ -81,8 +81,8 @@ class Attempt:
         return self._durable
 
     def let_go(self) -> None:
-        """Its code has returned. Forget who carries it out, who has it in turn: only a search for garbage would find such
-        a pair, and there is one for every run."""
+        """Its code has returned. Forget who carries it out, who has it in turn: only a search for garbage would find
+        such a pair, and there is one for every run."""
         if self._durable is None:
             self._open = self.root = None
 
