@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         TokenUnknown,
         TooLarge,
         UnknownQueue,
+        UnknownSchedule,
         UnknownTask,
         WaitTimedOut,
     )
@@ -80,6 +81,8 @@ if TYPE_CHECKING:
     from holdfast.queues import Queues, QueueState
     from holdfast.retry import Retry
     from holdfast.runs import ListedRun, RunPage, Runs
+    from holdfast.schedule import Cron, RRule, Slot
+    from holdfast.schedules import Schedule, ScheduleOptions, Schedules
     from holdfast.secret import Secret
     from holdfast.stream import StreamReader, StreamWriter
     from holdfast.task import AsyncTask, SyncTask, Task
@@ -97,6 +100,7 @@ __all__ = [
     "Chunk",
     "Completion",
     "Context",
+    "Cron",
     "DatabaseError",
     "DatabaseForeign",
     "DatabaseFull",
@@ -133,6 +137,7 @@ __all__ = [
     "Queue",
     "QueueState",
     "Queues",
+    "RRule",
     "ResultTimeout",
     "Results",
     "Retry",
@@ -150,7 +155,11 @@ __all__ = [
     "RunTimedOut",
     "RunUnfinished",
     "Runs",
+    "Schedule",
+    "ScheduleOptions",
+    "Schedules",
     "Secret",
+    "Slot",
     "StepFailed",
     "StreamReader",
     "StreamWriter",
@@ -165,6 +174,7 @@ __all__ = [
     "TooLarge",
     "TriggerOptions",
     "UnknownQueue",
+    "UnknownSchedule",
     "UnknownTask",
     "WaitTimedOut",
     "step",
@@ -178,6 +188,7 @@ _MODULES = (
     "debounce",
     "retry",
     "queue",
+    "schedule",
     "secret",
     "model",
     "events",
@@ -192,6 +203,7 @@ _MODULES = (
     "blueprint",
     "runs",
     "queues",
+    "schedules",
     "app",
 )
 

@@ -31,6 +31,7 @@ from holdfast.records import NewRun
 from holdfast.request import HTTP_TASK
 from holdfast.retry import Retry
 from holdfast.runs import Runs
+from holdfast.schedules import Schedules
 from holdfast.settings import Settings, calling_file, calling_place, project_of
 from holdfast.task import Task, TaskFactory
 
@@ -88,7 +89,8 @@ class Holdfast(Hooked[Any, Any]):
             "pin_versions": pin_versions,
             "suspend_after": suspend_after,
         }
-        self.settings = Settings(said, project_of(calling_file()))
+        file = calling_file()
+        self.settings = Settings(said, project_of(file), file=file)
         if database is not None:
             self.settings.get("database")  # which is read again when it is needed: a command's flag is stronger
         for name in ("output_limit", "pin_versions", "suspend_after"):
@@ -227,6 +229,15 @@ class Holdfast(Hooked[Any, Any]):
         >>> app.queues.pause("mail")
         """
         return Queues(self.client)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules, those in the code and those made at run time: ``create``, ``update``, ``pause``, ``resume``,
+        ``delete``, ``list``, ``retrieve``, ``slots``, ``run_now``, and their twins.
+
+        >>> app.schedules.create(onboard, Cron("@daily"), ada, external_id="user-1")
+        """
+        return Schedules(self.client, lambda name: self._tasks.get(name) or self._declared.get(name))
 
     def handle(self, run_id: str, /) -> RunHandle[Any]:
         """The handle of any run. Nothing is read; an unknown id shows when the handle is used."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar, c
 
 from holdfast import codec, secret, storage, views
 from holdfast.batch import Batch
-from holdfast.clock import Clock
+from holdfast.clock import Clock, SystemClock
 from holdfast.codec import Codec
 from holdfast.context import running
 from holdfast.durable import Asked, Durable
@@ -164,6 +164,11 @@ class Client:
                 self._following = Following(Commits(store))
                 self._store = store
             return self._store
+
+    def now(self) -> int:
+        """What the clock says here, in milliseconds since the epoch; a test's clock in a test."""
+        clock = self._store.clock if self._store is not None else self._clock
+        return (SystemClock() if clock is None else clock).now()
 
     # -- views, and what operators do --
 

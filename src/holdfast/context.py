@@ -24,6 +24,7 @@ from holdfast.idempotency import shown_key
 from holdfast.options import NO_PARENT, Parent
 from holdfast.progress import atracked, tracked
 from holdfast.records import Claimed
+from holdfast.schedule import Slot, slot_of
 from holdfast.telling import Stirs, Teller, Tells
 
 __all__ = ["AsyncContext", "Attempt", "AttemptFacts", "Context", "RunFacts", "TaskFacts", "parent_of", "running"]
@@ -195,6 +196,13 @@ class _Facts(Tells):
     def queue(self) -> str:
         """The name of the queue the run stood in."""
         return self._claimed.queue
+
+    @property
+    def slot(self) -> Slot | None:
+        """The slot of a schedule that the run was made for; None if it was triggered."""
+        options = self._claimed.options
+        facts = codec.decode(options).get("slot") if options else None
+        return None if facts is None else slot_of(facts)
 
     @property
     def _teller(self) -> Teller:

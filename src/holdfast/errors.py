@@ -6,7 +6,7 @@
     ├── DuplicateTask · UnknownTask · AppNotFound · NotBound
     ├── PayloadInvalid · NotSerializable (TypeError) · TooLarge
     ├── IdempotencyBusy · BatchIncomplete · AttemptLost
-    ├── RunNotFound · UnknownQueue
+    ├── RunNotFound · UnknownQueue · UnknownSchedule
     ├── ResultTimeout (TimeoutError) · RunUnfinished · HookTimedOut (TimeoutError)
     ├── RunFailed
     │   └── RunCanceled · RunExpired · RunTimedOut · RunCrashed · SystemFailure
@@ -74,6 +74,7 @@ __all__ = [
     "TokenUnknown",
     "TooLarge",
     "UnknownQueue",
+    "UnknownSchedule",
     "UnknownTask",
     "WaitTimedOut",
 ]
@@ -236,6 +237,10 @@ class RunNotFound(HoldfastError):
 
 class UnknownQueue(HoldfastError):
     """There is no queue with this name."""
+
+
+class UnknownSchedule(HoldfastError):
+    """There is no schedule with this id."""
 
 
 class AttemptLost(HoldfastError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn, TypedDict, TypeVar
 
 import msgspec
@@ -37,6 +37,7 @@ from holdfast.request import (
     request_in,
 )
 from holdfast.retry import Retry
+from holdfast.schedule import Recurring
 from holdfast.signature import read_signature
 from holdfast.task import Governing, Task
 
@@ -44,7 +45,7 @@ __all__ = ["HttpTask", "HttpTaskOptions", "PushOptions", "PushResponse", "http_e
 
 T = TypeVar("T")
 
-RULES: Final = ("id", "retry", "queue", "ttl", "priority")
+RULES: Final = ("id", "retry", "queue", "ttl", "priority", "schedule")
 SHORTEST_TIMEOUT_MS: Final = 1
 LONGEST_TIMEOUT_MS: Final = 24 * 3_600_000
 
@@ -97,6 +98,7 @@ class HttpTaskOptions(TypedDict, total=False):
     queue: Queue | str
     ttl: Duration
     priority: float
+    schedule: Recurring | Sequence[Recurring]
 
 
 class HttpTask(Task[T, PushResponse]):

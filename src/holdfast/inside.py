@@ -37,6 +37,8 @@ def home_of(app: Holdfast) -> Home:
         queues=[queue.entry() for queue in app.client.queues.values()],
         verbs=app.client,
         output_limit=app.settings.get("output_limit").value,
+        app=app.settings.app,
+        schedules=[each for task in app.tasks.values() for each in task.declared_schedules(app.settings.app)],
     )
 
 

@@ -21,10 +21,11 @@ QUIET_SECONDS = 30.0  # a duty that fails for long says so once in this time, an
 class Loop:
     """Calls ``duty`` every ``seconds``, give or take a tenth, until it is stopped.
 
-    An error is logged and the duty is tried again at its next turn. ``wake()`` makes the next turn come now.
+    A duty that answers a number is called again after so many seconds. An error is logged and the duty is tried again
+    at its next turn. ``wake()`` makes the next turn come now.
     """
 
-    def __init__(self, name: str, duty: Callable[[], None], seconds: float) -> None:
+    def __init__(self, name: str, duty: Callable[[], float | None], seconds: float) -> None:
         self.name, self.duty, self.seconds = name, duty, seconds
         self.woken = threading.Event()
         self.stopping = False
@@ -39,16 +40,18 @@ class Loop:
 
     def work(self) -> None:
         while not self.stopping:
-            self.turn()
-            self.woken.wait(self.seconds * random.uniform(0.9, 1.1))
+            pause = self.turn()
+            self.woken.wait(self.seconds * random.uniform(0.9, 1.1) if pause is None else pause)
             self.woken.clear()
 
-    def turn(self) -> None:
+    def turn(self) -> float | None:
         try:
-            self.duty()
+            pause = self.duty()
             self.succeeded_at = time.monotonic()
         except Exception as error:
             self.complain(error)
+            return None
+        return pause
 
     def complain(self, error: Exception) -> None:
         if self.stopping or time.monotonic() - self.complained_at < QUIET_SECONDS:

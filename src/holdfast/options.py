@@ -31,6 +31,7 @@ from holdfast.names import checked_key, checked_name
 from holdfast.queue import Queue, queue_of
 from holdfast.records import NewRun
 from holdfast.retry import Retry
+from holdfast.schedule import Recurring
 from holdfast.sizes import METADATA_LIMIT, check_size, size_of
 
 __all__ = [
@@ -94,6 +95,8 @@ class TaskOptions(TypedDict, total=False):
     - ``max_duration``: an attempt that takes longer ends the run as ``timed_out``.
     - ``ttl`` and ``priority``: as at a trigger, for all its runs.
     - ``machine``: the size of machine it asks for, as the workers name theirs.
+    - ``schedule``: a `Cron` or an `RRule`, or a list of them: its runs are made by themselves. The task takes nothing
+      but what is injected, or a `Slot`.
     - ``max_crashes``: a run whose process died this often, with nobody else to blame, ends as ``crashed``. Default 3.
     """
 
@@ -105,6 +108,7 @@ class TaskOptions(TypedDict, total=False):
     ttl: Duration
     priority: float
     max_crashes: int
+    schedule: Recurring | Sequence[Recurring]
 
 
 # -- what a task says -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -103,11 +104,23 @@ class Settings:
     Setting(name='database', value='sqlite:////srv/shop/jobs.db', source='Holdfast(database=…)')
     """
 
-    def __init__(self, constructor: Mapping[str, Any], project: Path, environ: Mapping[str, str] | None = None) -> None:
-        self.project = project
+    def __init__(
+        self,
+        constructor: Mapping[str, Any],
+        project: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        file: Path | None = None,
+    ) -> None:
+        self.project, self.file = project, file
         self._constructor = {name: value for name, value in constructor.items() if value is not None}
         self._environ = os.environ if environ is None else environ
         self._flags: dict[str, Any] = {}
+
+    @property
+    def app(self) -> str:
+        """What the schedules that the app's code declares are known by in a database."""
+        return app_name(self.file, self.project)
 
     def use_flags(self, **flags: Any) -> None:
         """Take what a command was told; a flag that is None was not given."""
@@ -185,6 +198,16 @@ def project_of(file: Path | None) -> Path:
     """
     folder = Path.cwd() if file is None else file.resolve().parent
     return next((each for each in (folder, *folder.parents) if (each / "pyproject.toml").is_file()), folder)
+
+
+def app_name(file: Path | None, project: Path) -> str:
+    """What an app is known by in a database, the same in all processes that have its code: ``project:module``."""
+    try:
+        said = tomllib.loads((project / "pyproject.toml").read_text("utf-8")).get("project", {}).get("name")
+    except (OSError, ValueError):
+        said = None
+    inside = None if file is None or not file.resolve().is_relative_to(project) else file.resolve().relative_to(project)
+    return f"{said or project.name}:{'.'.join(inside.with_suffix('').parts) if inside else ''}"
 
 
 def calling_file() -> Path | None:

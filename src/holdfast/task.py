@@ -14,6 +14,8 @@ import functools
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
+import msgspec
+
 from holdfast import codec, secret
 from holdfast.annotations import place
 from holdfast.batch import Batch, Item, batch_of
@@ -36,8 +38,9 @@ from holdfast.options import (
     read_trigger_options,
 )
 from holdfast.queue import Queue, own_queue, queue_of
-from holdfast.records import NewRun, TaskEntry
+from holdfast.records import Make, NewRun, NewSchedule, TaskEntry
 from holdfast.retry import Retry
+from holdfast.schedule import catch_up_count, schedules_in, takes_slot
 from holdfast.signature import ABSENT, Signature, read_signature
 from holdfast.typed_dicts import for_pydantic
 
@@ -99,10 +102,18 @@ class Task(Hooked[T, R], Generic[T, R]):
         self.id = _task_id(fn, said.pop("id", None))
         queue = said.pop("queue", None)
         self.queue = Queue(own_queue(self.id)) if queue is None else queue_of(queue)
+        schedule = said.pop("schedule", None)
+        self.schedules = () if schedule is None else schedules_in(schedule)
         self.rules = read_rules(said)
         self.payload_codec = _codec(signature.annotation, "payload", self.place)
         self.output_codec = _codec(signature.output, "output", self.place)
         self._if_none = _text_for_none(signature, self.payload_codec)
+        if self.schedules and self._needs_payload():
+            raise InvalidTask(
+                f"Task {self.id} has a schedule, and takes a payload that nobody gives",
+                seen=self.place,
+                do="Let it take a Slot, or nothing; or make schedules with app.schedules.create(task, rule, payload).",
+            )
         self._verbs: Verbs | None = None
         self._shared_hooks: Mapping[str, list[Hook]] = {}
         self._settle()
@@ -282,6 +293,39 @@ class Task(Hooked[T, R], Generic[T, R]):
             end_hooks=ends_of(self.hooks_in_order()),
         )
 
+    def declared_schedules(self, app: str) -> list[NewSchedule]:
+        """Its schedules as workers of this app announce them."""
+        payload = None if self._gets_slot() else self._if_none
+        make = msgspec.json.encode(Make(task=self.id, payload=payload)).decode()
+        return [
+            NewSchedule(
+                id="",
+                task=self.id,
+                rule=msgspec.json.encode(each.rule(0)).decode(),
+                make=make,
+                catch_up=catch_up_count(each.catch_up),
+                overlap=each.overlap,
+                jitter_ms=each.jitter_ms,
+                owner=app,
+                key=f"{self.id}#{number}",
+            )
+            for number, each in enumerate(self.schedules)
+        ]
+
+    def scheduled_payload(self, payload: object) -> str | None:
+        """What the runs of a schedule get as their payload, as JSON text; None for their slot.
+
+        Raises:
+            PayloadInvalid, NotSerializable
+        """
+        return None if payload is None and self._gets_slot() else self.dump(payload)
+
+    def _gets_slot(self) -> bool:
+        return self.signature.payload is None or takes_slot(self.signature.annotation)
+
+    def _needs_payload(self) -> bool:
+        return not self._gets_slot() and self._if_none is None
+
     def __reduce__(self) -> str:
         return self.fn.__qualname__  # pickled by name, as functions are
 
@@ -426,6 +470,8 @@ def _check_options(options: TaskOptions) -> None:
         checked_name(said.pop("id"), option="id", length=ID_LENGTH)
     if "queue" in said:
         queue_of(said.pop("queue"))
+    if "schedule" in said:
+        schedules_in(said.pop("schedule"))
     read_rules(said)
 
 

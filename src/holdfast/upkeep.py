@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from holdfast.engine import catalogue, limits, reap, workers
+from holdfast.engine import catalogue, limits, reap, ticks, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -161,6 +161,8 @@ class Upkeep:
         while self.store.run_sync(reap.prune, self.retention_ms) == reap.SWEEP:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
+        while self.store.run_sync(ticks.prune, self.retention_ms) == ticks.DUE:
+            pass
 
 
 def declare_promptly(tx: Tx, silent: list[Beat], at: float) -> list[str]:

@@ -25,6 +25,7 @@ import holdfast.testing
 from holdfast import (
     BatchHandle,
     Blueprint,
+    Cron,
     Debounce,
     Depends,
     DuplicateTask,
@@ -35,6 +36,7 @@ from holdfast import (
     Queue,
     Queues,
     Retry,
+    RRule,
     RunHandle,
     RunNotFound,
     Runs,
@@ -43,9 +45,11 @@ from holdfast import (
     TaskOptions,
     TriggerOptions,
     UnknownQueue,
+    UnknownSchedule,
 )
 from holdfast.errors import shown
 from holdfast.http_task import HttpTaskOptions, PushOptions
+from holdfast.schedules import ScheduleOptions, Schedules
 from holdfast.task import TaskFactory
 from holdfast.testing import AsyncFakeContext, FakeContext, Jobs
 from holdfast.testing.contexts import Facts
@@ -171,6 +175,12 @@ KINDS: dict[str, Kind] = {
     "delay": duration,
     "delays": Kind(["5s"], ("empty list", "numbers")),
     "drain": duration,
+    "dtstart": Kind(datetime(2027, 1, 1, tzinfo=UTC), ("naive",)),
+    "external_id": key,
+    "deduplication_key": key,
+    "expression": Kind("@daily", (), ("cron expression", "Cron", "alias")),
+    "catch_up": Kind("last", ("zero", "number")),
+    "overlap": Kind("skip"),
     "duration": duration,
     "factor": Kind(2, ("number", "fraction", "large", "huge")),
     "fn": Kind(function, ("function",)),
@@ -208,6 +218,9 @@ KINDS: dict[str, Kind] = {
     "queue": queue,
     "queues": Kind(["mail"], ("list",), ("queue",)),
     "rate_limit": Kind("5/s"),
+    "rule": Kind(Cron("@daily"), (), ("Cron",)),
+    "schedule": Kind(Cron("@daily"), ("empty list",)),
+    "timezone": Kind("Europe/Berlin", (), ("time zone",)),
     "rate_limit_per_key": Kind("5/s"),
     "retry": Kind(Retry(), ("retry",)),
     "run_id": Kind("01jh", TEXTS),
@@ -258,6 +271,18 @@ OF: dict[str, Kind] = {
     **{f"{owner}.append.key": Kind("rows", STRINGS) for owner in ("Metadata", "FamilyMetadata")},
     **{f"{owner}.append.value": Kind("Ada", JSON, ("value", "NaN")) for owner in ("Metadata", "FamilyMetadata")},
     "StreamWriter.value": Kind("Ada", JSON, ("value", "NaN")),
+    "Cron.jitter": duration,
+    "RRule.jitter": duration,
+    "RRule.text": Kind("FREQ=DAILY", (), ("rule", "RRule", "FREQ")),
+    "Schedules.schedule": Kind("01jh", TEXTS),
+    "Schedules.task": Kind("greet", ("word",)),
+    "Schedules.payload": Kind("Ada", (*STRINGS, "bytes", "nobytes")),
+    "Schedules.before": looked_up,
+    "Schedules.list.external_id": looked_up,
+    "Schedules.update.external_id": Kind("a", (*KEYS, "none")),
+    "Schedules.update.payload": ANYTHING,  # an unknown schedule is told first
+    "Schedules.update.rule": Kind(None, ("none",), ("Cron",)),
+    "Holdfast.http_task.schedule": Kind([], ("empty list",)),
     "Runs.task": looked_up,
     "Runs.queue": Kind("mail", (*TEXTS, "queue")),
     "Queues.queue": Kind("mail", (*TEXTS, "queue")),
@@ -271,24 +296,36 @@ BESIDE: dict[str, dict[str, Any]] = {
     "idempotency_scope": {"idempotency_key": "k"},
 }
 
-MADE = (AsyncFakeContext, Debounce, Depends, FakeContext, Holdfast, Queue, Retry)
+MADE = (AsyncFakeContext, Cron, Debounce, Depends, FakeContext, Holdfast, Queue, RRule, Retry)
 # What Holdfast makes and hands out, and what takes no options. A RetryAfter is raised where an error is on its way
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
 HANDED_OUT = {
     "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Cancellation", "Chunk", "Completion",
     "Context", "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
     "Progress", "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs",
-    "Secret", "StreamReader", "StreamWriter", "Success", "Suspended", "SyncTask", "Task", "TaskOptions", "Token",
-    "TriggerOptions",
+    "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter", "Success",
+    "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TriggerOptions",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {
-    Task: {"bind", "dump", "entry", "governing", "load", "rename", "secrets"},
+    Task: {
+        "bind",
+        "declared_schedules",
+        "dump",
+        "entry",
+        "governing",
+        "load",
+        "rename",
+        "scheduled_payload",
+        "secrets",
+    },
     Retry: {"delay_ms", "wants"},
     Metadata: {"later", "refresh", "take"},
     FamilyMetadata: {"take"},
 }
-TYPED_DICTS = {each.__name__: each for each in (Facts, HttpTaskOptions, PushOptions, TaskOptions, TriggerOptions)}
+TYPED_DICTS = {
+    each.__name__: each for each in (Facts, HttpTaskOptions, PushOptions, ScheduleOptions, TaskOptions, TriggerOptions)
+}
 
 
 @dataclass(frozen=True)
@@ -350,6 +387,7 @@ PLACES = [
             RunHandle,
             Runs,
             StreamWriter,
+            Schedules,
             Task,
         )
         for place in verbs(owner)
@@ -404,6 +442,7 @@ class Called:
             RunHandle: [app.handle("01jh")],
             Runs: [app.runs],
             StreamWriter: [FakeContext().stream("tokens")],
+            Schedules: [app.schedules],
             Task: [greet, app.declare("train", str, str)],
         }
         self.task = wave
@@ -493,5 +532,5 @@ def refusal(call: Callable[[Any], None], option: str, kind: Kind, value: Any) ->
 def test_what_is_right_is_taken(called: Called, owner: type) -> None:
     for place in (place for place in PLACES if place.owner is owner):
         for function, option in product(called.functions(place), place.parameters):
-            with suppress(RunNotFound, UnknownQueue, DuplicateTask, AssertionError):
+            with suppress(RunNotFound, UnknownQueue, UnknownSchedule, DuplicateTask, AssertionError):
                 called.call(function, place, option, called.good(place, option))

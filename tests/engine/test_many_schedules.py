@@ -40,6 +40,7 @@ def fill(tx: Tx, numbers: range) -> None:
             slot_at=at,
             next_at=at,
             paused=0,
+            problem=None,
         )
 
 

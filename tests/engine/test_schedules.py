@@ -221,6 +221,16 @@ def test_queue_lets_one_slot_wait(store: Store, clock: FrozenClock) -> None:
     assert get(store, own).last_run_id == run
 
 
+def test_a_slot_that_waits_comes_before_one_that_is_just_due(store: Store, clock: FrozenClock) -> None:
+    hand = Hand(store)
+    own, _, _ = two_slots(store, clock, "queue")
+    hand.end(hand.claim_one())
+    clock.advance("1h")
+    (run,) = tick(store)
+    assert slot(look(store, run))["at"] == "2026-01-01T01:00:00+00:00"
+    assert slots_of(store, own) == [(0, "made"), (1, "made"), (2, "skipped")]
+
+
 def test_cancel_ends_the_old_run(store: Store, clock: FrozenClock) -> None:
     own, (old,), second = two_slots(store, clock, "cancel")
     assert status(store, old) == "canceled"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from holdfast import recurrence
 from holdfast.engine import catalogue
 from holdfast.engine.ticks import SlotRow, Template, jitter_of, make_of, rule_of, run_of, unfinished
 from holdfast.engine.trigger import insert
+from holdfast.errors import InvalidOption
 from holdfast.ids import new_id
 from holdfast.records import NewSchedule, QueueEntry, ScheduleRecord, SlotRecord
 from holdfast.recurrence import Rule
@@ -52,29 +53,48 @@ def change(tx: Tx, new: NewSchedule) -> ScheduleRecord | None:
     if before is None:
         return None
     ensure_names(tx, new)
-    rule, old, now = rule_of(new.rule), rule_of(before.rule), tx.now()
+    rule, old = rule_of(new.rule), rule_of(before.rule)
     if rule._replace(start=old.start) == old:
         rule = old
     resumed = before.paused_at is not None and not new.paused  # what was missed meanwhile is not made up for
-    slot_at = before.slot_at if rule is old and not resumed else recurrence.first(rule, now)
-    if slot_at is not None and before.last_at is not None and slot_at <= before.last_at:
-        slot_at = recurrence.after(rule, before.last_at)
-    write(tx, "change_schedule", new, rule, slot_at)
+    begin = Beginning(before.slot_at, before.problem)
+    if rule is not old or resumed:
+        begin = beginning(rule, tx.now(), before.last_at)
+    write(tx, "change_schedule", new, rule, begin)
     return found(tx, new.id)
+
+
+class Beginning(NamedTuple):
+    """The next slot of a schedule, or what is wrong with its rule."""
+
+    slot_at: int | None
+    problem: str | None = None
+
+
+def beginning(rule: Rule, now: int, last_at: int | None) -> Beginning:
+    """Where a schedule goes on, after the last slot that it has had."""
+    try:
+        slot_at = recurrence.first(rule, now)
+        if slot_at is not None and last_at is not None and slot_at <= last_at:
+            slot_at = recurrence.after(rule, last_at)
+    except InvalidOption as error:  # declared by code: it must not keep workers from starting
+        return Beginning(None, str(error))
+    return Beginning(slot_at)
 
 
 def put(tx: Tx, new: NewSchedule) -> bool:
     """Enter a new schedule. False if there is one with its key."""
     rule = rule_of(new.rule)
-    return write(tx, "insert_schedule", new, rule, recurrence.first(rule, tx.now()))
+    return write(tx, "insert_schedule", new, rule, beginning(rule, tx.now(), None))
 
 
-def write(tx: Tx, statement: str, new: NewSchedule, rule: Rule, slot_at: int | None) -> bool:
+def write(tx: Tx, statement: str, new: NewSchedule, rule: Rule, begin: Beginning) -> bool:
+    slot_at = begin.slot_at
     next_at = None if slot_at is None or new.paused else slot_at + jitter_of(new.id, new.jitter_ms)
     said = msgspec.structs.asdict(new) | {"rule": msgspec.json.encode(rule).decode(), "paused": int(new.paused)}
     if statement == "change_schedule":
         del said["owner"], said["key"]
-    return bool(tx.rows(statement, **said, slot_at=slot_at, next_at=next_at))
+    return bool(tx.rows(statement, **said, slot_at=slot_at, next_at=next_at, problem=begin.problem))
 
 
 def set_paused(tx: Tx, schedule_id: str, paused: bool) -> ScheduleRecord | None:

@@ -210,6 +210,7 @@ def settle(tick: Tick, row: Locked, *, busy: bool) -> Settled:
         for slot in slots[:-1]:
             slot.outcome = "skipped"
     elif row.overlap != "allow":
+        busy = busy or waiting_at is not None  # whose turn comes first
         for slot in slots:
             if busy:
                 slot.outcome = "waiting" if row.overlap == "queue" and waiting_at is None else "skipped"

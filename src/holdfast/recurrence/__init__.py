@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from holdfast.errors import InvalidOption
-from holdfast.recurrence import cron, rrule, wall, zones
+from holdfast.recurrence import wall, zones
 from holdfast.recurrence.wall import Expansion
 
 __all__ = ["Rule", "after", "checked", "first", "latest", "upcoming"]
@@ -82,8 +82,13 @@ def upcoming(rule: Rule, at: int, n: int) -> list[int]:
 @lru_cache(maxsize=20_000)
 def expansion(rule: Rule) -> Expansion:
     """The rule, read."""
+    # The libraries are much to load for a process that has no schedules.
     if rule.kind == "cron":
+        from holdfast.recurrence import cron
+
         return cron.read(rule.text)
+    from holdfast.recurrence import rrule
+
     return rrule.read(rule.text, zones.zone(rule.timezone), rule.start // 1000)
 
 

@@ -13,7 +13,7 @@ from dateutil.rrule import weekday
 
 from holdfast.errors import InvalidOption
 
-__all__ = ["Parts", "read_parts", "zone_named_in"]
+__all__ = ["Parts", "read_parts"]
 
 LONGEST: Final = 20_000
 MOST_DATES: Final = 1_000
@@ -45,12 +45,6 @@ class Parts:
     dtstart: datetime | None = None
     rdates: list[datetime] = field(default_factory=list)
     exdates: list[date] = field(default_factory=list)  # a plain date is all of that day
-
-
-def zone_named_in(text: str) -> str | None:
-    """The TZID of DTSTART, if there is one."""
-    found = re.search(r"^DTSTART[^:\n]*;TZID=([^:;\n]+)", text, re.MULTILINE | re.IGNORECASE)
-    return found[1] if found else None
 
 
 def read_parts(text: str, zone: ZoneInfo) -> Parts:

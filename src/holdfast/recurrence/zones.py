@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import zoneinfo
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from holdfast.errors import InvalidOption, shown
 
-__all__ = ["DAY", "change", "local", "moment", "offset", "zone"]
+__all__ = ["DAY", "change", "local", "moment", "offset", "zone", "zone_named_in"]
 
 DAY: Final = 86_400
 _EPOCH: Final = datetime(1970, 1, 1)
@@ -36,6 +37,12 @@ def zone(name: str) -> ZoneInfo:
         seen=shown(name),
         do=f'Did you mean "{near[0]}"?' if near else 'Write an IANA name, such as "Europe/Berlin".',
     )
+
+
+def zone_named_in(text: str) -> str | None:
+    """The TZID of DTSTART, if there is one."""
+    found = re.search(r"^DTSTART[^:\n]*;TZID=([^:;\n]+)", text, re.MULTILINE | re.IGNORECASE)
+    return found[1] if found else None
 
 
 def offset(zone: ZoneInfo, at: int) -> int:

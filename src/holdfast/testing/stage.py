@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holdfast import storage, views
 from holdfast.clock import FrozenClock
 from holdfast.context import running
-from holdfast.engine import catalogue
+from holdfast.engine import catalogue, schedules, ticks
 from holdfast.errors import HoldfastError
 from holdfast.inside import home_of
 from holdfast.records import RunRecord
@@ -54,6 +54,7 @@ class Stage:
         """Let the database know the tasks, as if their workers had been there before: it knows who has hooks then."""
         home = home_of(self.app)
         self.store.run_sync(catalogue.announce, [task.entry() for task in home.tasks.values()], home.queues)
+        self.store.run_sync(schedules.declare, self.app.settings.app, home.schedules)
 
     def close(self) -> None:
         self.opened.close()
@@ -104,6 +105,24 @@ class Stage:
         await self.step()
 
     async def step(self) -> int | None:
+        """Fire the schedules that are due and carry out what is; answers when there is more to do."""
+        await self.fire()
+        due_at = await self.carry_out()
+        while await self.fire():
+            due_at = await self.carry_out()
+        next_in = (await self.store.read(ticks.outlook)).due_in_ms
+        ahead = [] if next_in is None else [self.clock.now() + next_in]
+        return min(ahead if due_at is None else [*ahead, due_at], default=None)
+
+    async def fire(self) -> int:
+        """Make the runs of schedules, as the scheduler does. Answers how many."""
+        made = 0
+        while due := (await self.store.read(ticks.due))[1]:
+            now = self.clock.now()
+            made += len((await self.store.run(ticks.fire, [ticks.decide(each, now) for each in due])).runs)
+        return made + len(await self.store.run(ticks.follow))
+
+    async def carry_out(self) -> int | None:
         """Carry out whatever is due, with a worker of its own; answers when there is more to do."""
         home = home_of(self.app)
         tasks = settled(home.tasks) | {name: stand_in(*pair) for name, pair in self.replaced.items()}

@@ -21,6 +21,7 @@ from typing import Any, Self
 from holdfast.engine import pushes
 from holdfast.errors import DatabaseError
 from holdfast.loops import Loop
+from holdfast.scheduler import Scheduler
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
 from holdfast.worker import capture
@@ -57,6 +58,7 @@ class Embedded:
         self.worker = Worker(home, store, settings, registered=self.registered)
         self.beating = Loop("beat", self.beat, BEAT_SECONDS)
         self.upkeep = Upkeep(store, retention_ms=retention_ms)
+        self.scheduler = Scheduler(store)
         self.restore: Callable[[], None] = lambda: None
         self.thread: threading.Thread | None = None
         self.task: asyncio.Task[None] | None = None
@@ -75,9 +77,11 @@ class Embedded:
         self.restore = capture.install()
         self.beating.start()
         self.upkeep.start()
+        self.scheduler.start()
 
     def stop_duties(self) -> None:
         self.beating.stop()
+        self.scheduler.stop()
         self.upkeep.stop()
         self.restore()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from holdfast.records import QueueEntry
+from holdfast.records import NewSchedule, QueueEntry
 from holdfast.sizes import MIB
 from holdfast.task import Task
 
@@ -17,7 +17,8 @@ BACKOFF_SECONDS = 2.0  # at most, before the database is asked again
 class Home(NamedTuple):
     """What a worker needs of an app: its tasks, its queues, what triggers inside a task go through, and a limit in
     bytes. ``overrides`` are handed in instead of what these providers would give: what tests use. ``elsewhere`` are the
-    app's HTTP tasks, which it announces and pushers carry out."""
+    app's HTTP tasks, which it announces and pushers carry out. ``schedules`` are all that its code declares; ``app`` is
+    what it is known by."""
 
     tasks: Mapping[str, Task[Any, Any]]
     queues: list[QueueEntry]
@@ -26,6 +27,8 @@ class Home(NamedTuple):
     overrides: Mapping[Any, Any] = {}
     stand_ins: Mapping[Callable[..., Any], Callable[..., Any]] = {}
     elsewhere: Sequence[Task[Any, Any]] = ()
+    app: str | None = None
+    schedules: Sequence[NewSchedule] = ()
 
 
 class Settings(NamedTuple):

@@ -29,6 +29,7 @@ import msgspec
 from holdfast.engine import pushes
 from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
+from holdfast.scheduler import Scheduler
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Beaten, Channel, News, Orders
@@ -134,6 +135,7 @@ class Supervisor:
         self.pushing = pushing
         self.children: list[Child] = []
         self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)
+        self.scheduler = Scheduler(store)
         self.beating = Loop("beat", self.beat, BEAT_SECONDS)
         self.looking = Loop("pusher", self.look_for_requests, BEAT_SECONDS)
         self.stopping = self.signal = 0
@@ -149,6 +151,7 @@ class Supervisor:
         before = {number: signal.signal(number, self.signalled) for number in (signal.SIGTERM, signal.SIGINT)}
         self.beating.start()
         self.upkeep.start()
+        self.scheduler.start()
         if self.pushing is None:
             self.looking.start()
         try:
@@ -160,6 +163,7 @@ class Supervisor:
                 signal.signal(number, handler)
             self.kill()
             self.beating.stop()
+            self.scheduler.stop()
             self.upkeep.stop()
             self.looking.stop()
         if self.cannot_start:

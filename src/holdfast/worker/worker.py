@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.engine import catalogue, claim, journal, limits, workers
+from holdfast.engine import catalogue, claim, journal, limits, schedules, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
 from holdfast.engine.workers import Route
@@ -129,8 +129,12 @@ class Worker:
             concurrency=self.settings.concurrency,
             queues=queues,
             version=self.settings.version,
+            app=self.home.app,
+            declares=schedules.digest(self.home.schedules),
         )
         await self.store.run(workers.register, entry, sorted(self.home.tasks))
+        if self.home.app is not None:
+            await self.store.run(schedules.declare, self.home.app, self.home.schedules)
         self.me = self.outbox.me = me
         self.idle, self.wants_idle, self.outcast = True, True, False
         await self.find_routes()

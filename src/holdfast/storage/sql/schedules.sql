@@ -50,14 +50,15 @@ RETURNING at
 
 -- name: insert_schedule
 INSERT INTO {s}schedule (id, task, rule, make, catch_up, overlap, jitter_ms, owner, key, external_id, slot_at, next_at, paused_at,
-  created_at, updated_at)
+  problem, created_at, updated_at)
 VALUES (:id, :task, :rule, :make, :catch_up, :overlap, :jitter_ms, :owner, CAST(:key AS TEXT), CAST(:external_id AS TEXT),
-  CAST(:slot_at AS BIGINT), CAST(:next_at AS BIGINT), CASE WHEN :paused = 1 THEN {now} END, {now}, {now})
+  CAST(:slot_at AS BIGINT), CAST(:next_at AS BIGINT), CASE WHEN :paused = 1 THEN {now} END,
+  CAST(:problem AS TEXT), {now}, {now})
 ON CONFLICT DO NOTHING RETURNING id
 
 -- name: change_schedule
 UPDATE {s}schedule SET task = :task, rule = :rule, make = :make, catch_up = :catch_up, overlap = :overlap, jitter_ms = :jitter_ms,
-  external_id = CAST(:external_id AS TEXT), slot_at = CAST(:slot_at AS BIGINT), next_at = CAST(:next_at AS BIGINT), problem = NULL,
+  external_id = CAST(:external_id AS TEXT), slot_at = CAST(:slot_at AS BIGINT), next_at = CAST(:next_at AS BIGINT), problem = CAST(:problem AS TEXT),
   paused_at = CASE WHEN :paused = 1 THEN COALESCE(paused_at, {now}) END, generation = generation + 1, updated_at = {now}
 WHERE id = :id RETURNING id
 
