@@ -25,7 +25,7 @@ from holdfast.options import NO_PARENT, Parent
 from holdfast.progress import atracked, tracked
 from holdfast.records import Claimed
 from holdfast.schedule import Slot, slot_of
-from holdfast.telling import Stirs, Teller, Tells
+from holdfast.telling import Past, Stirs, Teller, Tells
 
 __all__ = ["AsyncContext", "Attempt", "AttemptFacts", "Context", "RunFacts", "TaskFacts", "parent_of", "running"]
 
@@ -42,7 +42,7 @@ class Attempt:
     told something, and ``told_by`` is what it has told; None if it never did.
     """
 
-    __slots__ = ("_durable", "_open", "claimed", "home", "in_thread", "root", "stirs", "told_by")
+    __slots__ = ("_durable", "_open", "_past", "claimed", "home", "in_thread", "root", "stirs", "told_by")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Attempt:
         home: Any = None,
         stirs: Stirs | None = None,
         open_durable: Callable[[], Durable] | None = None,
+        past: Past | None = None,
     ) -> None:
         self.claimed = claimed
         self.home = home
@@ -58,12 +59,13 @@ class Attempt:
         self.root: asyncio.Task[Any] | None = None  # the asyncio task in which an ``async def`` task's code begins
         self.in_thread = False  # whether the code of a ``def`` task runs
         self._open = open_durable
+        self._past = past
         self._durable: Durable | None = None
 
     @property
     def teller(self) -> Teller:
         if self.told_by is None:
-            self.told_by = Teller(self.claimed, self.stirs)
+            self.told_by = Teller(self.claimed, self.stirs, self._past)
         return self.told_by
 
     @property

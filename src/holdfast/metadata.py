@@ -35,6 +35,11 @@ def _nobody() -> None:
     """Nobody wants to know that something has changed."""
 
 
+def never() -> bool:
+    """No code here repeats what it has told before."""
+    return False
+
+
 class Changes:
     """What has changed since it was last taken: one operation for a key, whatever led to it."""
 
@@ -83,23 +88,29 @@ class FamilyMetadata:
         TooLarge: on writing more than 256 KiB at once.
     """
 
-    def __init__(self, stir: Callable[[], None] = _nobody) -> None:
+    def __init__(self, stir: Callable[[], None] = _nobody, rehearses: Callable[[], bool] = never) -> None:
         self._changes = Changes()
         self._stir = stir
+        self._rehearses = rehearses
         self._lock = threading.RLock()
 
     def increment(self, key: str, by: float = 1) -> None:
         """Add to a number; what is not there yet is 0. If another run has put something there that is no number, this
         changes nothing."""
         _key(key)
+        amount = _amount(by)
+        if self._rehearses():
+            return
         with self._lock:
-            self._changes.increment(key, _amount(by))
+            self._changes.increment(key, amount)
         self._stir()
 
     def append(self, key: str, value: Any) -> None:
         """Add to the end of a list; what is not there yet is an empty one. If another run has put something there that
         is no list, this changes nothing."""
         copy = codec.decode(_checked(key, codec.encode(value)))
+        if self._rehearses():
+            return
         with self._lock:
             self._changes.append(key, copy)
         self._stir()
@@ -111,11 +122,15 @@ class FamilyMetadata:
 
     def __setitem__(self, key: str, value: Any) -> None:
         copy = codec.decode(_checked(key, codec.encode(value)))
+        if self._rehearses():
+            return
         with self._lock:
             self._changes.set(key, copy)
         self._stir()
 
     def __delitem__(self, key: str) -> None:
+        if self._rehearses():
+            return
         with self._lock:
             self._changes.delete(key)
         self._stir()
@@ -137,19 +152,30 @@ class Metadata(MutableMapping[str, Any]):
         TooLarge: on writing more than 256 KiB in all.
     """
 
-    def __init__(self, text: str | None = None, stir: Callable[[], None] = _nobody) -> None:
+    def __init__(
+        self,
+        text: str | None = None,
+        stir: Callable[[], None] = _nobody,
+        rehearses: Callable[[], bool] = never,
+    ) -> None:
         self._values: dict[str, Any] = codec.decode(text) if text else {}
         self._sizes = {key: size_of(codec.encode(value)) for key, value in self._values.items()}
         self._size = sum(self._sizes.values())
         self._changes = Changes()
+        self._own: set[str] = set()  # the keys that were changed here
         self._lent: dict[str, str] = {}  # what was read and may be changed in place, as it was then
         self._late: Callable[[], None] | None = None
+        self._rehearses = rehearses
+        self._scratch: Metadata | None = None
         self._stir = stir
         self._lock = threading.RLock()
 
     def increment(self, key: str, by: float = 1) -> None:
         """Add to a number; what is not there yet is 0."""
         _key(key)
+        if self._rehearses():
+            self._rehearsal().increment(key, by)
+            return
         with self._lock:
             self._settle()
             total = number(key, self._values.get(key, 0)) + _amount(by)
@@ -160,6 +186,9 @@ class Metadata(MutableMapping[str, Any]):
     def append(self, key: str, value: Any) -> None:
         """Add to the end of a list; what is not there yet is an empty one."""
         _key(key)
+        if self._rehearses():
+            self._rehearsal().append(key, value)
+            return
         text = codec.encode(value)
         with self._lock:
             self._settle()
@@ -174,13 +203,13 @@ class Metadata(MutableMapping[str, Any]):
             self._changes.append(key, codec.decode(text))
         self._stir()
 
-    def refresh(self, text: str | None) -> None:
+    def refresh(self, text: str | None, *, own: bool = False) -> None:
         """Take in what others have written. What the code has changed since, and lists and dicts that it has read and
-        may be about to change, stay as they are."""
+        may be about to change, stay as they are; with ``own`` all that the code has ever changed here."""
         found: dict[str, Any] = codec.decode(text) if text else {}
         with self._lock:
             for key in {*self._values, *found}.difference(self._lent):
-                if key not in self._changes:
+                if key not in self._changes and not (own and key in self._own):
                     self._adopt(key, found)
 
     def _adopt(self, key: str, found: dict[str, Any]) -> None:
@@ -207,9 +236,13 @@ class Metadata(MutableMapping[str, Any]):
             self._settle()
             for key in list(self._lent):
                 self._look_at(key)
-            return self._changes.take()
+            taken = self._changes.take()
+            self._own.update(taken)
+            return taken
 
     def __getitem__(self, key: str) -> Any:
+        if self._rehearses():
+            return self._rehearsal()[key]
         with self._lock:
             self._settle()
             value = self._values[key]
@@ -219,6 +252,9 @@ class Metadata(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         _key(key)
+        if self._rehearses():
+            self._rehearsal()[key] = value
+            return
         text = codec.encode(value)
         with self._lock:
             self._settle()
@@ -226,6 +262,9 @@ class Metadata(MutableMapping[str, Any]):
         self._stir()
 
     def __delitem__(self, key: str) -> None:
+        if self._rehearses():
+            del self._rehearsal()[key]
+            return
         with self._lock:
             self._settle()
             del self._values[key]
@@ -235,17 +274,28 @@ class Metadata(MutableMapping[str, Any]):
         self._stir()
 
     def __iter__(self) -> Iterator[str]:
+        if self._rehearses():
+            return iter(self._rehearsal())
         with self._lock:
             self._settle()
             return iter(list(self._values))
 
     def __len__(self) -> int:
+        if self._rehearses():
+            return len(self._rehearsal())
         with self._lock:
             self._settle()
             return len(self._values)
 
     def __repr__(self) -> str:
         return f"Metadata({self._values!r})"
+
+    def _rehearsal(self) -> Metadata:
+        """What code sees and changes that has told all this before: a copy that nobody takes."""
+        with self._lock:
+            if self._scratch is None:
+                self._scratch = Metadata(codec.encode(self._values))
+            return self._scratch
 
     def _set(self, key: str, text: str) -> None:
         value = codec.decode(text)  # what a later attempt would read, and nobody else's list

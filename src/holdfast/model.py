@@ -130,8 +130,8 @@ class Progress(NamedTuple):
 
 class Chunk(NamedTuple, Generic[R_co]):
     """One piece of a stream: its ``value``, its ``offset`` from the stream's beginning, the number of the ``attempt``
-    that wrote it, and when. It is the ``first`` of those that were written in one go: those before it were written
-    before the run was started again, after an error, a crash, a deploy or a long wait."""
+    that wrote it, and when. It is the ``first`` of a new beginning: what stands before it was written by an attempt of
+    which nothing is left."""
 
     value: R_co
     offset: int

@@ -126,7 +126,8 @@ class Note(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """A piece of a stream of a run. ``seq`` rises within a claim and a name; ``value`` is JSON text."""
+    """A piece of a stream of a run. ``seq`` rises within a claim and a name, from 1 if the run begins anew, else from
+    a higher number; ``value`` is JSON text."""
 
     run_id: str
     name: str

@@ -3,8 +3,9 @@
     StreamWriter    ctx.stream("tokens"), in a task: buffered, and on its way within a twentieth of a second
     StreamReader    handle.stream("tokens"), outside: from the beginning or from an offset, until the run ends
 
-The pieces are kept with the run, in order. An attempt that starts again writes again, after what is there; the piece it
-begins with is marked, so that a reader can begin anew, too.
+The pieces are kept with the run, in order. An attempt that begins anew writes anew, after what is there; the piece it
+begins with is marked, so that a reader can begin anew, too. One that goes on from what is recorded, after a wait, say,
+does not write again what it has written before that.
 """
 
 from __future__ import annotations
@@ -22,13 +23,31 @@ from holdfast.names import checked_name
 from holdfast.sizes import CHUNK_LIMIT, STREAM_LIMIT, check_size, size_of
 from holdfast.typed_dicts import for_pydantic
 
-__all__ = ["StreamReader", "StreamWriter", "checked_start", "checked_stream", "codec_of"]
+__all__ = ["NoPast", "Past", "StreamReader", "StreamWriter", "checked_start", "checked_stream", "codec_of"]
 
 T_co = TypeVar("T_co", covariant=True)
 
 _LEAST: Final = 128  # bytes that a piece counts: a row has some of its own
 
 Numbered = tuple[int, records.Chunk]  # its offset in the stream
+
+
+class Past(Protocol):
+    """What the run has done before. ``goes_on``: it has recorded something, so that this attempt is no new beginning.
+    ``repeats()``: the code that asks has run before, up to something that is recorded."""
+
+    @property
+    def goes_on(self) -> bool: ...
+    def repeats(self) -> bool: ...
+
+
+class NoPast:
+    """It has recorded nothing."""
+
+    goes_on = False
+
+    def repeats(self) -> bool:
+        return False
 
 
 class StreamWriter:
@@ -39,10 +58,11 @@ class StreamWriter:
     ...     tokens.write(token)
     """
 
-    def __init__(self, name: str, keep: Callable[[str, int, str], None]) -> None:
+    def __init__(self, name: str, keep: Callable[[str, int, str], None], past: Past) -> None:
         self.name = name
         self._keep = keep
-        self._seq = 0
+        self._past = past
+        self._seq = int(past.goes_on)  # number 1 is the first of a new beginning
         self._size = 0
         self._lock = threading.Lock()
 
@@ -57,6 +77,8 @@ class StreamWriter:
         text = codec.encode(value)
         size = size_of(text)
         check_size(size, CHUNK_LIMIT, what="The piece of a stream", limit="the limit for one piece")
+        if self._past.repeats():  # it stands there already
+            return
         with self._lock:
             total = self._size + max(_LEAST, size)
             check_size(total, STREAM_LIMIT, what="The stream", limit="the limit for what one attempt writes")

@@ -21,9 +21,9 @@ from holdfast.metadata import Change, FamilyMetadata, Metadata
 from holdfast.model import Progress
 from holdfast.progress import progress_of
 from holdfast.records import Chunk, Claimed, Note, Tidings
-from holdfast.stream import StreamWriter, checked_stream
+from holdfast.stream import NoPast, Past, StreamWriter, checked_stream
 
-__all__ = ["Relative", "Stirs", "Teller", "Tells"]
+__all__ = ["Past", "Relative", "Stirs", "Teller", "Tells"]
 
 M_co = TypeVar("M_co", bound=FamilyMetadata | Metadata, covariant=True)
 
@@ -50,12 +50,18 @@ class Relative(NamedTuple, Generic[M_co]):
 
 
 class Teller:
-    """The buffers of one attempt."""
+    """The buffers of one attempt.
 
-    def __init__(self, claimed: Claimed, stirs: Stirs | None = None) -> None:
+    A run that goes on after a wait begins at the top, and its code comes by what it has told before. Nothing of that is
+    told again: ``past`` knows whether the code that asks has come by here. After a crash it is not known what was
+    written, so metadata is told once more.
+    """
+
+    def __init__(self, claimed: Claimed, stirs: Stirs | None = None, past: Past | None = None) -> None:
         self.claimed = claimed
         self.stirs = stirs or Quiet()
-        self.metadata = Metadata(claimed.metadata, self.stirs.stir_notes)
+        self.past = past or NoPast()
+        self.metadata = Metadata(claimed.metadata, self.stirs.stir_notes, self._rehearses)
         self.relatives: dict[str, FamilyMetadata | Metadata] = {}
         self._progress: Progress | None = None
         self._streams: dict[str, StreamWriter] = {}
@@ -65,10 +71,15 @@ class Teller:
 
     def of_relative(self, run_id: str) -> FamilyMetadata | Metadata:
         """The metadata of another run of the family."""
-        return self.relatives.setdefault(run_id, FamilyMetadata(self.stirs.stir_notes))
+        return self.relatives.setdefault(run_id, FamilyMetadata(self.stirs.stir_notes, self._rehearses))
+
+    def _rehearses(self) -> bool:
+        return not self.claimed.suspect and self.past.repeats()
 
     def progress(self, progress: Progress) -> None:
         """A loop may tell its progress a million times: nothing is made of it before somebody looks."""
+        if self._rehearses():
+            return
         self._progress = progress
         self.metadata.later(self._settle_progress)
 
@@ -83,7 +94,8 @@ class Teller:
         """The stream of this name."""
         writer = self._streams.get(name)
         if writer is None:
-            writer = self._streams.setdefault(name, StreamWriter(checked_stream(name), self._keep_chunk))
+            writer = StreamWriter(checked_stream(name), self._keep_chunk, self.past)
+            writer = self._streams.setdefault(name, writer)
         return writer
 
     def _keep_chunk(self, name: str, seq: int, value: str) -> None:
@@ -95,6 +107,10 @@ class Teller:
         """The run was claimed again, and its code is still here."""
         self.claimed = claimed
         self.metadata.refresh(claimed.metadata)
+
+    def hear(self, metadata: str | None) -> None:
+        """This is what the run's metadata has become, while it was carried out here."""
+        self.metadata.refresh(metadata, own=True)
 
     # the worker's side
 

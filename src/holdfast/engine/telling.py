@@ -70,6 +70,12 @@ def write(tx: Tx, telling: Sequence[Telling]) -> None:
     documents.write_done()
 
 
+def metadata(tx: Tx, run_id: str) -> str | None:
+    """The metadata of a run that is not final, as its family and itself have made it."""
+    row = tx.row("metadata", run_id=run_id)
+    return row[0] if row else None
+
+
 def with_outcomes(tx: Tx, outcomes: list[One]) -> list[One]:
     """Write what these attempts had still to tell, in the transaction that ends them; answers the outcomes, each with
     its run's metadata as it is then."""

@@ -95,6 +95,16 @@ class Operations:
         """Whether this asyncio task is a branch."""
         return task in self.branches
 
+    def repeats(self) -> bool:
+        """Whether the code that runs here has run before: the operation that its branch comes to next is recorded."""
+        if in_step.get() is not None:
+            return False
+        branch: Branch | None = self.root
+        if self.live.task.signature.is_async:
+            task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
+            branch = self.branches.get(task) if task is not None else None
+        return branch is not None and (branch.path, branch.asked + 1) in self.journal.places
+
     # asking, writing, hearing
 
     def ask(self, kind: str, name: str, *, key: str | None = None, digest: str | None = None) -> Asked:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from msgspec import structs
 
 from holdfast.context import AsyncContext, Attempt, Context, running
-from holdfast.engine import journal
+from holdfast.engine import journal, telling
 from holdfast.errors import HoldfastError, JournalMismatch
 from holdfast.records import Again, Chunk, Claimed, Entry, LogLine, Note, Tidings
 from holdfast.sizes import LONGEST, check_size, size_of
@@ -100,7 +100,7 @@ class Live:
 
     def __init__(self, claimed: Claimed, task: Task[Any, Any], host: Host) -> None:
         self.claimed, self.task, self.host = claimed, task, host
-        self.attempt = Attempt(claimed, host.home.verbs, host.reports, self.open_durable)
+        self.attempt = Attempt(claimed, host.home.verbs, host.reports, self.open_durable, self)
         self.entries: Sequence[Entry] = host.recorded.get(claimed.id, ())
         self.lines = Lines(claimed, host.lines.append)
         self.lines.replayed = bool(self.entries)
@@ -202,6 +202,15 @@ class Live:
     def open_durable(self) -> Operations:
         return Operations(self, self.entries)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run has recorded something, so that this is no new beginning."""
+        return bool(self.entries)
+
+    def repeats(self) -> bool:
+        """Whether the code that runs here has run before, and told then what it tells."""
+        return bool(self.entries) and self.attempt.durable.repeats()
+
     def operations(self) -> Operations | None:
         return cast("Operations | None", self.attempt.opened)
 
@@ -259,7 +268,10 @@ class Live:
         """Read what has settled since."""
         if (durable := self.operations()) is not None:
             look = journal.Look(self.claimed.id, durable.journal.seen)
-            durable.arrived((await self.host.store.read(journal.since, [look]))[self.claimed.id])
+            news = await self.host.store.read(journal.since, [look])
+            if self.attempt.told_by is not None:  # a child that has ended may have written there
+                self.attempt.told_by.hear(await self.host.store.read(telling.metadata, self.claimed.id))
+            durable.arrived(news[self.claimed.id])
 
     # what it tells
 

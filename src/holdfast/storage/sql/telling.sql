@@ -16,6 +16,9 @@ FROM {rows(id text, metadata text, noted bigint)} WHERE {by {s}run.id} {s}run.id
 -- name: set_told_done
 UPDATE {s}done SET metadata = x.metadata FROM {rows(id text, metadata text)} WHERE {by {s}done.id} {s}done.id = x.id
 
+-- name: metadata
+SELECT metadata FROM {s}run WHERE id = :run_id
+
 -- name: insert_chunks
 -- A piece is kept only if its attempt holds the run: lock, and the lock tells.
 WITH x AS MATERIALIZED (SELECT * FROM {rows(run_id text, name text, claim int, seq int, at bigint, attempt int, value text)}),
