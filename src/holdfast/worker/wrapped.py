@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from holdfast.engine import read
 from holdfast.errors import PayloadInvalid
 from holdfast.events import Unfit
 from holdfast.model import Run, RunError
-from holdfast.records import Again, Claimed, Ended
+from holdfast.records import Again, Claimed, Ended, Entry
 from holdfast.task import Task
 from holdfast.worker import outcome as outcomes
 from holdfast.worker.around import Around
@@ -90,6 +91,14 @@ class Wrapped(Live):
         super().park()
         if self.wrapping.of("on_wait"):
             self.telling = self.tell_soon("on_wait", "waiting")
+
+    def rebind(self, claimed: Claimed, entries: Sequence[Entry]) -> None:
+        """What its hooks have written since it waits goes with the new claim: the old one holds nothing any more."""
+        super().rebind(claimed, entries)
+        if self.telling is not None:
+            for line in self.host.lines:
+                if line.run_id == claimed.id:
+                    line.claim = claimed.claim
 
     def unwind(self) -> None:
         if self.telling is not None and not self.telling.done():

@@ -7,9 +7,10 @@ FROM {rows(run_id text, claim int, number int, worker_id text, started_at bigint
 ON CONFLICT (run_id, claim) DO NOTHING
 
 -- name: insert_logs
--- A line is kept only while its attempt holds the run, or has suspended it: lock, and the lock tells.
+-- A line is kept only while its attempt holds the run, or has suspended it and nobody has gone on with it: lock, and the lock tells.
 WITH x AS MATERIALIZED (SELECT * FROM {rows(run_id text, claim int, seq int, at bigint, level text, attempt int, logger text, message text, replayed int)}),
-held AS MATERIALIZED (SELECT id, claim FROM {s}run WHERE id = ANY (ARRAY(SELECT DISTINCT run_id FROM x)) AND state IN ('executing', 'waiting') FOR SHARE)
+held AS MATERIALIZED (SELECT id, claim FROM {s}run WHERE id = ANY (ARRAY(SELECT DISTINCT run_id FROM x))
+  AND (state IN ('executing', 'waiting') OR news = 1) FOR SHARE)
 INSERT INTO {s}log (run_id, claim, seq, at, level, attempt, logger, message, replayed)
 SELECT x.run_id, x.claim, x.seq, x.at, x.level, x.attempt, x.logger, x.message, x.replayed
 FROM x JOIN held h ON h.id = x.run_id AND h.claim = x.claim
@@ -20,7 +21,7 @@ ON CONFLICT (run_id, claim, seq) DO NOTHING
 INSERT INTO {s}log (run_id, claim, seq, at, level, attempt, logger, message, replayed)
 SELECT x.run_id, x.claim, x.seq, x.at, x.level, x.attempt, x.logger, x.message, x.replayed
 FROM {rows(run_id text, claim int, seq int, at bigint, level text, attempt int, logger text, message text, replayed int)}
-JOIN {s}run r ON r.id = x.run_id AND r.claim = x.claim AND r.state IN ('executing', 'waiting')
+JOIN {s}run r ON r.id = x.run_id AND r.claim = x.claim AND (r.state IN ('executing', 'waiting') OR r.news = 1)
 WHERE true ON CONFLICT (run_id, claim, seq) DO NOTHING
 
 -- name: take_keys
