@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from holdfast.queue import Queue
     from holdfast.queues import Queues, QueueState
     from holdfast.retry import Retry
-    from holdfast.runs import ListedRun, RunPage, Runs
+    from holdfast.runs import Bulk, ListedRun, RunFilter, RunPage, Runs
     from holdfast.schedule import Cron, RRule, Slot
     from holdfast.schedules import Schedule, ScheduleOptions, Schedules
     from holdfast.secret import Secret
@@ -96,6 +96,7 @@ __all__ = [
     "BatchHandle",
     "BatchIncomplete",
     "Blueprint",
+    "Bulk",
     "Cancellation",
     "Chunk",
     "Completion",
@@ -148,6 +149,7 @@ __all__ = [
     "RunError",
     "RunExpired",
     "RunFailed",
+    "RunFilter",
     "RunHandle",
     "RunNotFound",
     "RunPage",

@@ -4,6 +4,7 @@
     app.runs.retrieve(run_id)                      one, in full
     app.runs.cancel(run_id)                        ask for its end
     app.runs.replay(run_id)                        the same once more, as a new run
+    app.runs.cancel_all(task="greet")              the same for all that a filter finds; also replay_all
 
 ``x`` is for sync code, ``ax`` for async code. What is shown is what ``views`` reads, as for the command line.
 """
@@ -11,12 +12,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple, overload
+from typing import Any, Final, NamedTuple, TypedDict, Unpack, overload
+
+import msgspec
 
 from holdfast import views
+from holdfast.bulk import OPEN, UNDONE, Bulk, Change, Survey, asurvey, survey
 from holdfast.client import Client
 from holdfast.clock import moment_ms
 from holdfast.codec import AnyCodec
@@ -29,7 +33,7 @@ from holdfast.queue import Queue
 from holdfast.storage import Tx
 from holdfast.task import Task
 
-__all__ = ["ListedRun", "RunPage", "Runs"]
+__all__ = ["Bulk", "ListedRun", "RunFilter", "RunPage", "Runs"]
 
 MOST: Final = 1_000
 
@@ -91,6 +95,17 @@ class RunPage(Sequence[ListedRun]):
     def __repr__(self) -> str:
         more = ", and there are more" if self.next_cursor else ""
         return f"<RunPage of {len(self)} runs{more}>"
+
+
+class RunFilter(TypedDict, total=False):
+    """Which runs, as in `Runs.list`: those that are all of this."""
+
+    status: RunStatus | Iterable[RunStatus] | None
+    task: str | Task[Any, Any] | None
+    queue: str | Queue | None
+    tag: str | Iterable[str] | None
+    batch: str | BatchHandle[Any] | None
+    since: Duration | datetime | None
 
 
 class Runs:
@@ -163,8 +178,103 @@ class Runs:
         """`replay` for async code."""
         return RunHandle(await self._client.areplay(checked_run_id(run_id)), True, self._client, AnyCodec(shows=True))
 
+    def cancel_all(
+        self,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        progress: Callable[[Bulk], object] | None = None,
+        **which: Unpack[RunFilter],
+    ) -> Bulk:
+        """Cancel all runs that a filter finds, the newest ``limit`` of them if that is given. The filter is that of
+        `list`; without a status it means all runs that are not final.
+
+        It is done in steps of a few hundred, and ``progress`` is called after each. One that was interrupted has done
+        what it has done: call it again for the rest. With ``dry_run`` nothing is changed, and the answer has the
+        ``total``.
+
+        Raises:
+            InvalidOption: an option cannot be used, or nothing says which runs.
+
+        >>> app.runs.cancel_all(task="greet", status="queued", dry_run=True).total
+        >>> app.runs.cancel_all(task="greet", status="queued").outcomes
+        {'canceled': 12}
+        """
+        found = survey(self._client, _all(which, limit, OPEN, "Cancel"))
+        return _change(found, dry_run, False, progress).make(self._client)
+
+    async def acancel_all(
+        self,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        progress: Callable[[Bulk], object] | None = None,
+        **which: Unpack[RunFilter],
+    ) -> Bulk:
+        """`cancel_all` for async code."""
+        found = await asurvey(self._client, _all(which, limit, OPEN, "Cancel"))
+        return await _change(found, dry_run, False, progress).amake(self._client)
+
+    def replay_all(
+        self,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        progress: Callable[[Bulk], object] | None = None,
+        **which: Unpack[RunFilter],
+    ) -> Bulk:
+        """Trigger all runs that a filter finds once more, as new runs of one batch, the oldest first. Without a status
+        it means those that ended badly. Everything else is as in `cancel_all`.
+
+        A run is replayed by this once, and remembered: asked for again, it replays what is left, and what has failed
+        since. To replay one run as often as you like, use `replay`.
+
+        >>> app.runs.replay_all(task="greet", since="1d", progress=lambda bulk: print(bulk.done, "of", bulk.total))
+        """
+        found = survey(self._client, _all(which, limit, UNDONE, "Replay"))
+        return _change(found, dry_run, True, progress).make(self._client)
+
+    async def areplay_all(
+        self,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        progress: Callable[[Bulk], object] | None = None,
+        **which: Unpack[RunFilter],
+    ) -> Bulk:
+        """`replay_all` for async code."""
+        found = await asurvey(self._client, _all(which, limit, UNDONE, "Replay"))
+        return await _change(found, dry_run, True, progress).amake(self._client)
+
     def __repr__(self) -> str:
         return "<Runs>"
+
+
+# -- many at once -----------------------------------------------------------------------------------------------------
+
+
+def _all(which: RunFilter, limit: Any, usual: frozenset[str], verb: str) -> Survey:
+    """The search for all that is meant."""
+    unknown = sorted(which.keys() - RunFilter.__annotations__.keys())
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], RunFilter.__annotations__, n=1)
+        do = f"Did you mean {close[0]}?" if close else f"There are {', '.join(RunFilter.__annotations__)}."
+        raise InvalidOption("There is no such filter", seen=unknown[0], do=do)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InvalidOption("limit is not a whole number of at least 1", seen=shown(limit), do="Leave it out for all.")
+    given = {name: which.get(name) for name in RunFilter.__annotations__}
+    wanted = _read(**given, limit=1, cursor=None)
+    if wanted.filter == views.Filter() and wanted.ago_ms is None:
+        raise InvalidOption(f"{verb} which runs?", do="Say so with status=, task=, queue=, tag=, batch= or since=.")
+    narrowed = msgspec.structs.replace(wanted.filter, statuses=wanted.filter.statuses or usual)
+    return Survey(narrowed, limit, wanted.ago_ms)
+
+
+def _change(found: Survey, dry_run: bool, replay: bool, progress: Callable[[Bulk], object] | None) -> Change:
+    change = Change(found.ids, replay=replay, progress=progress or (lambda _: None))
+    if dry_run:
+        change.left.clear()
+    return change
 
 
 # -- searching --------------------------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from holdfast import views
+from holdfast import bulk, views
+from holdfast.bulk import Change
 from holdfast.cli.runs.tail import Arrivals
 from holdfast.client import Client
+from holdfast.engine.bulk import Changed
 from holdfast.model import STATUSES
 from holdfast.storage import Store
 from tests.cli.conftest import Answer, Cli
@@ -276,11 +278,50 @@ def test_cancel_of_many_in_several_pages(cli: Cli, store: Store) -> None:
 
 
 @pytest.mark.parametrize("command", ["cancel", "replay"])
+def test_a_dry_run_only_counts(cli: Cli, store: Store, command: str) -> None:
+    send(store, *[new() for _ in range(3)])
+    where = ["--task", "greet", "--status", "pending_version", "--dry-run"]
+    answer = cli("runs", command, *where, "--json")
+    by = [{"task": "greet", "status": "pending_version", "runs": 3}]
+    assert answer.json == {"dry_run": True, "total": 3, "by": by}
+    text = cli("runs", command, *where)
+    assert (text.code, "3 runs. Nothing was changed." in text.out) == (0, True)
+    assert len(found(cli("runs", "list", "--json", "--status", "pending_version"))) == 3
+
+
+def test_all_that_a_filter_finds_needs_no_answer(cli: Cli, store: Store) -> None:
+    send(store, *[new() for _ in range(3)], new("wave"))
+    answer = cli("runs", "cancel", "--status", "pending_version", "--task", "greet", "--all")
+    assert (answer.code, "3 runs canceled." in answer.out) == (0, True)
+    assert cli("runs", "cancel", "--all").code == 2  # every run there is: somebody has to agree
+    assert cli("runs", "cancel", "--all", "--yes").code == 0
+    assert found(cli("runs", "list", "--json", "--status", "pending_version")) == []
+
+
+def test_what_was_interrupted_says_how_far_it_came(cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "STEP", 2)
+    send(store, *[new() for _ in range(5)])
+    take = bulk.Change.take
+
+    def interrupted(change: Change, changed: list[Changed]) -> None:
+        take(change, changed)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk.Change, "take", interrupted)
+        answer = cli("runs", "cancel", "--task", "greet", "--all")
+    assert (answer.code, "2 of 5 runs are done" in answer.err) == (130, True)
+    assert "3 runs canceled." in cli("runs", "cancel", "--task", "greet", "--all").out
+
+
+@pytest.mark.parametrize("command", ["cancel", "replay"])
 def test_nothing_is_changed_without_being_told_what(cli: Cli, store: Store, command: str) -> None:
     (run,) = send(store, new())
     assert cli("runs", command).code == 2
     assert cli("runs", command, "--yes").code == 2
     assert cli("runs", command, run, "--task", "greet").code == 2
+    assert cli("runs", command, run, "--all").code == 2
+    assert cli("runs", command, run, "--dry-run").code == 2
     assert len(found(cli("runs", "list", "--json"))) == 1
 
 
@@ -312,6 +353,8 @@ def test_replay_by_filter_means_what_ended_badly(cli: Cli, store: Store) -> None
     hand.end(third, status="crashed", error=ERROR)
     answer = cli("runs", "replay", "--task", "greet", "--yes", "--json")
     assert [run["replay_of"] for run in answer.json["runs"]] == [second.id, third.id]
+    once_more = cli("runs", "replay", "--task", "greet", "--yes", "--json").json
+    assert (once_more["runs"], once_more["known"]) == ([], 2)  # each only once
     only = cli("runs", "replay", "--status", "completed", "--yes", "--json")
     assert [run["replay_of"] for run in only.json["runs"]] == [first.id]
 

@@ -42,7 +42,8 @@ def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
     rest = [run_id for run_id in ids if run_id not in outcome]
     final = {row[0] for row in tx.rows("finished", ids=rest)} if rest else set()
     missing: dict[str, Canceled] = {run_id: "final" if run_id in final else "unknown" for run_id in rest}
-    return {run_id: status for run_id, status in (outcome | missing).items() if run_id in ids}
+    asked = set(ids)
+    return {run_id: status for run_id, status in (outcome | missing).items() if run_id in asked}
 
 
 def with_children(tx: Tx, ids: Sequence[str]) -> list[str]:
@@ -76,15 +77,20 @@ def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *,
         store_runs.free_keys(tx, [KeyRow(row[0], row[5], row[6]) for row in rows if row[6] is not None])
 
 
+def copies_by_id(tx: Tx, ids: Sequence[str]) -> list[tuple[str, NewRun]]:
+    """What `copies` answers, with the ids of the earlier runs."""
+    rows = {row[0]: row for row in tx.rows("runs", ids=list(ids))}
+    bodies: dict[str, str] = dict(tx.rows("fill_blob", ids=list(ids), name="payload"))
+    return [(run_id, copy(rows[run_id], bodies.get(run_id))) for run_id in ids if run_id in rows]
+
+
 def copies(tx: Tx, ids: Sequence[str]) -> list[NewRun]:
     """What to trigger to do these runs once more: same task, queue, payload and options; no key, no delay, and
     whatever version starts them.
 
     A run that is unknown is not in the answer.
     """
-    rows = {row[0]: row for row in tx.rows("runs", ids=list(ids))}
-    bodies: dict[str, str] = dict(tx.rows("fill_blob", ids=list(ids), name="payload"))
-    return [copy(rows[run_id], bodies.get(run_id)) for run_id in ids if run_id in rows]
+    return [run for _, run in copies_by_id(tx, ids)]
 
 
 def copy(row: tuple[object, ...], body: str | None) -> NewRun:

@@ -1,16 +1,21 @@
-"""``holdfast runs cancel`` and ``replay``: of runs by id, or of all that a filter finds once it has shown how many."""
+"""``holdfast runs cancel`` and ``replay``: of runs by id, or of all that a filter finds once it has shown how many.
+
+What a filter finds is changed in steps; interrupted, the same command goes on with what is left.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from holdfast import views
 from holdfast.batch import Batch as BatchOfRuns
+from holdfast.bulk import OPEN, UNDONE, Change, Survey, survey
 from holdfast.cli.options import App, Database, Json, Yes
 from holdfast.cli.place import opened
 from holdfast.cli.runs.filters import Batch, QueueOption, Since, Status, Tag, TaskOption, is_empty, read_filter
@@ -21,12 +26,19 @@ from holdfast.engine.cancel import cancel as cancel_runs
 from holdfast.engine.cancel import copies
 from holdfast.errors import InvalidOption, RunNotFound
 from holdfast.ids import new_id
-from holdfast.model import FINAL, STATUSES
 from holdfast.views import Filter
 
 CHUNK: Final = 500
-OPEN: Final = frozenset(STATUSES) - FINAL
-UNDONE: Final = FINAL - {"completed", "canceled"}  # what one means by "again" when one does not say
+INTERRUPTED: Final = 130
+
+WORDS: Final = {
+    "canceled": "canceled.",
+    "requested": "asked to stop.",
+    "final": "ended meanwhile.",
+    "unknown": "gone.",
+    "replayed": "triggered again.",
+    "known": "replayed before, and left alone.",
+}
 
 Ids = Annotated[
     list[str] | None,
@@ -36,6 +48,8 @@ Most = Annotated[
     int | None,
     typer.Option("--limit", "-n", metavar="N", min=1, help="The newest so many, at most.", show_default=False),
 ]
+All = Annotated[bool, typer.Option("--all", metavar="", help="All that the filter finds, without asking.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show how many they are.")]
 
 
 def cancel(
@@ -47,6 +61,8 @@ def cancel(
     batch: Batch = None,
     since: Since = None,
     limit: Most = None,
+    every: All = False,
+    dry_run: DryRun = False,
     yes: Yes = False,
     database: Database = None,
     app: App = None,
@@ -56,16 +72,18 @@ def cancel(
 
     Runs are given by id, or found by a filter: then it shows how many they are, and asks.
     """
-    wanted = read_filter(status, task, queue, tag, batch, since)
+    meant = Meant("Cancel", ids, read_filter(status, task, queue, tag, batch, since), limit, every, dry_run, yes)
     with opened(database, app) as client:
-        chosen = choose(client, ids, wanted, OPEN, limit=limit, verb="Cancel", yes=yes)
+        if not meant.ids:
+            change_found(client, meant, OPEN, json=json)
+            return
         outcomes: dict[str, str] = {}
-        for chunk in chunks(chosen):
+        for chunk in chunks(meant.ids):
             outcomes |= client.write(cancel_runs, chunk)
     if json:
         print_json({"runs": [{"id": run_id, "outcome": outcome} for run_id, outcome in outcomes.items()]})
     else:
-        tell_canceled(outcomes, by_id=bool(ids))
+        tell_canceled(outcomes)
     if "unknown" in outcomes.values():
         unknown = next(run_id for run_id, outcome in outcomes.items() if outcome == "unknown")
         raise RunNotFound("There is no run with this id, or no longer", seen=unknown, do="See holdfast runs list.")
@@ -80,6 +98,8 @@ def replay(
     batch: Batch = None,
     since: Since = None,
     limit: Most = None,
+    every: All = False,
+    dry_run: DryRun = False,
     yes: Yes = False,
     database: Database = None,
     app: App = None,
@@ -91,19 +111,18 @@ def replay(
 
     A filter that names no status means those that ended badly.
     """
-    wanted = read_filter(status, task, queue, tag, batch, since)
+    meant = Meant("Replay", ids, read_filter(status, task, queue, tag, batch, since), limit, every, dry_run, yes)
     made: list[tuple[str, str]] = []
     with opened(database, app) as client:
-        chosen = choose(client, ids, wanted, UNDONE, limit=limit, verb="Replay", yes=yes)
-        for chunk in chunks(chosen):
+        if not meant.ids:
+            change_found(client, meant, UNDONE, json=json)
+            return
+        for chunk in chunks(meant.ids):
             made += replayed(client, chunk)
     if json:
         print_json({"runs": [{"id": run_id, "replay_of": earlier} for earlier, run_id in made]})
-    elif ids:
-        for earlier, run_id in made:
-            out().print(f"{run_id} replays {earlier}", soft_wrap=True)
-    else:
-        out().print(f"{plural(len(made), 'run')} triggered again.")
+    for earlier, run_id in [] if json else made:
+        out().print(f"{run_id} replays {earlier}", soft_wrap=True)
 
 
 def replayed(client: Client, ids: list[str]) -> list[tuple[str, str]]:
@@ -121,68 +140,101 @@ def replayed(client: Client, ids: list[str]) -> list[tuple[str, str]]:
     return [(earlier, run.id) for earlier, run in zip(ids, runs, strict=True)]
 
 
-# -- choosing ---------------------------------------------------------------------------------------------------------
+# -- what a filter finds ----------------------------------------------------------------------------------------------
 
 
-def choose(
-    client: Client,
-    ids: Sequence[str] | None,
-    wanted: Filter,
-    usual: frozenset[str],
-    *,
-    limit: int | None,
-    verb: str,
-    yes: bool,
-) -> list[str]:
-    """The runs that are meant, oldest first: those named, or those found by the filter once somebody has agreed.
+class Meant:
+    """Which runs are meant, and whether somebody has agreed already.
 
     Raises:
-        InvalidOption: both or neither were given; or nobody is there to ask.
+        InvalidOption: ids and a filter are both given, or neither.
     """
-    if ids and not is_empty(wanted):
-        raise InvalidOption("Ids and a filter are both given", seen=ids[0], do="Give the one or the other.")
-    if ids:
-        return list(dict.fromkeys(ids))
-    if is_empty(wanted):
-        raise InvalidOption(
-            f"{verb} which runs?", do="Give their ids, or a filter such as --task, --queue, --status, --tag or --since."
-        )
-    narrowed = Filter(
-        statuses=wanted.statuses or usual,
-        task=wanted.task,
-        queue=wanted.queue,
-        tags=wanted.tags,
-        batch=wanted.batch,
-        since=wanted.since,
-    )
-    found, counts = survey(client, narrowed, limit)
-    if found:
-        preview(verb, found, counts)
-        agree(verb, len(found), yes=yes)
-    return found[::-1]
+
+    def __init__(
+        self, verb: str, ids: Sequence[str] | None, wanted: Filter, limit: int | None, every: bool, dry: bool, yes: bool
+    ) -> None:
+        self.verb, self.wanted, self.limit, self.dry = verb, wanted, limit, dry
+        self.ids = list(dict.fromkeys(ids or ()))
+        self.agreed = yes or (every and not is_empty(wanted))
+        if ids and (every or not is_empty(wanted)):
+            raise InvalidOption("Ids and a filter are both given", seen=ids[0], do="Give the one or the other.")
+        if ids and dry:
+            raise InvalidOption("A dry run counts what a filter finds", seen=ids[0], do="Leave out --dry-run.")
+        if not ids and not every and is_empty(wanted):
+            raise InvalidOption(
+                f"{verb} which runs?",
+                do="Give their ids, or a filter such as --task, --queue, --status, --tag or --since; --all is all.",
+            )
 
 
-def survey(client: Client, wanted: Filter, limit: int | None) -> tuple[list[str], Counter[tuple[str, str]]]:
-    """All runs that the filter finds, newest first, and how many of each task and status they are."""
-    found: list[str] = []
-    counts: Counter[tuple[str, str]] = Counter()
-    cursor: str | None = None
-    while limit is None or len(found) < limit:
-        size = CHUNK if limit is None else min(CHUNK, limit - len(found))
-        page = client.read(views.page, wanted, limit=size, before=cursor)
-        found += [run.id for run in page.runs]
-        counts.update((run.task, run.status) for run in page.runs)
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return found, counts
+def change_found(client: Client, meant: Meant, usual: frozenset[str], *, json: bool) -> None:
+    """Show what the filter finds, and change it once somebody has agreed.
+
+    Raises:
+        InvalidOption: nobody is there to ask.
+    """
+    wanted = msgspec.structs.replace(meant.wanted, statuses=meant.wanted.statuses or usual)
+    found = survey(client, Survey(wanted, meant.limit))
+    if meant.dry:
+        tell_found(meant.verb, found, json=json)
+        return
+    if found.ids:
+        preview(meant.verb, found)
+        agree(meant.verb, len(found.ids), yes=meant.agreed)
+    change = Change(found.ids, replay=meant.verb == "Replay")
+    try:
+        with progress_of(change):
+            change.make(client)
+    except KeyboardInterrupt:
+        note(f"Interrupted: {change.state().done} of {plural(change.total, 'run')} are done. The same command goes on.")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        tell_changed(change, json=json)
 
 
-def preview(verb: str, found: list[str], counts: Counter[tuple[str, str]]) -> None:
+def tell_found(verb: str, found: Survey, *, json: bool) -> None:
+    if json:
+        by = [{"task": task, "status": status, "runs": runs} for (task, status), runs in found.counts.most_common()]
+        print_json({"dry_run": True, "total": len(found.ids), "by": by})
+        return
+    preview(verb, found)
+    out().print(f"{plural(len(found.ids), 'run')}. Nothing was changed.")
+
+
+@contextmanager
+def progress_of(change: Change) -> Iterator[None]:
+    """A bar on a terminal, while it takes longer than a step."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err(), transient=True, disable=not err().is_terminal) as bar:
+        task = bar.add_task("", total=change.total)
+        change.progress = lambda state: bar.update(task, completed=state.done)
+        yield
+
+
+def tell_changed(change: Change, *, json: bool) -> None:
+    """What was done, also if that is not all."""
+    if json and change.batch_id is None:
+        print_json({"runs": [{"id": each.id, "outcome": each.outcome} for each in change.changed]})
+    elif json:
+        made = [{"id": each.made, "replay_of": each.id} for each in change.changed if each.made is not None]
+        print_json({"runs": made, "batch_id": change.batch_id if made else None, "known": change.outcomes["known"]})
+    elif not change.total:
+        note("No runs.")
+    else:
+        for outcome, count in change.outcomes.most_common():
+            out().print(f"{plural(count, 'run')} {WORDS[outcome]}")
+        if change.outcomes["replayed"]:
+            out().print(f"Follow them: holdfast runs list --batch {change.batch_id}", soft_wrap=True)
+
+
+def preview(verb: str, found: Survey) -> None:
     """Say on stderr what would happen to what."""
     from rich.text import Text
 
-    err().print(f"{verb} {plural(len(found), 'run')}:", style="bold")
+    counts = found.counts
+    err().print(f"{verb} {plural(len(found.ids), 'run')}:", style="bold")
     for (task, status), count in counts.most_common(20):
         line = Text(f"  {count:>9,}  ").append_text(styled(status)).append(f"  {clean(task)}")
         err().print(line, soft_wrap=True)
@@ -202,24 +254,12 @@ def chunks(ids: Sequence[str]) -> list[list[str]]:
     return [list(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
 
 
-def tell_canceled(outcomes: dict[str, str], *, by_id: bool) -> None:
+def tell_canceled(outcomes: dict[str, str]) -> None:
     said = {
         "canceled": "canceled",
         "requested": "asked to stop: its worker ends it, see runs show",
         "final": "was final already",
     }
-    if by_id:
-        for run_id, outcome in outcomes.items():
-            if outcome in said:
-                out().print(f"{run_id} {said[outcome]}", soft_wrap=True)
-        return
-    if not outcomes:
-        note("No runs.")
-    for outcome, count in Counter(outcomes.values()).most_common():
-        words = {
-            "canceled": "canceled.",
-            "requested": "asked to stop.",
-            "final": "ended meanwhile.",
-            "unknown": "gone.",
-        }
-        out().print(f"{plural(count, 'run')} {words[outcome]}")
+    for run_id, outcome in outcomes.items():
+        if outcome in said:
+            out().print(f"{run_id} {said[outcome]}", soft_wrap=True)

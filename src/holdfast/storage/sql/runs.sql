@@ -260,6 +260,9 @@ WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND state = 'ex
 -- name: fill_blob
 SELECT run_id, body FROM {s}blob WHERE run_id {in:ids} AND name = :name
 
+-- name: blob_sizes
+SELECT run_id, length(body) FROM {s}blob WHERE run_id {in:ids} AND name = :name
+
 -- name: insert_blobs
 INSERT INTO {s}blob (run_id, name, body)
 SELECT x.run_id, x.name, x.body FROM {rows(run_id text, name text, body text)} WHERE true
