@@ -169,13 +169,14 @@ def takes_slot(annotation: object) -> bool:
 
 def schedules_in(value: object, option: str = "schedule") -> tuple[Recurring, ...]:
     """What a task's option ``schedule`` says. Raises InvalidOption."""
-    listed = value if isinstance(value, list | tuple) else [value]
-    for each in listed:
+    found: list[Recurring] = []
+    for each in value if isinstance(value, list | tuple) else [value]:  # pyright: ignore[reportUnknownVariableType]
         if not isinstance(each, Cron | RRule):
             raise InvalidOption(
                 f"{option} is neither a Cron nor an RRule", seen=shown(each), do=f'Write {option}=Cron("0 9 * * *").'
             )
-    return tuple(listed)
+        found.append(each)
+    return tuple(found)
 
 
 def catch_up_count(value: CatchUp) -> int:

@@ -230,7 +230,7 @@ def as_document(diagnosis: Diagnosis) -> dict[str, Any]:
 def value_told(each: Setting) -> Any:
     if each.name in SECRETS and each.value is not None:
         return STARS
-    return masked(each.value) if each.name == "database" else each.value
+    return masked(str(each.value)) if each.name == "database" else each.value
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:

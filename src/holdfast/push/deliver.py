@@ -93,8 +93,9 @@ class Sender:
     async def send(self, call: Call) -> Answer:
         """Send it, and say what came of it. Raises nothing but what cancels it."""
         watch = Stopwatch()
+        deadline = asyncio.timeout(call.timeout)
         try:
-            async with asyncio.timeout(call.timeout) as deadline:
+            async with deadline:
                 return await self.exchange(call, watch)
         except TimeoutError:
             seconds = call.timeout if deadline.expired() else CONNECT_SECONDS

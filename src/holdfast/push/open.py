@@ -123,15 +123,14 @@ class OpenRequests(Hold):
 
     def done(self, live: Live, outcome: Outcome | None) -> None:
         assert isinstance(live, Push)
-        sent = live.work is not None
-        if sent:
-            host = self.host(live.sent_to)
+        host = self.host(live.sent_to) if live.work is not None else None
+        if host is not None:
             host.open -= 1
             self.learn(live, host)
         if live.invocation is not None and live.reason != "lost":
             self.outbox.invocations.append(live.invocation)
         super().done(live, outcome)
-        if sent:
+        if host is not None:
             self.go_on(host)
 
     def go_on(self, host: Host) -> None:
