@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, Unpack, overload
 
 from holdfast.clock import moment_ms
 from holdfast.codec import Codec
@@ -29,6 +29,14 @@ __all__ = ["Jobs"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Function(Protocol):
+    """What is carried out as a step. A task has no such name, or a checker would take it for one."""
+
+    __name__: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class Jobs:
@@ -177,11 +185,7 @@ class Jobs:
     @overload
     def replace(self, target: Task[Any, R], output: R | BaseException | type[BaseException], /) -> None: ...
     @overload
-    def replace(
-        self, target: Callable[..., Coroutine[Any, Any, R]], output: R | BaseException | type[BaseException], /
-    ) -> None: ...
-    @overload
-    def replace(self, target: Callable[..., R], output: R | BaseException | type[BaseException], /) -> None: ...
+    def replace(self, target: Function, output: Any, /) -> None: ...
     def replace(self, target: Task[Any, Any] | Callable[..., Any], output: Any, /) -> None:
         """Let a task, or a function that is carried out as a step, answer this, or raise it if it is an exception,
         instead of being called.
