@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -165,6 +166,7 @@ def checked_url(value: object, *, option: str = "url") -> str:
     return value
 
 
+@lru_cache(maxsize=4_096)
 def host_of(url: str) -> str:
     """The host and port that a URL leads to, as ``host:port``: what limits and circuits are kept for."""
     parts = urlsplit(url)

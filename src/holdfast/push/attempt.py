@@ -14,6 +14,7 @@ import base64
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -217,6 +218,7 @@ def masked(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: STARS if is_secret(name) else value for name, value in few}
 
 
+@lru_cache(maxsize=4_096)
 def is_secret(name: str) -> bool:
     lower = name.lower()
     if lower == "webhook-signature":  # good for this body and five minutes only, and what one looks for

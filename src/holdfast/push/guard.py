@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ class Guard:
 
     def __init__(self, allowed: Iterable[Network] = ()) -> None:
         self.allowed = tuple(allowed)
+        self.objection = lru_cache(maxsize=4_096)(self.judged)
 
     @classmethod
     def reading(cls, text: str) -> Guard:
@@ -60,7 +62,7 @@ class Guard:
         """
         return cls(network(part.strip()) for part in text.split(",") if part.strip())
 
-    def objection(self, address: str) -> str | None:
+    def judged(self, address: str) -> str | None:
         """Why this address may not be reached; None if it may."""
         found = canonical(ip_address(address.partition("%")[0]))
         if any(found in each for each in self.allowed if each.version == found.version):
@@ -103,6 +105,7 @@ def network(text: str) -> Network:
         ) from None
 
 
+@lru_cache(maxsize=4_096)
 def literal(host: str) -> str | None:
     """The address, if the host of a URL is one already: such a host is never resolved, so it is judged apart."""
     try:
