@@ -100,9 +100,12 @@ def test_the_next_attempt_counts_anew(family: Family) -> None:
     assert family.metadata["n"] == 3
 
 
-def test_an_attempt_that_has_lost_its_run_changes_nobodys_metadata(family: Family) -> None:
+@pytest.mark.parametrize("claimed_again", [False, True])
+def test_an_attempt_that_has_lost_its_run_changes_nobodys_metadata(family: Family, claimed_again: bool) -> None:
     before = family.metadata
     family.hand.give_back(family.child)
+    if claimed_again:
+        assert family.hand.claim_one().id == family.child.id
     family.say(family.child, note(family.child, 1, "increment", "n", 1, family.parent_id))
     told = Tidings([note(family.child, 1, "increment", "n", 1, family.parent_id)], [])
     lost = family.hand.exchange(ended=[Ended(family.child.id, family.child.claim, "completed", tidings=told)]).lost

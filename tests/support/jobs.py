@@ -78,6 +78,18 @@ def gated_def(n: int, ctx: Context) -> int:
 
 
 @app.task
+async def speaks(n: int, ctx: AsyncContext) -> int:
+    """Says words, stands at the gate, says more."""
+    words = ctx.stream("words")
+    for number in range(n):
+        words.write(f"{number} of {os.getpid()}")
+    ctx.metadata.increment("begun")
+    await ledger.until(ledger.is_open)
+    words.write("the end")
+    return os.getpid()
+
+
+@app.task
 async def leaf(n: int) -> int:
     ledger.note("leaf", n, os.getpid())
     return n
