@@ -162,6 +162,16 @@ def slot_of(facts: dict[str, Any]) -> Slot:
     return msgspec.convert(facts, Slot)
 
 
+def facts_of(slot: object) -> dict[str, Any]:
+    """What is stored of a slot. Raises InvalidOption."""
+    if not isinstance(slot, Slot):
+        raise InvalidOption(
+            "slot is not a Slot", seen=shown(slot), do="Write Slot(at=datetime(2027, 1, 1, tzinfo=UTC))."
+        )
+    facts: dict[str, Any] = msgspec.to_builtins(slot)
+    return facts
+
+
 def takes_slot(annotation: object) -> bool:
     """Whether a payload with this annotation is a slot: ``Slot``, or ``Slot | None``."""
     return annotation is Slot or Slot in typing.get_args(annotation)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from holdfast import AsyncContext, Context, Holdfast, InvalidOption, NotBound, ResultTimeout
+from holdfast import AsyncContext, Context, Holdfast, InvalidOption, NotBound, ResultTimeout, Slot
 from holdfast.testing import AsyncFakeContext, FakeContext
 
 app = Holdfast(":memory:")
@@ -25,6 +25,12 @@ async def charge(amount: int, ctx: AsyncContext) -> str:
 
 def deep() -> str:
     return Context.current().task.id
+
+
+def test_a_slot() -> None:
+    slot = Slot(datetime(2027, 1, 1, tzinfo=UTC), external_id="user-1")
+    assert FakeContext(slot=slot).slot == slot
+    assert FakeContext().slot is None
 
 
 def test_a_task_is_called_with_a_fake() -> None:

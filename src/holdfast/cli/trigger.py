@@ -192,13 +192,13 @@ def read_json(text: str, what: str) -> Any:
         raise InvalidOption(f"{what} is not JSON", seen=shown(text), do=do) from None
 
 
-def read_moment(text: str) -> datetime:
+def read_moment(text: str, option: str = "--scheduled-for") -> datetime:
     """A date and time; without a zone that of whoever asks."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise InvalidOption(
-            "--scheduled-for is not a date and time", seen=shown(text), do='Write "2027-01-31T09:00+01:00".'
+            f"{option} is not a date and time", seen=shown(text), do='Write "2027-01-31T09:00+01:00".'
         ) from None
     return moment.astimezone() if moment.tzinfo is None else moment
 

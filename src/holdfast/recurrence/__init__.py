@@ -5,6 +5,7 @@
     upcoming        its next slots; latest: its last ones before a moment
     first           where it begins, for a schedule that is made now
     checked         the rule, if it has a slot at all
+    change_on_day   whether clocks are changed on a day
 
     cron.py, rrule.py    which local times a rule names
     wall.py              which moments those are, on the days on which the clocks change, too
@@ -20,14 +21,16 @@ A rule is expanded in naive local time and then placed on the time line. Where c
 from __future__ import annotations
 
 from collections import deque
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 from holdfast.errors import InvalidOption
 from holdfast.recurrence import wall, zones
 from holdfast.recurrence.wall import Expansion
 
-__all__ = ["Rule", "after", "checked", "first", "latest", "upcoming"]
+__all__ = ["Change", "Rule", "after", "change_on_day", "checked", "first", "latest", "upcoming"]
 
 
 class Rule(NamedTuple):
@@ -108,3 +111,26 @@ def latest(rule: Rule, since: int, until: int, n: int) -> list[int]:
         if begin == since or count >= n:
             return list(found)
         stretch *= 2
+
+
+class Change(NamedTuple):
+    """A change of clocks: when, and by how much they are put forward, in milliseconds; less than nothing: back."""
+
+    at: int
+    forward_ms: int
+
+
+def change_on_day(timezone: str, at: int) -> Change | None:
+    """The change of clocks on the local day of a moment, if there is one."""
+    zone, second = zones.zone(timezone), at // 1000
+    day = zones.local(second, zones.offset(zone, second)).replace(hour=0, minute=0, second=0)
+    begin, end = (beginning_of(zone, each) for each in (day, day + timedelta(days=1)))
+    changed = zones.change(zone, begin - 1, end - 1)
+    if changed is None:
+        return None
+    return Change(changed * 1000, (zones.offset(zone, changed) - zones.offset(zone, changed - 1)) * 1000)
+
+
+def beginning_of(zone: ZoneInfo, day: datetime) -> int:
+    ahead = day.replace(tzinfo=zone).utcoffset()
+    return zones.moment(day, 0 if ahead is None else ahead // timedelta(seconds=1))

@@ -24,6 +24,7 @@ from holdfast.names import checked_name
 from holdfast.options import read_trigger_options
 from holdfast.queue import own_queue
 from holdfast.records import Claimed
+from holdfast.schedule import Slot, facts_of
 from holdfast.telling import Relative
 
 __all__ = ["AsyncFakeContext", "Facts", "FakeContext"]
@@ -48,6 +49,7 @@ class Facts(TypedDict, total=False):
     parent_id: str
     batch_id: str
     version: str
+    slot: Slot
     at: datetime
 
 
@@ -140,6 +142,7 @@ def _attempt(facts: Facts) -> Attempt:
         started_at=at,
         priority_ms=0,
         root_id=named.get("parent_id"),
+        options=codec.encode({"slot": facts_of(given["slot"])}) if "slot" in given else None,
     )
     attempt = Attempt(usual._replace(**named, **{name: said[name] for name in said if name in Claimed._fields}))
     if (parent := attempt.claimed.parent_id) is not None:

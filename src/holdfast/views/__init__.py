@@ -7,6 +7,7 @@
     backlog     queues with their limits, and what stands in them
     hosts       workers and tasks
     served      who serves what, and so what is pending_version
+    scheduled   whether schedules fire
     diagnosis   is anything wrong, and what to do
 
 Everything is ``f(tx, …)`` and only reads. Times are milliseconds since the epoch and end in ``_at``, durations end in

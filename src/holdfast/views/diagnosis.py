@@ -18,6 +18,7 @@ from holdfast.engine.pushes import CircuitRow
 from holdfast.storage import Tx
 from holdfast.views.backlog import COUNTED, QueueView, Waiting, queues, waiting
 from holdfast.views.hosts import WorkerView, workers
+from holdfast.views.scheduled import Scheduled, scheduled
 from holdfast.views.served import served
 
 LONG_MS: Final = 60_000  # a run that could start and has not for so long
@@ -94,6 +95,7 @@ class Health(NamedTuple):
     unswept: int
     stranded: Sequence[Stranded] = ()
     circuits: Sequence[CircuitRow] = ()
+    scheduled: Scheduled = Scheduled()
 
     @property
     def alive(self) -> list[WorkerView]:
@@ -120,6 +122,7 @@ def health(tx: Tx) -> Health:
         unswept=tx.rows("unswept", bound=COUNTED)[0][0],
         stranded=[Stranded(*row) for row in tx.rows("stranded", n=COUNTED)],
         circuits=pushes.circuits(tx),
+        scheduled=scheduled(tx),
     )
 
 
@@ -152,6 +155,7 @@ def findings(seen: Health) -> list[Finding]:
         *of_queues(seen),
         *of_runs(seen),
         *of_hosts(seen),
+        *of_schedules(seen),
     ]
 
 
@@ -388,6 +392,38 @@ def of_hosts(seen: Health) -> Iterator[Finding]:
                 f"failures in a row, the last: {each.reason}. Requests to it wait, and are tried one at a time.",
                 do="Look whether it runs, and can be reached from the hosts that push",
             )
+
+
+def of_schedules(seen: Health) -> Iterator[Finding]:
+    """Whether schedules fire, and whether anybody carries out what they make."""
+    facts = seen.scheduled
+    late_ms = 0 if facts.due_at is None else seen.now - facts.due_at
+    if facts.due_at is not None and late_ms > LONG_MS:
+        yield Finding(
+            about="schedules",
+            level="wrong",
+            text=f"A schedule is {format_ms(late_ms)} late: nobody fires it.",
+            do="Look for errors in the logs of the workers" if seen.alive else "Start one: holdfast worker",
+        )
+    elif facts.due_at is not None:
+        active = f"{many(facts.active, 'schedule is', 'schedules are')} active"
+        yield Finding(
+            about="schedules", level="ok", text=f"{active}, the next one is due in {format_ms(max(0, -late_ms))}."
+        )
+    for each in facts.broken:
+        yield Finding(
+            about="schedules",
+            level="wrong",
+            text=f"Schedule {each.id} of {each.task} does not go on: {each.problem}",
+            do="Give it another rule, or delete it: holdfast schedules delete",
+        )
+    for task, count in facts.unserved if seen.alive else ():
+        yield Finding(
+            about="schedules",
+            level="wrong",
+            text=f"{many(count, 'schedule makes', 'schedules make')} runs of {task}, which no live worker knows.",
+            do=f"Start a worker whose app has it, or delete them: holdfast schedules list --task {task}",
+        )
 
 
 # -- words ------------------------------------------------------------------------------------------------------------

@@ -120,3 +120,17 @@ DELETE FROM {s}declaration WHERE app = :app AND seq <= :seq
 SELECT DISTINCT w.app FROM {s}worker w WHERE w.state = 'live' AND w.app IS NOT NULL AND NOT EXISTS (
   SELECT 1 FROM {s}worker o JOIN {s}declaration d ON d.app = o.app AND d.digest = o.declares
   WHERE o.state = 'live' AND o.app = w.app AND d.seq = (SELECT max(seq) FROM {s}declaration WHERE app = w.app))
+
+-- name: schedules_counted
+SELECT (SELECT count(*) FROM (SELECT 1 FROM {s}schedule WHERE next_at IS NOT NULL LIMIT :bound) x),
+  (SELECT min(next_at) FROM {s}schedule WHERE next_at IS NOT NULL)
+
+-- name: broken_schedules
+SELECT id, task, problem FROM {s}schedule WHERE problem IS NOT NULL ORDER BY id LIMIT :n
+
+-- name: unserved_schedules
+-- Tasks of schedules that fire, and that no live worker knows. Pushers carry out all that is a request.
+SELECT x.task, x.schedules FROM (SELECT task, count(*) AS schedules FROM {s}schedule WHERE next_at IS NOT NULL GROUP BY task) x
+WHERE NOT EXISTS (SELECT 1 FROM {s}task t WHERE t.id = x.task AND t.kind <> 'code')
+  AND NOT EXISTS (SELECT 1 FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live' WHERE wt.task = x.task)
+ORDER BY x.task LIMIT :n

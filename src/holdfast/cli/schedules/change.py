@@ -1,0 +1,137 @@
+"""``holdfast schedules create``, ``pause``, ``resume``, ``delete`` and ``run``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from holdfast import views
+from holdfast.cli.options import App, Database, Json
+from holdfast.cli.place import place, using
+from holdfast.cli.schedules.look import Id, as_document, milliseconds, rule_shown
+from holdfast.cli.schedules.preview import Timezone, read_rule
+from holdfast.cli.show import now_ms, out, print_json, when
+from holdfast.cli.trigger import payload_of, read_json, read_text, warn
+from holdfast.schedule import CatchUp
+from holdfast.schedules import Schedule
+
+
+def create(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The id of the task.")],
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="A cron expression, or a rule of RFC 5545.")],
+    payload: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JSON",
+            help="The payload of its runs. @FILE reads it from a file, - from standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    timezone: Timezone = None,
+    jitter: Annotated[
+        str | None,
+        typer.Option("--jitter", metavar="DURATION", help="Fire up to so much later.", show_default=False),
+    ] = None,
+    catch_up: Annotated[
+        str | None,
+        typer.Option(
+            "--catch-up",
+            metavar="none|last|all|N",
+            help="Missed slots to make up for. Default: last.",
+            show_default=False,
+        ),
+    ] = None,
+    overlap: Annotated[
+        str | None,
+        typer.Option(
+            "--overlap",
+            metavar="allow|skip|queue|cancel",
+            help="If the run of an earlier slot has not ended. Default: allow.",
+            show_default=False,
+        ),
+    ] = None,
+    external_id: Annotated[
+        str | None, typer.Option("--external-id", metavar="ID", help="To find it by.", show_default=False)
+    ] = None,
+    deduplication_key: Annotated[
+        str | None,
+        typer.Option(
+            "--deduplication-key", metavar="KEY", help="A schedule with this key is changed.", show_default=False
+        ),
+    ] = None,
+    queue: Annotated[
+        str | None,
+        typer.Option("--queue", "-q", metavar="NAME", help="Another queue than the task's.", show_default=False),
+    ] = None,
+    database: Database = None,
+    app: App = None,
+    json: Json = False,
+) -> None:
+    """Make a schedule of a task.
+
+    holdfast schedules create greet "0 9 * * MON-FRI" '"Ada"' --timezone Europe/London
+    """
+    recurring = read_rule(rule, timezone, jitter=jitter, catch_up=read_catch_up(catch_up), overlap=overlap)
+    value = None if payload is None else read_json(read_text(payload), "The payload")
+    options: Any = {} if queue is None else {"queue": queue}
+    with using(place(database, app), make=True) as here:
+        local = here.app.tasks.get(task)
+        given = value if local is None else payload_of(local, value)
+        if local is None and task not in {each.id for each in here.app.client.read(views.tasks)}:
+            warn(f"No worker knows {task} yet. Its runs stay pending_version until one does.")
+        made = here.app.schedules.create(
+            task, recurring, given, external_id=external_id, deduplication_key=deduplication_key, **options
+        )
+    tell(made, json=json)
+
+
+def pause(schedule: Id, database: Database = None, app: App = None, json: Json = False) -> None:
+    """Let a schedule fire no more until it is resumed. Its runs go on."""
+    with using(place(database, app)) as here:
+        tell(here.app.schedules.pause(schedule), json=json)
+
+
+def resume(schedule: Id, database: Database = None, app: App = None, json: Json = False) -> None:
+    """Let a paused schedule go on, at its next slot. Those of the meantime are not made up for."""
+    with using(place(database, app)) as here:
+        tell(here.app.schedules.resume(schedule), json=json)
+
+
+def delete(schedule: Id, database: Database = None, app: App = None, json: Json = False) -> None:
+    """Remove a schedule. The runs it has made stay."""
+    with using(place(database, app)) as here:
+        here.app.schedules.delete(schedule)
+    if json:
+        print_json({"id": schedule, "deleted": True})
+    else:
+        out().print(f"{schedule} is deleted", soft_wrap=True)
+
+
+def run(schedule: Id, database: Database = None, app: App = None, json: Json = False) -> None:
+    """Make a run of a schedule at once, whatever its rule says."""
+    with using(place(database, app)) as here:
+        made = here.app.schedules.run_now(schedule)
+    if json:
+        print_json({"id": made.id, "schedule_id": schedule})
+    else:
+        out().print(made.id, soft_wrap=True)
+
+
+def read_catch_up(text: str | None) -> CatchUp | None:
+    """A word or a number; what is neither is refused with the rest of the rule."""
+    if text is None:
+        return None
+    words: Any = text
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else words
+
+
+def tell(schedule: Schedule, *, json: bool) -> None:
+    """How the schedule is now."""
+    if json:
+        print_json(as_document(schedule))
+        return
+    following = "" if schedule.next_at is None else f", next {when(now_ms(), milliseconds(schedule.next_at))}"
+    out().print(
+        f"{schedule.id} is {schedule.status}: {schedule.task}, {rule_shown(schedule)}{following}", soft_wrap=True
+    )
