@@ -22,11 +22,12 @@ from holdfast import codec, secret, storage, views
 from holdfast.batch import Batch
 from holdfast.clock import Clock, SystemClock
 from holdfast.codec import Codec
-from holdfast.context import running
+from holdfast.context import parent_of, running
 from holdfast.durable import Asked, Durable
 from holdfast.duration import Duration, to_ms
 from holdfast.engine import cancel as canceling
 from holdfast.engine import catalogue, journal, read, streams
+from holdfast.engine import replay as replaying
 from holdfast.engine.streams import Place
 from holdfast.engine.trigger import Outcome, reset_key
 from holdfast.engine.trigger import trigger as make
@@ -393,14 +394,35 @@ class Client:
         store = await self._astore()
         _found(await store.run(canceling.cancel, [run_id]), run_id)
 
-    def replay(self, run_id: str) -> str:
-        copies = self.store.read_sync(canceling.copies, [run_id])
-        return self.trigger(_one(copies, run_id), codec.AnyCodec()).id
+    def replay(self, run_id: str, payload: str | None, from_step: str | None) -> str:
+        (copy,) = self.copies([run_id], payload, from_step)
+        return self.trigger(copy, codec.AnyCodec()).id
 
-    async def areplay(self, run_id: str) -> str:
+    async def areplay(self, run_id: str, payload: str | None, from_step: str | None) -> str:
         store = await self._astore()
-        copies = await store.read(canceling.copies, [run_id])
-        return (await self.atrigger(_one(copies, run_id), codec.AnyCodec())).id
+        copies = await store.read(replaying.copies, [run_id], payload=payload, from_step=from_step)
+        if payload is not None and copies:
+            await self.atarget(next(iter(copies.values())).task)
+        (copy,) = self._copies([run_id], copies, anew=payload is not None)
+        return (await self.atrigger(copy, codec.AnyCodec())).id
+
+    def copies(self, ids: list[str], payload: str | None = None, from_step: str | None = None) -> list[NewRun]:
+        """What to trigger to do these runs once more. Raises RunNotFound, InvalidOption."""
+        copies = self.store.read_sync(replaying.copies, ids, payload=payload, from_step=from_step)
+        for task in {copy.task for copy in copies.values()} if payload is not None else ():
+            self.target(task)
+        return self._copies(ids, copies, anew=payload is not None)
+
+    def _copies(self, ids: list[str], found: dict[str, NewRun], *, anew: bool) -> list[NewRun]:
+        """The copies of all these runs, as what the task that runs here triggers, if one does."""
+        if missing := [run_id for run_id in ids if run_id not in found]:
+            raise not_there(missing[0])
+        parent = parent_of(self)
+        for copy in found.values():
+            copy.parent_id, copy.parent_claim, copy.root_id = parent.id, parent.claim, parent.root_id
+            if anew:
+                copy.payload = self.sealed(copy.task, copy.payload)
+        return [found[run_id] for run_id in ids]
 
     def retrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:
         return self._run(_one(self.store.read_sync(views.records, [run_id]), run_id), output)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from holdfast.codec import Codec
+from holdfast.codec import AnyCodec, Codec
 from holdfast.duration import Duration
 from holdfast.model import Results, Run
+from holdfast.names import checked_text
 from holdfast.stream import Numbered, StreamReader, checked_start, checked_stream, codec_of
 
 __all__ = ["BatchHandle", "RunHandle", "RunVerbs"]
@@ -25,8 +26,8 @@ class RunVerbs(Protocol):
 
     def cancel(self, run_id: str) -> None: ...
     async def acancel(self, run_id: str) -> None: ...
-    def replay(self, run_id: str) -> str: ...
-    async def areplay(self, run_id: str) -> str: ...
+    def replay(self, run_id: str, payload: str | None, from_step: str | None) -> str: ...
+    async def areplay(self, run_id: str, payload: str | None, from_step: str | None) -> str: ...
     def retrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]: ...
     async def aretrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]: ...
     def finished(self, ids: Sequence[str], outputs: Sequence[Codec[Any]], timeout: Duration | None) -> Results[Any]: ...
@@ -132,17 +133,27 @@ class RunHandle(Generic[R_co]):
         """`cancel` for async code."""
         await self._verbs.acancel(self.id)
 
-    def replay(self) -> RunHandle[R_co]:
+    def replay(self, *, payload: Any = ..., from_step: str | None = None) -> RunHandle[R_co]:
         """Trigger the same task again with the same payload and options, as a new run.
+
+        With another ``payload``, if one is given: it is checked when the run starts. With ``from_step``, the name of a
+        step or of a child's task, the new run has what this one had recorded when that step began, and carries out that
+        step and what comes after it.
 
         Raises:
             RunNotFound: there is no such run, or no longer.
-        """
-        return RunHandle(self._verbs.replay(self.id), True, self._verbs, self._output)
+            InvalidOption: the run has recorded no such step.
+            NotSerializable, TooLarge: the payload cannot be kept.
 
-    async def areplay(self) -> RunHandle[R_co]:
+        >>> handle.replay(from_step="charge").result(timeout="1m")
+        """
+        run_id = self._verbs.replay(self.id, *replay_options(payload, from_step))
+        return RunHandle(run_id, True, self._verbs, self._output)
+
+    async def areplay(self, *, payload: Any = ..., from_step: str | None = None) -> RunHandle[R_co]:
         """`replay` for async code."""
-        return RunHandle(await self._verbs.areplay(self.id), True, self._verbs, self._output)
+        run_id = await self._verbs.areplay(self.id, *replay_options(payload, from_step))
+        return RunHandle(run_id, True, self._verbs, self._output)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunHandle) and other.id == self.id
@@ -152,6 +163,16 @@ class RunHandle(Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<RunHandle {self.id}>"
+
+
+def replay_options(payload: Any, from_step: str | None) -> tuple[str | None, str | None]:
+    """What a replay says: another payload as JSON text, and from which step on it is.
+
+    Raises:
+        InvalidOption, NotSerializable: one of them cannot be used.
+    """
+    step = None if from_step is None else checked_text(from_step, option="from_step")
+    return None if payload is ... else AnyCodec().dump(payload), step
 
 
 class BatchHandle(Generic[R_co]):

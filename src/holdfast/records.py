@@ -35,7 +35,8 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     trigger that govern an attempt (``max_attempts``, ``max_duration_ms``). ``due_at`` and ``delay_ms`` exclude each
     other. ``parent_claim`` is the fence of the attempt that triggers: the run is only made while it
     holds its run. With a ``debounce_key`` the run is delayed by ``debounce_ms``, and pushed back by the next trigger
-    with this key. ``unique_until_end`` frees the idempotency key when its run has ended, however that is.
+    with this key. ``unique_until_end`` frees the idempotency key when its run has ended, however that is. A replay may
+    begin with what it has ``kept``.
     """
 
     id: str
@@ -64,6 +65,17 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     debounce_max_ms: int | None = None
     debounce_leading: bool = False
     unique_until_end: bool = False
+    kept: Kept | None = None
+
+
+class Kept(msgspec.Struct):
+    """What a replay keeps of the journal of the run that it repeats: the entries with these ``keys``, all from before
+    the ``step`` from which on it is carried out anew. ``compared``: its steps must have the arguments they had."""
+
+    run_id: str
+    step: str
+    keys: list[str]
+    compared: bool = True
 
 
 class Triggered(NamedTuple):

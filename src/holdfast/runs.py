@@ -170,13 +170,17 @@ class Runs:
         """`cancel` for async code."""
         await self._client.acancel(checked_run_id(run_id))
 
-    def replay(self, run_id: str, /) -> RunHandle[Any]:
-        """Trigger the same task again with the same payload and options, as a new run. Raises RunNotFound."""
-        return RunHandle(self._client.replay(checked_run_id(run_id)), True, self._client, AnyCodec(shows=True))
+    def replay(self, run_id: str, /, *, payload: Any = ..., from_step: str | None = None) -> RunHandle[Any]:
+        """Trigger the same task again with the same payload and options, as a new run; with another payload, or from
+        one of its steps on. See `RunHandle.replay`."""
+        return self._handle(run_id).replay(payload=payload, from_step=from_step)
 
-    async def areplay(self, run_id: str, /) -> RunHandle[Any]:
+    async def areplay(self, run_id: str, /, *, payload: Any = ..., from_step: str | None = None) -> RunHandle[Any]:
         """`replay` for async code."""
-        return RunHandle(await self._client.areplay(checked_run_id(run_id)), True, self._client, AnyCodec(shows=True))
+        return await self._handle(run_id).areplay(payload=payload, from_step=from_step)
+
+    def _handle(self, run_id: str) -> RunHandle[Any]:
+        return RunHandle(checked_run_id(run_id), False, self._client, AnyCodec(shows=True))
 
     def cancel_all(
         self,

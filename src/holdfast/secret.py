@@ -117,6 +117,17 @@ def replaced(value: Any, by: Callable[[Any], Any]) -> Any:
     return value
 
 
+def back_again(value: Any, earlier: Any) -> Any:
+    """A value with the secrets of an ``earlier`` one in the places where it has stars for them."""
+    if is_sealed(earlier):
+        return earlier if value == STARS else value
+    if isinstance(value, dict) and isinstance(earlier, dict):
+        return {name: back_again(each, earlier.get(name)) for name, each in value.items()}
+    if isinstance(value, list) and isinstance(earlier, list) and len(value) == len(earlier):
+        return [back_again(*each) for each in zip(value, earlier, strict=True)]
+    return value
+
+
 def values(value: Any) -> Iterator[str]:
     """The texts of all secrets inside."""
     if is_sealed(value):

@@ -185,6 +185,7 @@ KINDS: dict[str, Kind] = {
     "duration": duration,
     "factor": Kind(2, ("number", "fraction", "large", "huge")),
     "fn": Kind(function, ("function",)),
+    "from_step": Kind("charge", TEXTS, ("from_step", "step")),
     "headers": Kind({"A": "b"}, ("empty mapping",)),
     "hook": hook,
     "id": name,
@@ -248,6 +249,8 @@ JSON = tuple(
 around = Kind(wrapping, ("class", "function"), ("middleware",))
 ANYTHING = Kind("Ada", tuple(WRONG))
 OF: dict[str, Kind] = {
+    "RunHandle.replay.payload": Kind("Ada", JSON, ("value", "NaN")),
+    "Runs.replay.payload": Kind("Ada", JSON, ("value", "NaN")),
     "RunHandle.stream.name": name,
     "RunHandle.stream.type": Kind(str, ("none", "class")),
     "RunHandle.stream.start": Kind(0, ("number", "large", "zero")),

@@ -17,11 +17,12 @@ from holdfast import bulk, views
 from holdfast.bulk import Change
 from holdfast.cli.runs.tail import Arrivals
 from holdfast.client import Client
+from holdfast.engine import journal
 from holdfast.engine.bulk import Changed
 from holdfast.model import STATUSES
 from holdfast.storage import Store
 from tests.cli.conftest import Answer, Cli
-from tests.engine.making import Hand, know, line, new, queue, send, tell
+from tests.engine.making import Hand, know, line, new, queue, record, send, tell
 
 ERROR = json.dumps(
     {"type": "shop.Declined", "message": "card 4\x1b[31m2\nsecond", "traceback": "Traceback\n  Declined"}
@@ -364,6 +365,36 @@ def test_replay_of_a_run_that_is_not_there(cli: Cli, store: Store) -> None:
     answer = cli("runs", "replay", run, "nothing")
     assert (answer.code, "nothing" in answer.err) == (2, True)
     assert len(found(cli("runs", "list", "--json"))) == 1
+
+
+def test_replay_with_another_payload(cli: Cli, store: Store) -> None:
+    first, second = send(store, new(payload='{"n":1}'), new())
+    (made,) = cli("runs", "replay", first, "--payload", '{"n":2}', "--json").json["runs"]
+    assert cli("runs", "show", made["id"], "--json").json["payload"] == {"n": 2}
+    for wrong in ([first, second, "--payload", "2"], ["--task", "greet", "--payload", "2"], [first, "--payload", "x"]):
+        answer = cli("runs", "replay", *wrong)
+        assert (answer.code, answer.out) == (2, "")
+        assert "payload" in answer.err
+    assert len(found(cli("runs", "list", "--json"))) == 3
+
+
+def test_replay_from_a_step_on(cli: Cli, store: Store) -> None:
+    hand = Hand(store)
+    ids = send(store, new(), new())
+    for claimed in hand.claim(2):
+        record(store, claimed, "step", "reserve", result='"r1"')
+        record(store, claimed, "step", "charge", state="failed", error=ERROR)
+        hand.end(claimed, status="failed", error=ERROR)
+    answer = cli("runs", "replay", *ids, "--from-step", "charge", "--json")
+    assert [run["replay_of"] for run in answer.json["runs"]] == ids
+    for again in hand.claim(2):  # as if it had been claimed before: so its worker reads its journal
+        assert (again.claim, again.attempt) == (2, 1)
+        assert {row[5] for row in store.read_sync(journal.of_run, again.id)} == {"charge", "reserve"}
+    answer = cli("runs", "replay", answer.json["runs"][0]["id"], "--from-step", "ship")
+    assert (answer.code, answer.out) == (2, "")
+    assert "no such step" in answer.err
+    assert "Its steps are: reserve." in answer.err
+    assert cli("runs", "replay", "--task", "greet", "--from-step", "charge").code == 2
 
 
 def test_every_status_can_be_asked_for(cli: Cli) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from holdfast.engine import cancel, catalogue, claim, limits, read, reap, telling, trigger, workers
+from holdfast.engine import cancel, catalogue, claim, journal, limits, read, reap, telling, trigger, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
 from holdfast.ids import new_id
@@ -18,6 +18,7 @@ from holdfast.records import (
     Claimed,
     Ended,
     LogLine,
+    NewEntry,
     NewRun,
     Note,
     QueueEntry,
@@ -104,6 +105,16 @@ def relane(store: Store, name: str, n: int = 1000) -> None:
 def override(store: Store, name: str, limit: int | None, per_key: int | None = None) -> None:
     assert store.run_sync(catalogue.override, name, limit, per_key)
     relane(store, name)
+
+
+def record(store: Store, run: Claimed, kind: str, name: str, **given: Any) -> NewEntry:
+    """Write an entry into the journal of a run that is held, as its attempt would."""
+    seq = 1 + len(store.read_sync(journal.of_run, run.id))
+    given = {"key": f"{name}#{seq}", "seq": seq, "branch": ""} | given
+    entry = NewEntry(run_id=run.id, claim=run.claim, attempt=run.attempt, kind=kind, name=name, **given)
+    (made,) = store.run_sync(journal.write, [entry])
+    assert not isinstance(made, Exception), made
+    return entry
 
 
 class Hand:

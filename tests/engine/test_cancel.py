@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, claim, reap
+from holdfast.engine import cancel, claim, reap, replay
 from holdfast.storage import Store
 from tests.engine.making import Hand, know, look, new, promote, queue, send, state, status, stop
 
@@ -146,7 +146,7 @@ def test_a_copy_repeats_what_was_asked_and_not_when_or_under_which_key(store: St
         store,
         new(queue="one", concurrency_key="ada", priority_ms=7, idempotency_key="k", delay_ms=1_000, ttl_ms=5, **said),
     )
-    (copy,) = store.read_sync(cancel.copies, [run])
+    (copy,) = store.read_sync(replay.copies, [run]).values()
     assert {name: getattr(copy, name) for name in said} == said
     assert (copy.task, copy.queue, copy.concurrency_key, copy.priority_ms) == ("greet", "one", "ada", 7)
     assert (copy.idempotency_key, copy.delay_ms, copy.due_at, copy.ttl_ms, copy.batch_id) == (
@@ -163,4 +163,4 @@ def test_a_copy_repeats_what_was_asked_and_not_when_or_under_which_key(store: St
 
 def test_a_run_that_is_unknown_has_no_copy(store: Store) -> None:
     (run,) = send(store, new())
-    assert len(store.read_sync(cancel.copies, ["nobody", run])) == 1
+    assert len(store.read_sync(replay.copies, ["nobody", run])) == 1

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from holdfast.engine import cancel, claim
+from holdfast.engine import claim, replay
 from holdfast.storage import Store
 from tests.engine.making import Hand, know, look, new, send
 
@@ -71,7 +71,7 @@ def test_a_failed_run_has_its_error_and_no_output(store: Store) -> None:
 
 def test_what_repeats_a_run_has_its_payload_whatever_its_size(store: Store) -> None:
     small, big = send(store, new(payload='"small"', tags='["x"]', priority_ms=5), new(payload=BIG))
-    copies = store.read_sync(cancel.copies, [big, small, "unknown"])
+    copies = store.read_sync(replay.copies, [big, small, "unknown"]).values()
     assert [(one.payload, one.tags, one.priority_ms) for one in copies] == [(BIG, None, 0), ('"small"', '["x"]', 5)]
     made = send(store, *copies)
     assert made[0] not in (small, big)

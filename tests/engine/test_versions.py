@@ -6,7 +6,7 @@ import pytest
 
 from holdfast import views
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, claim, limits, reap, workers
+from holdfast.engine import cancel, claim, limits, reap, replay, workers
 from holdfast.engine.reap import GROUPS
 from holdfast.records import Claimed
 from holdfast.storage import Store
@@ -99,7 +99,7 @@ def test_what_began_before_its_app_pinned_versions_is_bound_to_none(store: Store
 def test_a_replay_begins_with_whatever_version_there_is(store: Store) -> None:
     run, hand, held = started(store, pins=True)
     hand.end(held)
-    (again,) = send(store, *store.read_sync(cancel.copies, [run]))
+    (again,) = send(store, *store.read_sync(replay.copies, [run]).values())
     assert take(Hand(store, version="two", pins=True)) == [again]
     assert look(store, again).version == "two"
 

@@ -56,10 +56,10 @@ class FakeVerbs:
     async def acancel(self, run_id: str) -> None:
         raise NotImplementedError
 
-    def replay(self, run_id: str) -> str:
+    def replay(self, run_id: str, payload: str | None, from_step: str | None) -> str:
         raise NotImplementedError
 
-    async def areplay(self, run_id: str) -> str:
+    async def areplay(self, run_id: str, payload: str | None, from_step: str | None) -> str:
         raise NotImplementedError
 
     def retrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from holdfast.engine import cancel as canceling
+from holdfast.engine import replay as replaying
 from holdfast.engine.trigger import insert_keys, trigger
 from holdfast.records import NewRun
 from holdfast.storage.base import Tx, repeatable
@@ -41,7 +42,7 @@ def cancel(tx: Tx, ids: Sequence[str]) -> list[Changed]:
 def replay(tx: Tx, ids: Sequence[str], batch_id: str) -> list[Changed]:
     """Trigger these runs once more, in a batch. Answers for the first of them, as many as their payloads allow."""
     ids = within(tx, ids)
-    copies = dict(canceling.copies_by_id(tx, ids))
+    copies = replaying.copies(tx, ids)
     for earlier, run in copies.items():
         run.batch_id = batch_id
         run.idempotency_key, run.idempotency_ttl_ms = f"holdfast/replay/{earlier}", REMEMBERED_MS

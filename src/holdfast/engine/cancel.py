@@ -1,4 +1,4 @@
-"""Cancel runs, and make them again.
+"""Cancel runs.
 
 A run that no attempt holds is canceled at once. One that executes is asked: its worker reads that within a second,
 raises it in the code, and reports; only then is the run final and its slot free. A completion that comes first wins.
@@ -13,8 +13,6 @@ from typing import Literal
 from holdfast.engine import aftermath, journal
 from holdfast.engine.journal import Ending
 from holdfast.engine.states import FINAL, HOT, allows
-from holdfast.ids import new_id
-from holdfast.records import NewRun
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx, repeatable
 from holdfast.storage.runs import KeyRow
@@ -75,36 +73,3 @@ def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *,
     store_runs.leave_notes(tx, ((row[3], row[4]) for row in rows))
     if store_runs.frees_key(status):
         store_runs.free_keys(tx, [KeyRow(row[0], row[5], row[6]) for row in rows if row[6] is not None])
-
-
-def copies_by_id(tx: Tx, ids: Sequence[str]) -> list[tuple[str, NewRun]]:
-    """What `copies` answers, with the ids of the earlier runs."""
-    rows = {row[0]: row for row in tx.rows("runs", ids=list(ids))}
-    bodies: dict[str, str] = dict(tx.rows("fill_blob", ids=list(ids), name="payload"))
-    return [(run_id, copy(rows[run_id], bodies.get(run_id))) for run_id in ids if run_id in rows]
-
-
-def copies(tx: Tx, ids: Sequence[str]) -> list[NewRun]:
-    """What to trigger to do these runs once more: same task, queue, payload and options; no key, no delay, and
-    whatever version starts them.
-
-    A run that is unknown is not in the answer.
-    """
-    return [run for _, run in copies_by_id(tx, ids)]
-
-
-def copy(row: tuple[object, ...], body: str | None) -> NewRun:
-    """The new run that repeats the one in this row of ``runs``."""
-    (_, _, task, queue, payload, *_rest) = row
-    key, priority, tags, metadata, options = row[14:19]
-    return NewRun(
-        id=new_id(),
-        task=str(task),
-        queue=str(queue),
-        payload=str(payload) if payload is not None else body or "null",
-        concurrency_key=key,  # type: ignore[arg-type]
-        priority_ms=priority,  # type: ignore[arg-type]
-        tags=tags,  # type: ignore[arg-type]
-        metadata=metadata,  # type: ignore[arg-type]
-        options=options,  # type: ignore[arg-type]
-    )

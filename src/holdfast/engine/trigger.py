@@ -15,6 +15,7 @@ from functools import lru_cache
 import msgspec
 
 from holdfast.engine.debounce import debounce
+from holdfast.engine.replay import carry_over
 from holdfast.errors import AttemptLost, IdempotencyBusy
 from holdfast.ids import hash63
 from holdfast.records import NewRun, Triggered
@@ -59,7 +60,9 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     Raises nothing for a single item. A run whose parent attempt has lost its run is not made: ``AttemptLost``.
     """
     outcomes: list[Outcome] = [Triggered(run.id, created=True) for run in runs]
-    plain = not any(run.idempotency_key or run.parent_claim is not None or run.tags or run.debounce_key for run in runs)
+    plain = not any(
+        run.idempotency_key or run.parent_claim is not None or run.tags or run.debounce_key or run.kept for run in runs
+    )
     if not plain:
         refuse_lost_parents(tx, runs, outcomes)
         keep_known_keys(tx, runs, outcomes)
@@ -70,6 +73,8 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     if not made:
         return Deferred(lambda: outcomes)
     wait = insert(tx, made, alone=plain)
+    if not plain:
+        carry_over(tx, made)
     return Deferred(lambda: (wait(), outcomes)[1])
 
 

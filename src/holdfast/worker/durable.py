@@ -266,4 +266,6 @@ class Operations:
 
     def numbers(self, name: str) -> randomness.Random:
         """A source of numbers for this place of the code: the same in every replay, so nothing need be written."""
-        return randomness.Random(f"{self.live.claimed.id} {self.branch().next_key(name)}")
+        origin = self.journal.entries.get("replay")  # what a replay has kept was made with the numbers of that run
+        seed = origin.result if origin is not None else self.live.claimed.id
+        return randomness.Random(f"{seed} {self.branch().next_key(name)}")

@@ -13,17 +13,17 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from holdfast import views
+from holdfast import codec
 from holdfast.batch import Batch as BatchOfRuns
 from holdfast.bulk import OPEN, UNDONE, Change, Survey, survey
 from holdfast.cli.options import App, Database, Json, Yes
 from holdfast.cli.place import opened
 from holdfast.cli.runs.filters import Batch, QueueOption, Since, Status, Tag, TaskOption, is_empty, read_filter
 from holdfast.cli.show import clean, err, note, out, plural, print_json, styled
+from holdfast.cli.trigger import read_json, read_text
 from holdfast.client import Client
 from holdfast.codec import AnyCodec
 from holdfast.engine.cancel import cancel as cancel_runs
-from holdfast.engine.cancel import copies
 from holdfast.errors import InvalidOption, RunNotFound
 from holdfast.ids import new_id
 from holdfast.views import Filter
@@ -100,6 +100,19 @@ def replay(
     limit: Most = None,
     every: All = False,
     dry_run: DryRun = False,
+    payload: Annotated[
+        str | None,
+        typer.Option(
+            "--payload",
+            metavar="JSON",
+            help="Another payload. @FILE reads it from a file, - from standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    from_step: Annotated[
+        str | None,
+        typer.Option("--from-step", metavar="NAME", help="Keep what was recorded before it.", show_default=False),
+    ] = None,
     yes: Yes = False,
     database: Database = None,
     app: App = None,
@@ -110,32 +123,48 @@ def replay(
     Runs are given by id, or found by a filter: then it shows how many they are, and asks.
 
     A filter that names no status means those that ended badly.
+
+    With --from-step, a run goes on from that step of the earlier one: what had been recorded before it is kept.
     """
     meant = Meant("Replay", ids, read_filter(status, task, queue, tag, batch, since), limit, every, dry_run, yes)
+    text = edited(meant.ids, payload, from_step)
     made: list[tuple[str, str]] = []
     with opened(database, app) as client:
         if not meant.ids:
             change_found(client, meant, UNDONE, json=json)
             return
         for chunk in chunks(meant.ids):
-            made += replayed(client, chunk)
+            made += replayed(client, chunk, text, from_step)
     if json:
         print_json({"runs": [{"id": run_id, "replay_of": earlier} for earlier, run_id in made]})
     for earlier, run_id in [] if json else made:
         out().print(f"{run_id} replays {earlier}", soft_wrap=True)
 
 
-def replayed(client: Client, ids: list[str]) -> list[tuple[str, str]]:
+def edited(ids: list[str], payload: str | None, from_step: str | None) -> str | None:
+    """The other payload, as JSON text.
+
+    Raises:
+        InvalidOption: these options are not for what is meant, or the payload is not JSON.
+    """
+    if from_step is not None and not ids:
+        raise InvalidOption("A step is one of a run's own", seen=from_step, do="Give the ids of the runs.")
+    if payload is None:
+        return None
+    if len(ids) != 1:
+        raise InvalidOption("A payload is for one run", seen=f"{len(ids)} ids", do="Give the id of that run.")
+    return codec.encode(read_json(read_text(payload), "The payload"))
+
+
+def replayed(
+    client: Client, ids: list[str], payload: str | None = None, from_step: str | None = None
+) -> list[tuple[str, str]]:
     """Trigger these once more, in one batch; answers the earlier and the new id of each.
 
     Raises:
-        RunNotFound: one of them is not there; none of this batch was triggered.
+        RunNotFound, InvalidOption: one of them is not there, or has no such step; none of this batch was triggered.
     """
-    runs = client.read(copies, ids)
-    if len(runs) < len(ids):
-        there = {each.id for each in client.read(views.listed_runs, ids)}
-        missing = next((run_id for run_id in ids if run_id not in there), ids[0])
-        raise RunNotFound("There is no run with this id, or no longer", seen=missing, do="See holdfast runs list.")
+    runs = client.copies(ids, payload, from_step)
     client.batch_trigger(BatchOfRuns(new_id(), runs, [AnyCodec()] * len(runs)))
     return [(earlier, run.id) for earlier, run in zip(ids, runs, strict=True)]
 

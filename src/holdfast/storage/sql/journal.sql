@@ -37,6 +37,29 @@ FROM {s}journal WHERE run_id = :run_id AND key = :key
 SELECT run_id, key, seq, branch, kind, name, digest, state, settled, target, due_at, tries, result, error, started_at, done_at
 FROM {s}journal WHERE run_id = :run_id ORDER BY seq
 
+-- name: journal_lines
+SELECT key, seq, branch, kind, name, state, settled, started_at, done_at FROM {s}journal WHERE run_id = :run_id ORDER BY seq
+
+-- name: keep_entries
+-- What a replay begins with: entries of the run that it repeats, with their order.
+INSERT INTO {s}journal (run_id, key, seq, branch, kind, name, digest, state, settled, target, due_at, tries, result, error,
+  claim, attempt, started_at, done_at)
+SELECT CAST(:run_id AS TEXT), key, seq, branch, kind, name, CASE WHEN :compared = 1 THEN digest END, state, settled, target, due_at, tries,
+  result, error, 0, attempt, started_at, done_at
+FROM {s}journal WHERE run_id = :earlier AND key {in:keys}
+ON CONFLICT (run_id, key) DO NOTHING
+
+-- name: keep_origin
+-- Where its journal comes from, and the run whose random numbers it is to have again.
+INSERT INTO {s}journal (run_id, key, seq, branch, kind, name, state, settled, target, result, claim, attempt, started_at, done_at)
+SELECT CAST(:run_id AS TEXT), 'replay', 0, '', 'replay', CAST(:step AS TEXT), 'done', 0, CAST(:earlier AS TEXT),
+  COALESCE((SELECT result FROM {s}journal WHERE run_id = :earlier AND key = 'replay'), CAST(:earlier AS TEXT)), 0, 0, {now}, {now}
+WHERE true ON CONFLICT (run_id, key) DO NOTHING
+
+-- name: mark_replayed
+-- A worker reads the journals of runs that were claimed before.
+UPDATE {s}run SET claim = 1 WHERE id {in:ids} AND claim = 0 RETURNING id
+
 -- name: set_result
 UPDATE {s}journal SET result = :result WHERE run_id = :run_id AND key = :key
 
