@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from holdfast.secret import Secret
     from holdfast.stream import StreamReader, StreamWriter
     from holdfast.task import AsyncTask, SyncTask, Task
+    from holdfast.tokens import TokenPage, Tokens, TokenState, TokenStatus
 
 __all__ = [
     "AbortRun",
@@ -172,7 +173,11 @@ __all__ = [
     "Task",
     "TaskOptions",
     "Token",
+    "TokenPage",
+    "TokenState",
+    "TokenStatus",
     "TokenUnknown",
+    "Tokens",
     "TooLarge",
     "TriggerOptions",
     "UnknownQueue",
@@ -206,6 +211,7 @@ _MODULES = (
     "runs",
     "queues",
     "schedules",
+    "tokens",
     "app",
 )
 

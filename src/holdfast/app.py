@@ -34,6 +34,7 @@ from holdfast.runs import Runs
 from holdfast.schedules import Schedules
 from holdfast.settings import Settings, calling_file, calling_place, project_of
 from holdfast.task import Task, TaskFactory
+from holdfast.tokens import Tokens
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,6 +78,7 @@ class Holdfast(Hooked[Any, Any]):
         imports: Sequence[str] = (),
         payload_limit: int | None = None,
         output_limit: int | None = None,
+        public_url: str | None = None,
         pin_versions: bool | None = None,
         suspend_after: Duration | None = None,
     ) -> None:
@@ -86,6 +88,7 @@ class Holdfast(Hooked[Any, Any]):
             "ttl": ttl,
             "payload_limit": payload_limit,
             "output_limit": output_limit,
+            "public_url": public_url,
             "pin_versions": pin_versions,
             "suspend_after": suspend_after,
         }
@@ -93,7 +96,7 @@ class Holdfast(Hooked[Any, Any]):
         self.settings = Settings(said, project_of(file), file=file)
         if database is not None:
             self.settings.get("database")  # which is read again when it is needed: a command's flag is stronger
-        for name in ("output_limit", "pin_versions", "suspend_after"):
+        for name in ("output_limit", "public_url", "pin_versions", "suspend_after"):
             self.settings.get(name)
         self.imports = _module_names(imports)
         self._defaults = self._read_defaults(retry)
@@ -105,6 +108,7 @@ class Holdfast(Hooked[Any, Any]):
             lambda: str(self.settings.get("database").value),
             queues=self._queues,
             payload_limit=self.settings.get("payload_limit").value,
+            public_url=lambda: str(self.settings.get("public_url").value),
         )
         self._factory = TaskFactory(self._register)
 
@@ -238,6 +242,14 @@ class Holdfast(Hooked[Any, Any]):
         >>> app.schedules.create(onboard, Cron("@daily"), ada, external_id="user-1")
         """
         return Schedules(self.client, lambda name: self._tasks.get(name) or self._declared.get(name))
+
+    @property
+    def tokens(self) -> Tokens:
+        """What runs wait for: ``create``, ``complete``, ``retrieve``, ``list``, and their twins.
+
+        >>> app.tokens.complete(token_id, {"by": "Ada"})
+        """
+        return Tokens(self.client)
 
     def handle(self, run_id: str, /) -> RunHandle[Any]:
         """The handle of any run. Nothing is read; an unknown id shows when the handle is used."""

@@ -277,9 +277,9 @@ class Client:
             await store.run(catalogue.ensure_names, *names)
             self._remember(*runs)
 
-    def token_url(self, token: str) -> str:
-        """Where a token is completed by HTTP."""
-        return f"{self.public_url()}/api/v1/waitpoints/tokens/{token}/complete"
+    def token_url(self, token: str, secret: str) -> str:
+        """Where a token is completed by HTTP, by whoever has this URL."""
+        return f"{self.public_url()}/api/v1/waitpoints/tokens/{token}/callback/{secret}"
 
     def _join(self, runs: list[NewRun], connection: object) -> list[Outcome]:
         """Make runs in the caller's transaction."""

@@ -2,7 +2,8 @@
 
 An id is a uuid7 written as 26 lowercase Crockford base32 characters: 10 for the millisecond, 16 for version, variant
 and 74 bits that are random in each new millisecond and rise within it. So ids made by one process are strictly rising,
-in the order of their text, and an index on them grows at its right edge.
+of their text, and an index on them grows at its right edge. An id is no secret: who has seen some can guess
+others.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import secrets
 import threading
 import time
 from typing import Final
 from uuid import UUID
 
-__all__ = ["as_uuid", "from_uuid", "hash63", "new_id"]
+__all__ = ["as_uuid", "from_uuid", "hash63", "new_id", "new_secret"]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _AS_BASE32: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # what int() reads
@@ -68,6 +70,11 @@ os.register_at_fork(after_in_child=_reseed)
 def new_id() -> str:
     """A new id: 26 characters, unique, greater than all that this process made before. Safe in threads and forks."""
     return _ids.next()
+
+
+def new_secret() -> str:
+    """43 characters for a URL that nobody can guess."""
+    return secrets.token_urlsafe(32)
 
 
 def as_uuid(id: str) -> str:

@@ -336,6 +336,11 @@ def _machine(value: Any, option: str) -> str:
 
 
 def _tags(value: Any, option: str) -> str:
+    return codec.encode(checked_tags(value, option))
+
+
+def checked_tags(value: Any, option: str) -> list[str]:
+    """``value`` if it is a list of tags, each once. Raises InvalidOption."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise InvalidOption(f"{option} is not a list of strings", seen=shown(value), do='Write tags=["signup"].')
     tags = list(dict.fromkeys(checked_name(tag, option="A tag", length=TAG_LENGTH) for tag in value))
@@ -343,7 +348,7 @@ def _tags(value: Any, option: str) -> str:
         raise InvalidOption(
             f"{option} has more than {TAG_COUNT} entries", seen=len(tags), do="Put what is data into metadata."
         )
-    return codec.encode(tags)
+    return tags
 
 
 def _metadata(value: Any, option: str) -> str:

@@ -234,9 +234,11 @@ class NewEntry(msgspec.Struct, kw_only=True, gc=False):
 
 
 class NewToken(msgspec.Struct, kw_only=True):
-    """A token to be made. ``schema`` is the JSON schema of its value, ``tags`` JSON text."""
+    """A token to be made. ``schema`` is the JSON schema of its value, ``tags`` JSON text, ``secret`` what its URL
+    has that nobody can guess."""
 
     id: str
+    secret: str
     timeout_ms: int | None = None
     schema: str | None = None
     tags: str | None = None

@@ -12,10 +12,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypedDict, Unpack, overload
+from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 import msgspec
 
@@ -29,6 +29,7 @@ from holdfast.errors import InvalidOption, shown
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.model import STATUSES, Run, RunError, RunStatus, at
 from holdfast.names import checked_run_id, checked_text
+from holdfast.page import Page
 from holdfast.queue import Queue
 from holdfast.storage import Tx
 from holdfast.task import Task
@@ -61,7 +62,7 @@ class ListedRun:
     error: RunError | None
 
 
-class RunPage(Sequence[ListedRun]):
+class RunPage(Page[ListedRun]):
     """A page of runs, the newest first.
 
     ``next_cursor`` is where the next page begins, None at the end. A search for what hardly exists stops when it has
@@ -72,25 +73,11 @@ class RunPage(Sequence[ListedRun]):
     ...     page = app.runs.list(task="greet", cursor=page.next_cursor)
     """
 
-    __slots__ = ("_runs", "complete", "next_cursor")
+    __slots__ = ("complete",)
 
     def __init__(self, runs: Iterable[ListedRun], next_cursor: str | None, complete: bool) -> None:
-        self._runs = list(runs)
-        self.next_cursor = next_cursor
+        super().__init__(runs, next_cursor)
         self.complete = complete
-
-    @overload
-    def __getitem__(self, index: int, /) -> ListedRun: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[ListedRun]: ...
-    def __getitem__(self, index: int | slice, /) -> ListedRun | list[ListedRun]:
-        return self._runs[index]
-
-    def __iter__(self) -> Iterator[ListedRun]:
-        return iter(self._runs)
-
-    def __len__(self) -> int:
-        return len(self._runs)
 
     def __repr__(self) -> str:
         more = ", and there are more" if self.next_cursor else ""

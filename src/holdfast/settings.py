@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from holdfast.duration import to_ms
 from holdfast.errors import DatabaseUrlInvalid, InvalidOption, shown
@@ -74,6 +75,18 @@ def _yes(value: Any, name: str) -> bool:
 
 _YES: Final = frozenset[object]({True, "true", "yes", "on"})
 _NO: Final = frozenset[object]({False, "false", "no", "off"})
+
+
+def _public_url(value: Any, name: str) -> str:
+    """Where a server is found from outside; it may stand below a path."""
+    said = urlsplit(_text(value, name).rstrip("/"))
+    if said.scheme not in ("http", "https") or not said.hostname or said.query or said.fragment or said.username:
+        raise InvalidOption(
+            f"{name} is not the URL of a server", seen=shown(value), do='Write it like "https://jobs.example.com".'
+        )
+    return said.geturl()
+
+
 _DECLARED: Final[Mapping[str, _Declared]] = {
     "database": _Declared("HOLDFAST_DATABASE_URL", _text, "holdfast.db"),
     "max_duration": _Declared("HOLDFAST_MAX_DURATION", _lasting, None),
@@ -83,6 +96,7 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "retention": _Declared("HOLDFAST_RETENTION", _milliseconds, 30 * 86_400_000),
     "lease": _Declared("HOLDFAST_LEASE", _lasting, 30_000),
     "suspend_after": _Declared("HOLDFAST_SUSPEND_AFTER", _milliseconds, 30_000),
+    "public_url": _Declared("HOLDFAST_PUBLIC_URL", _public_url, "http://127.0.0.1:8765"),
     "api_key": _Declared("HOLDFAST_API_KEY", _text, None),
     "push_allow": _Declared("HOLDFAST_PUSH_ALLOW", _text, None),
     "push_secret": _Declared("HOLDFAST_PUSH_SECRET", _text, None),
@@ -155,7 +169,7 @@ class Settings:
         if name in self._constructor:
             return self._constructor[name], f"Holdfast({name}=…)"
         if value := self._environ.get(declared.variable, "").strip():
-            return _number(value) if declared.read is not _text else value, declared.variable
+            return _number(value) if declared.read not in (_text, _public_url) else value, declared.variable
         return declared.default, "default"
 
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from holdfast.engine import catalogue, limits, reap, ticks, workers
+from holdfast.engine import catalogue, limits, reap, ticks, tokens, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -159,6 +159,8 @@ class Upkeep:
     def prune(self) -> None:
         """Forget what ended longer ago than the retention."""
         while self.store.run_sync(reap.prune, self.retention_ms) == reap.SWEEP:
+            pass
+        while self.store.run_sync(tokens.forget, self.retention_ms) == tokens.FORGET:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
         while self.store.run_sync(ticks.prune, self.retention_ms) == ticks.DUE:

@@ -44,6 +44,8 @@ from holdfast import (
     StreamWriter,
     Task,
     TaskOptions,
+    Tokens,
+    TokenUnknown,
     TriggerOptions,
     UnknownQueue,
     UnknownSchedule,
@@ -217,6 +219,7 @@ KINDS: dict[str, Kind] = {
     "pin_versions": Kind(True, ("true", "zero")),
     "prefix": Kind("a.", ("word", "empty")),
     "priority": Kind(5, ("zero", "number", "negative", "fraction")),
+    "public_url": Kind("https://example.com"),
     "provider": Kind(provided, ("function", "class")),
     "queue": queue,
     "queues": Kind(["mail"], ("list",), ("queue",)),
@@ -291,6 +294,11 @@ OF: dict[str, Kind] = {
     "Schedules.update.payload": ANYTHING,  # an unknown schedule is told first
     "Schedules.update.rule": Kind(None, ("none",), ("Cron",)),
     "Holdfast.http_task.schedule": Kind([], ("empty list",)),
+    "Tokens.token": looked_up,
+    "Tokens.type": annotation,
+    "Tokens.value": ANYTHING,  # an unknown token is told first
+    "Tokens.status": Kind("open"),
+    "Tokens.tag": Kind("a", ("word", "list", "empty list")),
     "Runs.task": looked_up,
     "Runs.queue": Kind("mail", (*TEXTS, "queue")),
     "Queues.queue": Kind("mail", (*TEXTS, "queue")),
@@ -312,7 +320,8 @@ HANDED_OUT = {
     "Context", "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
     "Progress", "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs",
     "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter", "Success",
-    "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TriggerOptions",
+    "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TokenPage", "TokenState",
+    "Tokens", "TriggerOptions",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {
@@ -397,6 +406,7 @@ PLACES = [
             StreamWriter,
             Schedules,
             Task,
+            Tokens,
         )
         for place in verbs(owner)
     ),
@@ -451,6 +461,7 @@ class Called:
             Runs: [app.runs],
             StreamWriter: [FakeContext().stream("tokens")],
             Schedules: [app.schedules],
+            Tokens: [app.tokens],
             Task: [greet, app.declare("train", str, str)],
         }
         self.task = wave
@@ -540,5 +551,5 @@ def refusal(call: Callable[[Any], None], option: str, kind: Kind, value: Any) ->
 def test_what_is_right_is_taken(called: Called, owner: type) -> None:
     for place in (place for place in PLACES if place.owner is owner):
         for function, option in product(called.functions(place), place.parameters):
-            with suppress(RunNotFound, UnknownQueue, UnknownSchedule, DuplicateTask, AssertionError):
+            with suppress(RunNotFound, TokenUnknown, UnknownQueue, UnknownSchedule, DuplicateTask, AssertionError):
                 called.call(function, place, option, called.good(place, option))

@@ -275,7 +275,12 @@ CREATE TABLE holdfast.token (
   created_at bigint NOT NULL,
   expires_at bigint,
   completed_at bigint,
-  result text
+  result text,
+  secret text
+);
+CREATE TABLE holdfast.token_tag (
+  tag text NOT NULL,
+  token_id text COLLATE "C" NOT NULL
 );
 CREATE TABLE holdfast.waiter (
   target text COLLATE "C" NOT NULL,
@@ -356,6 +361,7 @@ ALTER TABLE holdfast.tag ADD CONSTRAINT tag_pkey PRIMARY KEY (tag, run_id);
 ALTER TABLE holdfast.task ADD CONSTRAINT task_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.token ADD CONSTRAINT token_idempotency_key_key UNIQUE (idempotency_key);
 ALTER TABLE holdfast.token ADD CONSTRAINT token_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.token_tag ADD CONSTRAINT token_tag_pkey PRIMARY KEY (tag, token_id);
 ALTER TABLE holdfast.waiter ADD CONSTRAINT waiter_pkey PRIMARY KEY (target, run_id, key);
 ALTER TABLE holdfast.worker ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (worker_id, task);
@@ -391,8 +397,10 @@ CREATE INDEX schedule_waiting ON holdfast.schedule USING btree (waiting_at) WHER
 CREATE INDEX slot_dealt ON holdfast.slot USING btree (dealt_at);
 CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
 CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);
-CREATE INDEX token_created ON holdfast.token USING btree (created_at);
+CREATE INDEX token_over ON holdfast.token USING btree (COALESCE(completed_at, expires_at)) WHERE (run_id IS NULL);
 CREATE INDEX token_run ON holdfast.token USING btree (run_id) WHERE (run_id IS NOT NULL);
+CREATE INDEX token_state ON holdfast.token USING btree (state, id);
+CREATE INDEX token_tag_token ON holdfast.token_tag USING btree (token_id);
 CREATE UNIQUE INDEX schedule_key ON holdfast.schedule USING btree (owner, key) WHERE (key IS NOT NULL);
 CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON holdfast.joined DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.at_commit();
 CREATE FUNCTION holdfast.at_commit() RETURNS trigger LANGUAGE plpgsql AS '6e1b4dbcf3be720619b7db53b9eb9218';

@@ -259,6 +259,11 @@ CREATE TABLE holdfast_token (
   expires_at BIGINT,
   completed_at BIGINT,
   result TEXT
+, secret TEXT);
+CREATE TABLE holdfast_token_tag (
+  tag TEXT NOT NULL,
+  token_id TEXT NOT NULL,
+  PRIMARY KEY (tag, token_id)
 );
 CREATE TABLE holdfast_waiter (
   target TEXT NOT NULL,
@@ -318,5 +323,7 @@ CREATE INDEX holdfast_schedule_waiting ON holdfast_schedule (waiting_at) WHERE w
 CREATE INDEX holdfast_slot_dealt ON holdfast_slot (dealt_at);
 CREATE INDEX holdfast_start_lane ON holdfast_start (lane_id, at);
 CREATE INDEX holdfast_tag_run ON holdfast_tag (run_id);
-CREATE INDEX holdfast_token_created ON holdfast_token (created_at);
+CREATE INDEX holdfast_token_over ON holdfast_token ((COALESCE(completed_at, expires_at))) WHERE run_id IS NULL;
 CREATE INDEX holdfast_token_run ON holdfast_token (run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX holdfast_token_state ON holdfast_token (state, id);
+CREATE INDEX holdfast_token_tag_token ON holdfast_token_tag (token_id);

@@ -163,6 +163,7 @@ def make_token(tx: Tx, run_id: str | None, token: NewToken) -> bool:
             schema=token.schema,
             tags=token.tags,
             idempotency_key=token.idempotency_key,
+            secret=token.secret,
             timeout_ms=token.timeout_ms,
         )
     )

@@ -25,7 +25,7 @@ from holdfast.codec import codec_for
 from holdfast.durable import StepOptions, Token, in_step
 from holdfast.engine import journal as written
 from holdfast.errors import InvalidOption, NotDurable, Suspended, TokenUnknown, WaitTimedOut, shown
-from holdfast.ids import new_id
+from holdfast.ids import new_id, new_secret
 from holdfast.model import Results
 from holdfast.records import Entry, NewEntry, NewRun, NewToken
 from holdfast.task import Task
@@ -197,10 +197,12 @@ class Operations:
         if asked.entry is None:
             schema = value.schema()
             text = None if schema is None else codec.encode(schema)
-            token = NewToken(id=new_id(), timeout_ms=timeout_ms, schema=text)
-            await self.write(self.entry(asked, target=token.id, token=token))
+            token = NewToken(id=new_id(), secret=new_secret(), timeout_ms=timeout_ms, schema=text)
+            kept = codec.encode(token.secret)  # a replay has the same URL
+            await self.write(self.entry(asked, target=token.id, result=kept, token=token))
         entry = await self.outcome(asked)
-        return Token(entry.target or "", self.live.attempt.home.token_url(entry.target or ""), value)
+        token_id, kept = entry.target or "", codec.decode(entry.result or '""')
+        return Token(token_id, self.live.attempt.home.token_url(token_id, kept), value)
 
     def await_for(self, token: Token[Any]) -> Later:
         return self.carry_wait(self.ask("wait", "wait", digest=token.id), token)

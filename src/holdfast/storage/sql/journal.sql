@@ -158,24 +158,54 @@ DELETE FROM {s}waiter WHERE run_id {in:ids}
 DELETE FROM {s}token WHERE run_id {in:ids}
 
 -- name: insert_token
-INSERT INTO {s}token (id, state, run_id, schema, tags, idempotency_key, created_at, expires_at)
-VALUES (:id, 'open', CAST(:run_id AS TEXT), CAST(:schema AS TEXT), CAST(:tags AS TEXT), CAST(:idempotency_key AS TEXT), {now},
-  {now} + CAST(:timeout_ms AS BIGINT))
+INSERT INTO {s}token (id, state, run_id, schema, tags, idempotency_key, secret, created_at, expires_at)
+VALUES (:id, 'open', CAST(:run_id AS TEXT), CAST(:schema AS TEXT), CAST(:tags AS TEXT), CAST(:idempotency_key AS TEXT),
+  :secret, {now}, {now} + CAST(:timeout_ms AS BIGINT))
 ON CONFLICT DO NOTHING RETURNING id
 
+-- name: insert_token_tags
+INSERT INTO {s}token_tag (tag, token_id) SELECT x.tag, x.token_id FROM {rows(tag text, token_id text)} WHERE true
+ON CONFLICT (tag, token_id) DO NOTHING
+
 -- name: token
-SELECT id, state, run_id, schema, tags, idempotency_key, created_at, expires_at, completed_at, result, {now} AS now
+SELECT id, state, run_id, schema, tags, idempotency_key, secret, created_at, expires_at, completed_at, result, {now} AS now
 FROM {s}token WHERE id = :id
 
 -- name: token_by_key
 SELECT id FROM {s}token WHERE idempotency_key = :key
 
 -- name: tokens
-SELECT id, state, run_id, schema, tags, idempotency_key, created_at, expires_at, completed_at, result, {now} AS now
+SELECT id, state, run_id, schema, tags, idempotency_key, secret, created_at, expires_at, completed_at, result, {now} AS now
 FROM {s}token WHERE id < :before ORDER BY id DESC LIMIT :n
 
+-- name: tokens_in_state
+-- One that is open in the table has expired when its time is over.
+SELECT id, state, run_id, schema, tags, idempotency_key, secret, created_at, expires_at, completed_at, result, {now} AS now
+FROM {s}token WHERE state = :state AND (state = 'completed' OR (COALESCE(expires_at, {now} + 1) <= {now}) = (:expired = 1))
+  AND id < :before ORDER BY id DESC LIMIT :n
+
+-- name: tokens_with_tag
+SELECT t.id, t.state, t.run_id, t.schema, t.tags, t.idempotency_key, t.secret, t.created_at, t.expires_at, t.completed_at,
+  t.result, {now} AS now
+FROM {s}token_tag g JOIN {s}token t ON t.id = g.token_id
+WHERE g.tag = :tag AND g.token_id < :before
+  AND (SELECT count(*) FROM {s}token_tag o WHERE o.token_id = g.token_id AND o.tag {in:tags}) = :count
+  AND (:state = '' OR (t.state = :state AND (t.state = 'completed'
+    OR (COALESCE(t.expires_at, {now} + 1) <= {now}) = (:expired = 1))))
+ORDER BY g.token_id DESC LIMIT :n
+
+-- name: tokens_long_over
+-- Those of runs are forgotten with their runs.
+SELECT id FROM {s}token WHERE run_id IS NULL AND COALESCE(completed_at, expires_at) < {now} - :older_ms LIMIT :n
+
+-- name: forget_tokens
+DELETE FROM {s}token WHERE id {in:ids}
+
+-- name: forget_token_tags
+DELETE FROM {s}token_tag WHERE token_id {in:ids}
+
 -- name: lock_token
-SELECT id, state, schema, expires_at, result, {now} AS now FROM {s}token WHERE id = :id {for_update}
+SELECT id FROM {s}token WHERE id = :id {for_update}
 
 -- name: share_token
 SELECT id, state, expires_at, result, {now} AS now FROM {s}token WHERE id = :id {for_share}
@@ -184,7 +214,7 @@ SELECT id, state, expires_at, result, {now} AS now FROM {s}token WHERE id = :id 
 UPDATE {s}token SET state = 'completed', completed_at = {now}, result = :result WHERE id = :id
 
 -- name: waiting_for_token
-SELECT run_id, key FROM {s}journal WHERE target = :id AND target IS NOT NULL AND state = 'open' AND kind = 'wait' ORDER BY run_id
+SELECT run_id FROM {s}journal WHERE target = :id AND target IS NOT NULL AND state = 'open' AND kind = 'wait' ORDER BY run_id
 
 -- name: settle_wait
 UPDATE {s}journal SET state = 'done', done_at = {now}, result = :result,
