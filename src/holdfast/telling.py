@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import time
 from itertools import takewhile
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from holdfast import codec
-from holdfast.errors import TooLarge
+from holdfast.errors import InvalidOption, TooLarge, shown
 from holdfast.metadata import Change, FamilyMetadata, Metadata
 from holdfast.model import Progress
 from holdfast.progress import progress_of
@@ -24,6 +24,8 @@ from holdfast.records import Chunk, Claimed, Note, Tidings
 from holdfast.stream import NoPast, Past, StreamWriter, checked_stream
 
 __all__ = ["Past", "Relative", "Stirs", "Teller", "Tells"]
+
+STREAMS: Final = 100
 
 M_co = TypeVar("M_co", bound=FamilyMetadata | Metadata, covariant=True)
 
@@ -94,6 +96,12 @@ class Teller:
         """The stream of this name."""
         writer = self._streams.get(name)
         if writer is None:
+            if len(self._streams) >= STREAMS:
+                raise InvalidOption(
+                    f"One attempt writes to {STREAMS} streams at most",
+                    seen=shown(name),
+                    do="Write to fewer, and say in each piece what it belongs to.",
+                )
             writer = StreamWriter(checked_stream(name), self._keep_chunk, self.past)
             writer = self._streams.setdefault(name, writer)
         return writer
@@ -199,7 +207,7 @@ class Tells:
         ``handle.stream(name)``. It is kept with the run.
 
         Raises:
-            InvalidOption: the name cannot be one.
+            InvalidOption: the name cannot be one, or there are 100 streams already.
 
         >>> ctx.stream("tokens").write("Hello")
         """

@@ -297,3 +297,33 @@ def test_what_others_have_written_is_taken_in_when_the_run_goes_on() -> None:
     metadata.refresh('{"done":5,"own":1,"new":"x","read":[1,2]}')
     assert dict(metadata) == {"done": 5, "own": 2, "new": "x", "read": [1]}
     assert metadata.take() == {"own": Change("set", 2)}
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_has_one_writer_and_a_name() -> None:
+    ctx = Context(Attempt(CLAIMED))
+    assert ctx.stream("tokens") is ctx.stream("tokens")
+    for wrong in ("", " x", "a\0b", 5, None):
+        with pytest.raises(InvalidOption, match="name of a stream"):
+            ctx.stream(wrong)  # type: ignore[arg-type]
+    for number in range(99):
+        ctx.stream(f"s{number}").write(number)
+    with pytest.raises(InvalidOption, match="100 streams at most"):
+        ctx.stream("one more")
+    ctx.stream("tokens").write("still there")
+
+
+def test_pieces_that_are_written_are_forgotten_here() -> None:
+    teller = Attempt(CLAIMED).teller
+    for value in "abc":
+        teller.stream("s").write(value)
+    first = teller.chunks(2)
+    assert [(chunk.value, chunk.seq, chunk.claim) for chunk in first] == [('"a"', 1, 2), ('"b"', 2, 2)]
+        ('"a"', 1, 2, 1),
+        ('"b"', 2, 2, 1),
+    ]
+    teller.written(Tidings([], first))
+    teller.written(Tidings([], first))  # by the flush that was under way, and by the suspension
+    assert [chunk.value for chunk in teller.chunks()] == ['"c"']
