@@ -111,7 +111,10 @@ def sqlite_problem(store: Store, statement: Statement) -> str | None:
 def postgres_problem(store: Store, statement: Statement) -> str | None:
     try:
         with closing(psycopg.connect(cast("PostgresStore", store).conninfo, autocommit=True)) as connection:
-            connection.execute(f"PREPARE it AS {numbered(statement)}".encode())
+            if statement.text.startswith("LOCK "):  # nothing that can be prepared
+                connection.execute(f"BEGIN; {statement.text}; ROLLBACK".encode())
+            else:
+                connection.execute(f"PREPARE it AS {numbered(statement)}".encode())
     except psycopg.Error as error:
         return str(error)
     return None
