@@ -191,6 +191,7 @@ class Again(msgspec.Struct, gc=False):
     metadata: str | None = None
     tidings: Tidings | None = None
     forget: tuple[str, ...] = ()  # failed entries of its journal that the next attempt tries again
+    begun: bool = True  # False: it was only claimed, and no line of it has run
 
 
 class Suspension(msgspec.Struct, gc=False):

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from holdfast import Holdfast, InvalidOption
+from holdfast import Holdfast, InvalidOption, Retry
 from holdfast.version import digest, version_of
 from tests.conftest import Eventually
 
@@ -65,6 +65,50 @@ def test_pinning_may_be_said_outside(monkeypatch: pytest.MonkeyPatch, said: str,
 def test_pinning_is_yes_or_no() -> None:
     with pytest.raises(InvalidOption, match="neither true nor false"):
         Holdfast(pin_versions="perhaps")  # type: ignore[arg-type]
+
+
+async def test_an_old_worker_serves_its_version_while_it_drains(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """It goes on with what nobody else may, until that is done; and takes nothing that has not begun."""
+    monkeypatch.setenv("HOLDFAST_VERSION", "one")
+    app = Holdfast(database_url, pin_versions=True)
+    draining, began, tried, done = (asyncio.Event() for _ in range(4))
+    attempts: list[int] = []
+
+    @app.task
+    async def long(_: None = None) -> str:
+        began.set()
+        await done.wait()
+        return "long"
+
+    @app.task(retry=Retry(max_attempts=2, min_delay="1ms", max_delay="1ms"))
+    async def flaky(_: None = None) -> str:
+        attempts.append(1)
+        tried.set()
+        if len(attempts) == 1:
+            await draining.wait()
+            raise ValueError("once")
+        done.set()
+        return "flaky"
+
+    @app.task
+    async def fresh(_: None = None) -> str:
+        return "fresh"
+
+    running = app.running(drain="60s")
+    await running.__aenter__()
+    first, second = await long.atrigger(), await flaky.atrigger()
+    await asyncio.wait_for(began.wait(), 30)
+    await asyncio.wait_for(tried.wait(), 30)
+    leaving = asyncio.create_task(running.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    new = await fresh.atrigger()
+    draining.set()
+    await asyncio.wait_for(leaving, 50)
+    assert [(await run.aretrieve()).status for run in (first, second)] == ["completed", "completed"]
+    assert (await new.aretrieve()).status == "pending_version"
+    await app.aclose()
 
 
 @pytest.mark.parametrize("pins", [False, True])

@@ -183,8 +183,9 @@ class Hand:
     def retry(self, run: Claimed, delay_ms: int = 0, **more: Any) -> list[Fence]:
         return self.exchange(again=[(run, Again(run.id, run.claim, delay_ms, True, **more))]).lost
 
-    def give_back(self, *runs: Claimed) -> list[Fence]:
-        return self.exchange(again=[(run, Again(run.id, run.claim, 0, False, "returned")) for run in runs]).lost
+    def give_back(self, *runs: Claimed, begun: bool = True) -> list[Fence]:
+        again = [(run, Again(run.id, run.claim, 0, False, "returned", begun=begun)) for run in runs]
+        return self.exchange(again=again).lost
 
     def say(self, run: Claimed, *messages: str, start: int = 1) -> None:
         self.exchange(logs=[line(run, seq, message) for seq, message in enumerate(messages, start)])

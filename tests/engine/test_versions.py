@@ -87,6 +87,38 @@ def test_what_has_not_started_is_bound_to_no_version(store: Store) -> None:
     assert take(Hand(store, version="two", pins=True)) == [run]
 
 
+@pytest.mark.parametrize("pins", [False, True])
+def test_what_was_only_claimed_has_not_started(store: Store, clock: FrozenClock, pins: bool) -> None:
+    """Workers claim ahead. What a deploy hands back before a line of it has run is bound to nothing, and may expire."""
+    (run,) = send(store, new(ttl_ms=60_000))
+    hand = Hand(store, version="one", pins=pins)
+    hand.give_back(*hand.claim(), begun=False)
+    assert (look(store, run).version, look(store, run).started_at) == (None, None)
+    two = Hand(store, version="two", pins=True)
+    (again,) = two.claim()
+    assert again.version == "two"
+    two.give_back(again)
+    clock.advance("1s")
+    third = Hand(store, version="two", pins=pins)
+    third.give_back(*third.claim(), begun=False)  # this claim was not its first: it had started before
+    assert (look(store, run).version, take(Hand(store, version="one"))) == ("two", [])
+    clock.advance("61s")
+    assert store.run_sync(reap.sweep).expired == []
+
+
+def test_who_drains_and_pins_takes_what_only_its_version_can_go_on_with(store: Store) -> None:
+    run, hand, held = started(store, pins=True)
+    plain = Hand(store, version="one")
+    (fresh,) = send(store, new())
+    for each in (hand, plain):
+        store.run_sync(workers.drain, each.id)
+    hand.give_back(held)
+    assert plain.claim() == []
+    assert hand.claim() != []
+    assert status(store, run) == "executing"
+    assert status(store, fresh) in ("queued", "executing")
+
+
 def test_what_began_before_its_app_pinned_versions_is_bound_to_none(store: Store, clock: FrozenClock) -> None:
     run, hand, held = started(store, pins=False)
     back("handed back", store, hand, held, clock)

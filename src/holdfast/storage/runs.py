@@ -68,6 +68,7 @@ class AgainRow(msgspec.Struct, gc=False, omit_defaults=True):
     error: str | None
     tidings: Tidings | None = None
     forget: tuple[str, ...] = ()
+    begun: int | None = None
 
     @property
     def run_id(self) -> str:
@@ -253,6 +254,7 @@ def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
         run.error,
         run.tidings,
         run.forget,
+        None if run.begun else 0,
     )
 
 

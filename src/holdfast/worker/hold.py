@@ -18,7 +18,7 @@ from operator import attrgetter
 
 from holdfast.engine import claim, journal, limits, read
 from holdfast.errors import DatabaseError, IdempotencyBusy
-from holdfast.records import Claimed, Entry, LogLine, Suspension, Tidings
+from holdfast.records import Again, Claimed, Entry, LogLine, Suspension, Tidings
 from holdfast.storage import Store
 from holdfast.storage.runs import Fence
 from holdfast.worker.aftermath import Aftermath
@@ -133,6 +133,8 @@ class Hold:
         self.suspects.discard(run.id)
         if live.work is not None:
             self.pace.count()
+        if isinstance(outcome, Again):
+            outcome.begun = live.work is not None
         self.outbox.note(run, outcome)
         if live.in_thread:
             self.ghosts += 1

@@ -21,7 +21,7 @@ from holdfast.storage import Store
 from holdfast.storage.base import RowBusy
 from holdfast.storage.runs import AgainRow, Fence, again_row
 from holdfast.worker.live import said
-from holdfast.worker.outcome import Outcome, back, system_failure
+from holdfast.worker.outcome import Outcome, system_failure, unbegun
 
 log = logging.getLogger("holdfast")
 
@@ -75,7 +75,7 @@ class Outbox:
 
     def send_back(self, run_id: str, number: int) -> None:
         """A run that the database says is held here, and that nobody here knows, goes back in line."""
-        self.again.append(again_row(back(run_id, number), self.me, 0, 0))
+        self.again.append(again_row(unbegun(run_id, number), self.me, 0, 0))
 
     def reported(self) -> set[str]:
         """The runs whose outcome is here."""

@@ -77,6 +77,11 @@ def back(run_id: str, claim: int) -> Again:
     return Again(run_id, claim, 0, False, "returned")
 
 
+def unbegun(run_id: str, claim: int) -> Again:
+    """Back in line: it was claimed, and no line of it has run."""
+    return Again(run_id, claim, 0, False, "returned", begun=False)
+
+
 def system_failure(run_id: str, claim: int, message: str) -> Ended:
     """Holdfast itself cannot go on with this run: it ends and says why."""
     return Ended(run_id, claim, "system_failure", None, plain_error("SystemFailure", message))

@@ -62,6 +62,7 @@ class Worker:
         self.me = ""
         self.outbox = Outbox(store)
         self.routes: list[int] = []
+        self.pinned: list[int] = []  # … those of them for runs that are bound to our version
         self.queue_names: dict[int, str] = {}
         self.heads, self.busy = Heads(), 0  # busy: routes that gave something last time
         self.idle = self.wants_idle = True  # what the database was told, and what it should be told
@@ -103,7 +104,7 @@ class Worker:
         return [task.entry(self.settings.version) for task in (*self.home.tasks.values(), *self.home.elsewhere)]
 
     def finished(self) -> bool:
-        return self.draining and not (self.hold.held or self.outbox or self.hold.aftermath.busy)
+        return self.draining and self.hold.closing and not (self.hold.held or self.outbox or self.hold.aftermath.busy)
 
     async def persist(self, act: Callable[[], Any]) -> None:
         """Do this however long the database is away."""
@@ -154,6 +155,7 @@ class Worker:
         if not {route.id for route in found}.issubset(self.routes):
             self.changed.set()  # whoever made a route did so to use it
         self.routes = [route.id for route in found]
+        self.pinned = [route.id for route in found if route.version is not None]
         self.queue_names = {queue_id(route.queue): route.queue for route in found}
         random.shuffle(self.routes)
         self.routes_at = time.monotonic()
@@ -261,7 +263,8 @@ class Worker:
         each = max(1, -(-n // max(1, self.busy)))
         idle = self.wants_idle if self.must_tell() else None
         home = self.settings.version, self.settings.pins
-        return Ask(self.me, self.routes, n, each, *wish, idle, self.heads.known(), *home)
+        routes = self.pinned if self.draining else self.routes
+        return Ask(self.me, routes, n, each, *wish, idle, self.heads.known(), *home)
 
     def must_tell(self) -> bool:
         """Whether the database should be told that this worker is about to sleep, or no longer is.
@@ -284,6 +287,8 @@ class Worker:
             self.wants_idle = got < ask.n
             self.busy = self.heads.learn(result.claimed, self.queue_names)
             self.fruitless = 0 if got else self.fruitless + 1
+        if self.draining and not (self.hold.closing or got or self.hold.held):
+            self.hold.close()  # nothing of this version is left to do here
         if got:
             self.in_vain = 0
             self.hold.admit(result.claimed, self.queue_names)
@@ -295,11 +300,11 @@ class Worker:
     async def look_around(self) -> None:
         """What is not a run's own: lanes to promote, runs that are due, orders, new routes."""
         now = time.monotonic()
-        if now >= self.due_at and not self.draining:
+        if now >= self.due_at and not self.hold.closing:
             self.due_at, self.notes = NEVER, True
             if await self.store.run(claim.due, me=self.me):
                 self.changed.set()
-        if self.notes and not self.draining:
+        if self.notes and not self.hold.closing:
             self.notes = False
             if await self.store.run(limits.promote, self.me):
                 self.changed.set()
@@ -381,18 +386,26 @@ class Worker:
     # the end
 
     def drain(self) -> None:
-        """Take no more; hand back what has not started; let the rest end within the drain time, then stop it."""
+        """Take no more; hand back what has not started; let the rest end within the drain time, then stop it.
+
+        Who pins versions takes runs of its own version until then, for perhaps nobody else can, and starts none.
+        """
         if self.draining:
             return
         self.draining = True
         self.telling = self.loop.create_task(self.persist(lambda: self.store.run(workers.drain, self.me)))
-        self.hold.close()
+        if self.settings.pins:
+            self.hold.drop_waiting()
+            self.loop.call_later(self.settings.drain_seconds, self.hold.close)
+        else:
+            self.hold.close()
         self.loop.call_later(self.settings.drain_seconds, self.hold.stop_all, "returned")
         self.changed.set()
 
     def abort(self) -> None:
         """Nobody beats for this worker any more: hand everything back at once, and end."""
         self.drain()
+        self.hold.close()
         self.hold.stop_all("returned")
 
     def lost(self) -> None:

@@ -71,7 +71,8 @@ UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claim
   pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
   route_id = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN route_id ELSE COALESCE((
     SELECT o.id FROM {s}route o WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
-WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
+WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker
+  WHERE id = :me AND (state = 'live' OR (state = 'draining' AND CAST(:pin AS TEXT) IS NOT NULL)))
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
   parent_key IS NOT NULL, cancel_at IS NOT NULL, depth
@@ -83,7 +84,8 @@ UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claim
   pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
   route_id = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN route_id ELSE COALESCE((
     SELECT o.id FROM {s}route o WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
-WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
+WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker
+  WHERE id = :me AND (state = 'live' OR (state = 'draining' AND CAST(:pin AS TEXT) IS NOT NULL)))
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
   parent_key IS NOT NULL, cancel_at IS NOT NULL, depth
@@ -151,27 +153,37 @@ SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
 
 -- name: put_back
 -- A retry frees its slot, waits its turn, and is no suspect any more: its process has lived to tell. A run that is handed back
--- keeps its place, its slot and its attempt, unless it is to wait.
+-- keeps its place, its slot and its attempt, unless it is to wait; if no line of it has run, it has not started, and no version did.
 UPDATE {s}run SET
   state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
   attempt = {s}run.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
   suspect = CASE WHEN x.counts = 1 THEN 0 ELSE suspect END,
+  started_at = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE started_at END,
+  version = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE version END,
+  pinned = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN 0 ELSE pinned END,
+  route_id = CASE WHEN x.begun = 0 AND started_at = claimed_at AND pinned = 1 THEN (
+    SELECT o.id FROM {s}route o WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version IS NULL) ELSE route_id END,
   due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
   sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - priority_ms ELSE sort_at END,
   metadata = COALESCE(x.metadata, {s}run.metadata)
-FROM {rows(id text, claim int, delay_ms bigint, counts int, metadata text)}
+FROM {rows(id text, claim int, delay_ms bigint, counts int, metadata text, begun int)}
 WHERE {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'executing'
 RETURNING {s}run.id, queue_id, lane_id
 
 -- name: put_back (postgres)
 -- One statement for the move, the notes of the lanes, and the record of the attempts.
 WITH x AS MATERIALIZED (SELECT * FROM {rows(id text, claim int, delay_ms bigint, counts int, metadata text, number int,
-  worker_id text, started_at bigint, outcome text, error text)}),
+  worker_id text, started_at bigint, outcome text, error text, begun int)}),
 put AS (
   UPDATE {s}run r SET
     state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND r.start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
     attempt = r.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
     suspect = CASE WHEN x.counts = 1 THEN 0 ELSE r.suspect END,
+    started_at = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.started_at END,
+    version = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.version END,
+    pinned = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN 0 ELSE r.pinned END,
+    route_id = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at AND r.pinned = 1 THEN (
+      SELECT o.id FROM {s}route o WHERE o.task = r.task AND o.queue_id = r.queue_id AND o.version IS NULL) ELSE r.route_id END,
     due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
     sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - r.priority_ms ELSE r.sort_at END,
     metadata = COALESCE(x.metadata, r.metadata)
