@@ -31,7 +31,7 @@ from holdfast.model import at
 from holdfast.names import ID_LENGTH, checked_key, checked_name, checked_text
 from holdfast.options import Target, new_run, read_trigger_options
 from holdfast.queue import Queue, own_queue
-from holdfast.records import Make, NewSchedule, ScheduleRecord, SlotRecord
+from holdfast.records import Make, NewRun, NewSchedule, ScheduleRecord, SlotRecord
 from holdfast.recurrence import Rule
 from holdfast.schedule import Cron, Recurring, RRule, Slot, catch_up_count, recurring_of
 from holdfast.sizes import check_size, size_of
@@ -161,6 +161,7 @@ class Schedules:
         >>> app.schedules.create(onboard, Cron("@daily"), ada, external_id="user-1")
         """
         new = self._new(task, rule, payload, external_id, deduplication_key, options)
+        self._client.prepare([self._like(new)])
         return _schedule(self._client.write(engine.create, new))
 
     @overload
@@ -200,6 +201,7 @@ class Schedules:
     ) -> Schedule:
         """`create` for async code."""
         new = self._new(task, rule, payload, external_id, deduplication_key, options)
+        await self._client.aprepare([self._like(new)])
         return _schedule(await self._client.awrite(engine.create, new))
 
     def update(
@@ -363,6 +365,12 @@ class Schedules:
             metadata=run.metadata,
             tags=run.tags,
         )
+
+    def _like(self, new: NewSchedule) -> NewRun:
+        """A run such as it will make: its queue and its task need names in the database."""
+        known = self._known(new.task)
+        usual = own_queue(new.task) if known is None else known.queue.name
+        return NewRun(id=new.id, task=new.task, queue=make_of(new.make).queue or usual)
 
     def _payload(self, task: object, name: str, payload: object) -> str | None:
         known = task if isinstance(task, Task) else self._known(name)
