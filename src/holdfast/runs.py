@@ -243,6 +243,8 @@ class Runs:
 
 # -- many at once -----------------------------------------------------------------------------------------------------
 
+AT_ONCE: Final = 1_000_000
+
 
 def _all(which: RunFilter, limit: Any, usual: frozenset[str], verb: str) -> Survey:
     """The search for all that is meant."""
@@ -251,17 +253,27 @@ def _all(which: RunFilter, limit: Any, usual: frozenset[str], verb: str) -> Surv
         close = difflib.get_close_matches(unknown[0], RunFilter.__annotations__, n=1)
         do = f"Did you mean {close[0]}?" if close else f"There are {', '.join(RunFilter.__annotations__)}."
         raise InvalidOption("There is no such filter", seen=unknown[0], do=do)
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise InvalidOption("limit is not a whole number of at least 1", seen=shown(limit), do="Leave it out for all.")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= AT_ONCE):
+        raise InvalidOption(
+            f"limit is not a whole number from 1 to {AT_ONCE:,}", seen=shown(limit), do="Leave it out for all."
+        )
     given = {name: which.get(name) for name in RunFilter.__annotations__}
     wanted = _read(**given, limit=1, cursor=None)
     if wanted.filter == views.Filter() and wanted.ago_ms is None:
-        raise InvalidOption(f"{verb} which runs?", do="Say so with status=, task=, queue=, tag=, batch= or since=.")
+        raise InvalidOption(
+            f"Nothing says which runs to {verb.lower()}",
+            seen="no filter",
+            do="Say so with status=, task=, queue=, tag=, batch= or since=.",
+        )
     narrowed = msgspec.structs.replace(wanted.filter, statuses=wanted.filter.statuses or usual)
     return Survey(narrowed, limit, wanted.ago_ms)
 
 
 def _change(found: Survey, dry_run: bool, replay: bool, progress: Callable[[Bulk], object] | None) -> Change:
+    if not isinstance(dry_run, bool):
+        raise InvalidOption("dry_run is neither True nor False", seen=shown(dry_run), do="Write dry_run=True.")
+    if progress is not None and not callable(progress):
+        raise InvalidOption("progress is no function", seen=shown(progress), do="Write one that takes a Bulk.")
     change = Change(found.ids, replay=replay, progress=progress or (lambda _: None))
     if dry_run:
         change.left.clear()
