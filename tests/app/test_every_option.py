@@ -52,6 +52,7 @@ from holdfast import (
 )
 from holdfast.errors import shown
 from holdfast.http_task import HttpTaskOptions, PushOptions
+from holdfast.runs import RunFilter
 from holdfast.schedules import ScheduleOptions, Schedules
 from holdfast.task import TaskFactory
 from holdfast.testing import AsyncFakeContext, FakeContext, Jobs
@@ -184,6 +185,7 @@ KINDS: dict[str, Kind] = {
     "expression": Kind("@daily", (), ("cron expression", "Cron", "alias")),
     "catch_up": Kind("last", ("zero", "number")),
     "overlap": Kind("skip"),
+    "dry_run": Kind(True, ("true",)),
     "duration": duration,
     "factor": Kind(2, ("number", "fraction", "large", "huge")),
     "fn": Kind(function, ("function",)),
@@ -220,6 +222,7 @@ KINDS: dict[str, Kind] = {
     "prefix": Kind("a.", ("word", "empty")),
     "priority": Kind(5, ("zero", "number", "negative", "fraction")),
     "public_url": Kind("https://example.com"),
+    "progress": Kind(function, ("function", "class")),
     "provider": Kind(provided, ("function", "class")),
     "queue": queue,
     "queues": Kind(["mail"], ("list",), ("queue",)),
@@ -310,16 +313,22 @@ OF: dict[str, Kind] = {
 BESIDE: dict[str, dict[str, Any]] = {
     "idempotency_ttl": {"idempotency_key": "k"},
     "idempotency_scope": {"idempotency_key": "k"},
+    **{
+        f"{verb}.{option}": {"task": "greet"}
+        for verb in ("cancel_all", "acancel_all", "replay_all", "areplay_all")
+        for option in ("limit", "dry_run", "progress")
+    },
 }
 
 MADE = (AsyncFakeContext, Cron, Debounce, Depends, FakeContext, Holdfast, Queue, RRule, Retry)
 # What Holdfast makes and hands out, and what takes no options. A RetryAfter is raised where an error is on its way
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
 HANDED_OUT = {
-    "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Cancellation", "Chunk", "Completion",
+    "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Bulk", "Cancellation", "Chunk",
+    "Completion",
     "Context", "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
     "Progress", "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs",
-    "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter", "Success",
+    "RunFilter", "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter", "Success",
     "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TokenPage", "TokenState",
     "Tokens", "TriggerOptions",
 }  # fmt: skip
@@ -341,7 +350,8 @@ INSIDE = {
     FamilyMetadata: {"take"},
 }
 TYPED_DICTS = {
-    each.__name__: each for each in (Facts, HttpTaskOptions, PushOptions, ScheduleOptions, TaskOptions, TriggerOptions)
+    each.__name__: each
+    for each in (Facts, HttpTaskOptions, PushOptions, RunFilter, ScheduleOptions, TaskOptions, TriggerOptions)
 }
 
 
@@ -480,7 +490,7 @@ class Called:
             for each in place.parameters.values()
             if (each.default is each.empty and each.kind is not each.VAR_POSITIONAL) or each.name == "payload"
         }
-        given |= BESIDE.get(option, {}) | {option: value}
+        given |= BESIDE.get(option, {}) | BESIDE.get(f"{place.verb}.{option}", {}) | {option: value}
         if place.owner is TaskFactory and option == "fn":
             function(value)
             return
