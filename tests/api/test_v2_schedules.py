@@ -108,7 +108,9 @@ async def test_it_fires_at_once_and_its_tasks_are_tried_twice(
     scheduler = Scheduler(pushing.app.client.store).start()
     try:
         schedule = await created(
-            api, rrule="FREQ=SECONDLY;INTERVAL=3;COUNT=2", request={"url": receiver.url, "headers": {"X-A": "1"}, "body": "tick"}
+            api,
+            rrule="FREQ=SECONDLY;INTERVAL=3;COUNT=2",
+            request={"url": receiver.url, "headers": {"X-A": "1"}, "body": "tick"},
         )
         first, second = (await receiver.came(2))[:2]
     finally:

@@ -328,8 +328,8 @@ HANDED_OUT = {
     "Completion",
     "Context", "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
     "Progress", "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs",
-    "RunFilter", "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter", "Success",
-    "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TokenPage", "TokenState",
+    "RunFilter", "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter",
+    "Success", "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TokenPage", "TokenState",
     "Tokens", "TriggerOptions",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
