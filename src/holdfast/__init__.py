@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     )
     from holdfast.events import Cancellation, Completion, Event, Failure, Success
     from holdfast.handle import BatchHandle, RunHandle
+    from holdfast.http_task import PushOptions, PushResponse
     from holdfast.metadata import FamilyMetadata, Metadata
     from holdfast.model import Chunk, LogLine, Progress, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
@@ -136,6 +137,8 @@ __all__ = [
     "NotSerializable",
     "PayloadInvalid",
     "Progress",
+    "PushOptions",
+    "PushResponse",
     "Queue",
     "QueueState",
     "Queues",
@@ -207,6 +210,7 @@ _MODULES = (
     "depends",
     "handle",
     "task",
+    "http_task",
     "blueprint",
     "runs",
     "queues",
@@ -225,6 +229,8 @@ if not TYPE_CHECKING:  # a checker that saw this would take any misspelt name fo
                 if name in module.__all__:
                     globals()[name] = value = getattr(module, name)
                     return value
+        if name == "push":  # holdfast.push.verify, for those who receive requests
+            return import_module("holdfast.push")
         raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
 
 

@@ -41,7 +41,7 @@ from holdfast.schedule import Recurring
 from holdfast.signature import read_signature
 from holdfast.task import Governing, Task
 
-__all__ = ["HttpTask", "HttpTaskOptions", "PushOptions", "PushResponse", "http_entry", "new_push"]
+__all__ = ["RESPONSE", "HttpTask", "HttpTaskOptions", "PushOptions", "PushResponse", "http_entry", "new_push"]
 
 T = TypeVar("T")
 

@@ -13,12 +13,15 @@ from holdfast.clock import FrozenClock
 from holdfast.context import running
 from holdfast.engine import catalogue, schedules, ticks
 from holdfast.errors import HoldfastError
+from holdfast.http_task import HttpTask, http_entry
 from holdfast.inside import home_of
 from holdfast.records import RunRecord
+from holdfast.request import HTTP_QUEUE, HTTP_TASK
 from holdfast.task import Task
 from holdfast.testing.answers import Answers
 from holdfast.testing.stepping import Stepped, settled, stand_in
 from holdfast.worker import capture
+from holdfast.worker.home import Home
 
 if TYPE_CHECKING:
     from holdfast.app import Holdfast
@@ -53,7 +56,8 @@ class Stage:
     def announce(self) -> None:
         """Let the database know the tasks, as if their workers had been there before: it knows who has hooks then."""
         home = home_of(self.app)
-        self.store.run_sync(catalogue.announce, [task.entry() for task in home.tasks.values()], home.queues)
+        entries = [task.entry() for task in (*home.tasks.values(), *home.elsewhere)]
+        self.store.run_sync(catalogue.announce, [*entries, http_entry()], home.queues)
         self.store.run_sync(schedules.declare, self.app.settings.app, home.schedules)
 
     def close(self) -> None:
@@ -125,7 +129,9 @@ class Stage:
     async def carry_out(self) -> int | None:
         """Carry out whatever is due, with a worker of its own; answers when there is more to do."""
         home = home_of(self.app)
-        tasks = settled(home.tasks) | {name: stand_in(*pair) for name, pair in self.replaced.items()}
+        tasks = settled({**home.tasks, **http_tasks(home)}) | {
+            name: stand_in(*pair) for name, pair in self.replaced.items()
+        }
         home = home._replace(tasks=tasks, overrides=self.overrides, stand_ins=self.stand_ins)
         worker = Stepped(home, self.store, self.clock, self.answers, self.patience_ms)
         restore = capture.install(pass_on=True)
@@ -149,6 +155,12 @@ class Stage:
             cursor = page.next_cursor
             if cursor is None:
                 return self.store.read_sync(views.records, ids[::-1])
+
+
+def http_tasks(home: Home) -> dict[str, Task[Any, Any]]:
+    """The tasks that are requests. Nothing leaves a test: each is answered with 200, unless it is replaced."""
+    pushed: Task[Any, Any] = HttpTask.announced(HTTP_TASK, HTTP_QUEUE, http_entry().options)
+    return {task.id: task for task in (*home.elsewhere, pushed)}
 
 
 def elsewhere(act: Callable[[], None]) -> None:
