@@ -71,6 +71,14 @@ INSERT INTO holdfast.journal (run_id, key, seq, branch, kind, name, state, settl
   SELECT 'g' || lpad((i / 2)::text, 9, '0'), 'k' || i, i, '', 'wait', 'wait', 'open', NULL, 't' || i, 1, 1, 1
   FROM generate_series(1, 20000) i;
 INSERT INTO holdfast.lane_due (queue_id, lane_id) SELECT {LANES}, i FROM generate_series(1, 5000) i;
+INSERT INTO holdfast.schedule (id, task, rule, make, catch_up, overlap, key, slot_at, next_at, waiting_at, last_run_id,
+    created_at, updated_at)
+  SELECT 's' || lpad(i::text, 9, '0'), 'greet', '[]', '{{}}', 1, 'allow', 'k' || i, i,
+    CASE WHEN i <= 50 THEN i ELSE 99999999999999 END, CASE WHEN i % 400 = 0 THEN i END,
+    CASE WHEN i % 800 = 0 THEN 'a000000001' ELSE 'f000000001' END, i, i FROM generate_series(1, 20000) i;
+INSERT INTO holdfast.slot (schedule_id, at, outcome, run_id, dealt_at)
+  SELECT 's' || lpad(i::text, 9, '0'), i, 'made', 'f000000001', CASE WHEN i <= 50 THEN 1 ELSE 99999999999999 END
+  FROM generate_series(1, 20000) i;
 """
 
 HOT = [f"a{n:09}" for n in range(500, 520)]
@@ -108,6 +116,18 @@ ENTRIES = json.dumps(
     ]
 )
 HOME = {"version": "v1", "pin": None}
+
+SCHEDULES = [f"s{n:09}" for n in range(1, 21)]
+MOVED = {
+    "slot_at": 1,
+    "next_at": 1,
+    "last_at": 1,
+    "made_at": 1,
+    "last_run_id": "x",
+    "waiting_at": None,
+    "problem": None,
+}
+SLOT = {"at": 77, "outcome": "made", "run_id": "x"}
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "claim": {
@@ -192,6 +212,16 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "expire_entries": {"ids": HOT},
     "children": {"ids": HOT},
     "forget_starts": {"lane_id": LANES, "window_ms": 1_000},
+    "due_schedules": {"ahead_ms": 0, "n": 1000},
+    "next_schedule": {},
+    "lock_due_schedules": {"ids": SCHEDULES},
+    "advance_schedules": {"rows": json.dumps([MOVED | {"id": each} for each in SCHEDULES])},
+    "insert_slots": {"rows": json.dumps([SLOT | {"schedule_id": each} for each in SCHEDULES])},
+    "unfinished": {"ids": [*HOT, *DONE]},
+    "waiting_schedules": {"n": 1000},
+    "settle_waiting": {"rows": json.dumps([{"id": each, "run_id": "x"} for each in SCHEDULES])},
+    "settle_slots": {"rows": json.dumps([{"schedule_id": each, "at": 5, "run_id": "x"} for each in SCHEDULES])},
+    "prune_slots": {"older_ms": 0, "n": 1000},
 }
 
 

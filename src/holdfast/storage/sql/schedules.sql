@@ -41,11 +41,19 @@ UPDATE {s}schedule SET made_at = waiting_at, last_run_id = x.run_id, waiting_at 
 FROM {rows(id text, run_id text)} WHERE {by {s}schedule.id} {s}schedule.id = x.id
 
 -- name: settle_slots
-UPDATE {s}slot SET outcome = 'made', run_id = x.run_id, dealt_at = {now}
-FROM {rows(schedule_id text, at bigint, run_id text)} WHERE {s}slot.schedule_id = x.schedule_id AND {s}slot.at = x.at
+-- They are there, as waiting ones: this way each is found by its key.
+INSERT INTO {s}slot (schedule_id, at, outcome, run_id, dealt_at)
+SELECT x.schedule_id, x.at, 'made', x.run_id, {now} FROM {rows(schedule_id text, at bigint, run_id text)} WHERE true
+ON CONFLICT (schedule_id, at) DO UPDATE SET outcome = excluded.outcome, run_id = excluded.run_id, dealt_at = excluded.dealt_at
 
 -- name: prune_slots
-DELETE FROM {s}slot WHERE (schedule_id, at) IN (SELECT schedule_id, at FROM {s}slot WHERE dealt_at < {now} - :older_ms ORDER BY dealt_at LIMIT :n)
+DELETE FROM {s}slot WHERE rowid IN (SELECT rowid FROM {s}slot WHERE dealt_at < {now} - :older_ms ORDER BY dealt_at LIMIT :n)
+RETURNING at
+
+-- name: prune_slots (postgres)
+-- There are no numbers of rows; a plan over their keys would read the whole table.
+DELETE FROM {s}slot WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM {s}slot WHERE dealt_at < {now} - :older_ms ORDER BY dealt_at LIMIT :n FOR UPDATE SKIP LOCKED))
 RETURNING at
 
 -- name: insert_schedule
