@@ -3,6 +3,7 @@
     GET /healthz    200 as long as this process answers
     GET /readyz     200 if the database answers, else 503 with the reason
     GET /           what is here, for people
+    /api/v1/waitpoints/tokens/…/callback/…    where tokens are completed
     /v2             HTTP tasks and schedules, as Mergent had them
 
 It holds no state: ``client()`` is asked for each request, for the database may change under ``holdfast dev``. Served
@@ -25,6 +26,8 @@ from starlette.exceptions import HTTPException
 from holdfast import views
 from holdfast.api import auth
 from holdfast.api.page import Facts, page
+from holdfast.api.tokens import is_callback, loggable
+from holdfast.api.tokens import tokens as waited_for
 from holdfast.api.v2.refused import Refused
 from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
@@ -53,6 +56,7 @@ def application(
     ``key``, to whoever brings it. Without one it answers nothing but whether it is up to anybody but this machine."""
     app = FastAPI(title="Holdfast", version=version("holdfast"), docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(tasks(client))
+    app.include_router(waited_for(client))
     app.include_router(schedules(client))
     app.add_exception_handler(Refused, told)
     app.add_exception_handler(HTTPException, told)
@@ -60,14 +64,15 @@ def application(
 
     @app.middleware("http")
     async def refuse_strangers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        if hosts is not None and request.url.hostname not in hosts:
+        outsider = is_callback(request)  # with a secret of its own
+        if not outsider and hosts is not None and request.url.hostname not in hosts:
             return PlainTextResponse(f"This server answers to {', '.join(sorted(hosts))} only.\n", status_code=421)
-        if (refused := objection(request, hosts, key)) is not None:
+        if not outsider and (refused := objection(request, hosts, key)) is not None:
             return refused.response()
         try:
             return await go_on(request)
         except Exception:
-            log.exception("%s %s could not be answered", request.method, request.url.path)
+            log.exception("%s %s could not be answered", request.method, loggable(request))
             return Refused(500, "Holdfast could not answer this: its log says why").response()
 
     @app.get("/healthz")
@@ -116,7 +121,7 @@ async def told(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return Refused(error.status_code, str(error.detail), headers=error.headers).response()
     if isinstance(error, DatabaseError | IdempotencyBusy):
-        log.warning("%s %s could not be answered: %s", request.method, request.url.path, error)
+        log.warning("%s %s could not be answered: %s", request.method, loggable(request), error)
         return Refused(503, f"The database does not answer: {error.what}", headers={"Retry-After": "1"}).response()
     return Refused(422, str(error)).response()
 

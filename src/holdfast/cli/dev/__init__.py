@@ -54,6 +54,8 @@ def dev(
     alone = is_loopback(listening)
     if not alone and not os.environ.get("HOLDFAST_API_KEY"):
         note(f"Whoever can reach {url_of(listening)} can see what it shows: nothing asks for a key.")
+    if alone:
+        os.environ.setdefault("HOLDFAST_PUBLIC_URL", url_of(listening))  # for the tokens of this machine
     if "HOLDFAST_PUSH_ALLOW" not in os.environ:  # what one develops against is on this machine
         os.environ["HOLDFAST_PUSH_ALLOW"] = LOOPBACK_NETWORKS
     session = Session(Wanted(target, database, concurrency, reload), Tell(url_of(listening), reload=reload))
