@@ -19,12 +19,12 @@ async def test_hooks_hear_that_a_run_waits_and_goes_on(inside: Inside, suspend_a
 
     @inside.app.task
     async def napping(n: int, ctx: AsyncContext) -> int:
-        await ctx.sleep(0.02)
+        await ctx.sleep(0.5)
         return n
 
     @inside.app.task
     def napping_def(n: int, ctx: Context) -> int:
-        ctx.sleep(0.02)
+        ctx.sleep(0.5)
         return n
 
     task: Any = napping if colour == "async" else napping_def
@@ -45,7 +45,7 @@ async def test_hooks_hear_that_a_run_waits_and_goes_on(inside: Inside, suspend_a
 async def test_a_hook_that_raises_keeps_no_run_from_going_on(inside: Inside) -> None:
     @inside.app.task
     async def napping(n: int, ctx: AsyncContext) -> int:
-        await ctx.sleep(0.02)
+        await ctx.sleep(0.5)
         return n
 
     @napping.on_wait

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -123,3 +124,31 @@ def test_a_step_is_replaced_by_an_error() -> None:
 def test_a_step_cannot_be_replaced_by_what_it_cannot_return() -> None:
     with app.testing() as jobs, pytest.raises(NotSerializable):
         jobs.replace(has_logged_in, object())
+
+
+def test_what_stands_around_a_wait_is_left_before_the_step_of_the_test_is_over() -> None:
+    """And again when the run goes on. Fails with a worker that ends while code is on its way out."""
+    left: list[str] = []
+
+    async def napping(n: int, ctx: AsyncContext) -> None:
+        try:
+            await ctx.sleep("1h")
+        finally:
+            await asyncio.sleep(0.01)
+            left.append("async")
+
+    def napping_def(n: int, ctx: Context) -> None:
+        try:
+            ctx.sleep("1h")
+        finally:
+            time.sleep(0.01)
+            left.append("def")
+
+    naps = Holdfast(database="sqlite://:memory:")
+    with naps.testing() as jobs:
+        for task in (naps.task(napping), naps.task(napping_def)):
+            left.clear()
+            run = jobs.run(task, 1)
+            assert (run.status, len(left)) == ("waiting", 1)
+            jobs.advance("1h")
+            assert (run.status, len(left)) == ("completed", 2)

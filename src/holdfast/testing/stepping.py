@@ -137,7 +137,7 @@ class Stepped(Worker):
             self.draining = True
 
     def executes(self) -> bool:
-        return bool(self.hold.held or self.outbox or self.hold.aftermath.busy)
+        return bool(self.hold.busy or self.outbox)
 
     def is_due(self) -> bool:
         return self.notes or (self.next_due_at is not None and self.next_due_at <= self.clock.now())

@@ -57,6 +57,7 @@ class Hold:
         self.suspects = Suspects()
         self.recorded: dict[str, list[Entry]] = {}  # what the runs that were just claimed have recorded
         self.parked: dict[str, Live] = {}  # waiting, without a slot, and still in memory
+        self.leaving: set[Live] = set()  # on their way out of memory: their finally blocks run
         self.late: set[str] = set()  # runs in which a time seems to be over
         self.running = 0  # slots in use …
         self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
@@ -128,6 +129,8 @@ class Hold:
         if live.parked:  # it has left memory, or its code went on by itself: its run stands where it stood
             if self.parked.get(run.id) is live:
                 del self.parked[run.id]
+            self.leaving.discard(live)
+            self.changed.set()
             return
         self.held.pop(run.id, None)
         self.suspects.discard(run.id)
@@ -187,6 +190,7 @@ class Hold:
         """It has waited too long to be kept in memory."""
         if self.parked.get(live.claimed.id) is live:
             del self.parked[live.claimed.id]
+        self.leaving.add(live)
         live.unwind()
 
     def back_again(self, run: Claimed) -> Live | None:
@@ -204,6 +208,11 @@ class Hold:
         """The attempt that has asked to be suspended, if it is still held here."""
         live = self.held.get(wait.id)
         return live if live is not None and live.claimed.claim == wait.claim and not live.over else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether code of runs is at work here, or about to be."""
+        return bool(self.held or self.leaving or self.aftermath.busy)
 
     def looks(self, claimed: Iterable[Claimed]) -> list[journal.Look]:
         """What to read of the journals of these runs. One that was never claimed before has none."""
@@ -285,6 +294,7 @@ class Hold:
         for live in list(self.held.values()):
             self.interrupt(live.claimed.id, live.claimed.claim, reason)
             self.loop.call_later(1.0, live.abandon)
+        self.loop.call_later(1.0, self.leaving.clear)
         self.aftermath.stop()
 
     def lose_all(self) -> None:

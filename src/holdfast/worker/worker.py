@@ -104,7 +104,7 @@ class Worker:
         return [task.entry(self.settings.version) for task in (*self.home.tasks.values(), *self.home.elsewhere)]
 
     def finished(self) -> bool:
-        return self.draining and self.hold.closing and not (self.hold.held or self.outbox or self.hold.aftermath.busy)
+        return self.draining and self.hold.closing and not (self.hold.busy or self.outbox)
 
     async def persist(self, act: Callable[[], Any]) -> None:
         """Do this however long the database is away."""
