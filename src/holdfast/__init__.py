@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from holdfast.handle import BatchHandle, RunHandle
     from holdfast.http_task import PushOptions, PushResponse
     from holdfast.metadata import FamilyMetadata, Metadata
-    from holdfast.model import Chunk, LogLine, Progress, Results, Run, RunError, RunStatus
+    from holdfast.model import Chunk, JournalEntry, LogLine, Progress, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
     from holdfast.queue import Queue
     from holdfast.queues import Queues, QueueState
@@ -126,6 +126,7 @@ __all__ = [
     "InvalidOption",
     "InvalidTask",
     "Item",
+    "JournalEntry",
     "JournalFull",
     "JournalMismatch",
     "ListedRun",

@@ -47,7 +47,7 @@ from holdfast.joining import ajoin, join
 from holdfast.model import Results, Run
 from holdfast.options import Target
 from holdfast.queue import Queue, own_queue
-from holdfast.records import Chunk, LogLine, NewRun, QueueEntry, RunRecord, TaskEntry, Triggered
+from holdfast.records import Chunk, LogLine, NewRun, QueueEntry, Recorded, RunRecord, TaskEntry, Triggered
 from holdfast.request import HTTP_TASK
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
@@ -429,11 +429,14 @@ class Client:
 
     async def aretrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:
         store = await self._astore()
-        records, logs = await store.read(_with_logs, run_id)
-        return Run(_one(records, run_id), output, lambda: logs)
+        records, logs, entries = await store.read(_with_logs, run_id)
+        return Run(_one(records, run_id), output, lambda: logs, lambda: entries)
 
     def _run(self, record: RunRecord, output: Codec[Any]) -> Run[Any]:
-        return Run(record, output, partial(self._logs, record.id))
+        return Run(record, output, partial(self._logs, record.id), partial(self._journal, record.id))
+
+    def _journal(self, run_id: str) -> Sequence[Recorded]:
+        return self.store.read_sync(journal.of_run, run_id)
 
     def _logs(self, run_id: str) -> Sequence[LogLine]:
         return self.store.read_sync(read.logs, run_id)
@@ -573,8 +576,8 @@ def _chunks(runs: list[NewRun]) -> Iterator[list[NewRun]]:
         yield runs[start : start + _CHUNK]
 
 
-def _with_logs(tx: Tx, run_id: str) -> tuple[list[RunRecord], list[LogLine]]:
-    return views.records(tx, [run_id]), read.logs(tx, run_id)
+def _with_logs(tx: Tx, run_id: str) -> tuple[list[RunRecord], list[LogLine], list[Recorded]]:
+    return views.records(tx, [run_id]), read.logs(tx, run_id), journal.of_run(tx, run_id)
 
 
 def _one(found: Sequence[Any], run_id: str) -> Any:

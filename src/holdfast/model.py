@@ -29,7 +29,19 @@ from holdfast.errors import (
 )
 from holdfast.idempotency import shown_key
 
-__all__ = ["FINAL", "STATUSES", "Chunk", "LogLine", "Progress", "Results", "Run", "RunError", "RunStatus", "failure"]
+__all__ = [
+    "FINAL",
+    "STATUSES",
+    "Chunk",
+    "JournalEntry",
+    "LogLine",
+    "Progress",
+    "Results",
+    "Run",
+    "RunError",
+    "RunStatus",
+    "failure",
+]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -67,6 +79,7 @@ FINAL: Final[frozenset[RunStatus]] = frozenset(
     ("completed", "failed", "canceled", "expired", "timed_out", "crashed", "system_failure")
 )
 
+_LAST: Final = 2**31
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HERE: Final = str(Path(__file__).parent)
 _MESSAGE_LIMIT: Final = 16_384
@@ -107,6 +120,37 @@ class LogLine:
     attempt: int
     logger: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One thing that a run has done durably, or waits for.
+
+    ``kind`` is step, sleep, token, wait, child, children, trigger or value; ``key`` is unique in the run. ``status`` is
+    done, failed, expired (its time was over), waiting, or retrying. ``until`` is when a wait ends by itself, or a step
+    is tried again. ``result`` is a plain JSON value; ``run_ids`` are the runs that it made, ``token_id`` the token that
+    it made or waits for.
+    """
+
+    key: str
+    kind: str
+    name: str
+    status: str
+    tries: int
+    started_at: datetime
+    finished_at: datetime | None
+    until: datetime | None
+    result: Any
+    error: RunError | None
+    run_ids: list[str]
+    token_id: str | None
+
+
+def entry_status(kind: str, state: str) -> str:
+    """How an entry of a journal stands, in the word that users see."""
+    if state in ("open", "again"):
+        return "retrying" if kind == "step" else "waiting"
+    return state
 
 
 class Progress(NamedTuple):
@@ -151,18 +195,21 @@ class Run(Generic[R_co]):
     ('completed', 1, ['sent'])
     """
 
-    __slots__ = ("_logs", "_output", "_read_logs", "_record")
+    __slots__ = ("_journal", "_logs", "_output", "_read_journal", "_read_logs", "_record")
 
     def __init__(
         self,
         record: records.RunRecord,
         output: Codec[Any],
         logs: Callable[[], Iterable[records.LogLine]],
+        journal: Callable[[], Iterable[records.Recorded]] = tuple,
     ) -> None:
         self._record = record
         self._output = output
         self._read_logs = logs
+        self._read_journal = journal
         self._logs: list[LogLine] | None = None
+        self._journal: list[JournalEntry] | None = None
 
     @property
     def id(self) -> str:
@@ -224,6 +271,15 @@ class Run(Generic[R_co]):
         if self._logs is None:
             self._logs = [_line(line) for line in self._read_logs()]
         return self._logs
+
+    @property
+    def journal(self) -> list[JournalEntry]:
+        """What it has done durably, and waits for, in the order in which that was begun. Read when first asked for;
+        `RunHandle.aretrieve` has read it already."""
+        if self._journal is None:
+            found = sorted(self._read_journal(), key=lambda each: (each.started_at, each.settled or _LAST, each.seq))
+            self._journal = [_entry(each, self._record.payload) for each in found if each.kind != "replay"]
+        return self._journal
 
     @property
     def payload(self) -> Any:
@@ -368,6 +424,25 @@ def failure(record: records.RunRecord) -> RunFailed:
 def at(ms: int) -> datetime:
     """Milliseconds since the epoch as an aware datetime, exactly."""
     return _EPOCH + timedelta(milliseconds=ms)
+
+
+def _entry(entry: records.Recorded, payload: str) -> JournalEntry:
+    value = codec.masked(entry.result or "null", payload=payload)
+    makes = entry.kind in ("child", "children", "trigger")
+    return JournalEntry(
+        key=entry.key,
+        kind=entry.kind,
+        name=entry.name,
+        status=entry_status(entry.kind, entry.state),
+        tries=entry.tries,
+        started_at=at(entry.started_at),
+        finished_at=_maybe_at(entry.done_at),
+        until=_maybe_at(entry.due_at),
+        result=None if makes else value,
+        error=None if entry.error is None else RunError.read(entry.error),
+        run_ids=[each if isinstance(each, str) else each[0] for each in value] if makes else [],
+        token_id=entry.target if entry.kind in ("token", "wait") else None,
+    )
 
 
 def _line(line: records.LogLine) -> LogLine:

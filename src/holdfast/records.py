@@ -266,6 +266,27 @@ class Entry(NamedTuple):
     error: str | None
 
 
+class Recorded(NamedTuple):
+    """An entry of a journal for people to read, with when it was begun and settled."""
+
+    run_id: str
+    key: str
+    seq: int
+    branch: str
+    kind: str
+    name: str
+    digest: str | None
+    state: str
+    settled: int | None
+    target: str | None
+    due_at: int | None
+    tries: int
+    result: str | None
+    error: str | None
+    started_at: int
+    done_at: int | None
+
+
 class LogLine(msgspec.Struct, gc=False):
     """One line that a run wrote. ``seq`` rises within a claim; lines are read back in the order (claim, seq)."""
 

@@ -325,8 +325,8 @@ MADE = (AsyncFakeContext, Cron, Debounce, Depends, FakeContext, Holdfast, Queue,
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
 HANDED_OUT = {
     "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Bulk", "Cancellation", "Chunk",
-    "Completion",
-    "Context", "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "ListedRun", "LogLine", "Metadata", "Payloads",
+    "Completion", "Context", "Event", "Failure", "FamilyMetadata", "Item", "Jobs", "JournalEntry",
+    "ListedRun", "LogLine", "Metadata", "Payloads",
     "Progress", "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunHandle", "RunPage", "Runs",
     "RunFilter", "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter",
     "Success", "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TokenPage", "TokenState",

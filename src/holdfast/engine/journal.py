@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast.engine.trigger import trigger
 from holdfast.errors import AttemptLost
-from holdfast.records import Ended, Entry, NewEntry, NewToken, Triggered
+from holdfast.records import Ended, Entry, NewEntry, NewToken, Recorded, Triggered
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Row, Tx, repeatable
 
@@ -274,6 +274,6 @@ def take_news(tx: Tx, me: str) -> list[str]:
     return [row[0] for row in tx.rows("take_news", me=me)]
 
 
-def of_run(tx: Tx, run_id: str) -> list[Row]:
+def of_run(tx: Tx, run_id: str) -> list[Recorded]:
     """A run's whole journal, for people to read."""
-    return tx.rows("journal", run_id=run_id)
+    return [Recorded._make(row) for row in tx.rows("journal", run_id=run_id)]

@@ -2,8 +2,10 @@
 
     lists       lists of runs, newest first, page by page
     detail      one run in full: attempts, log lines, payload, and why it is not running
+    journal     what a run has recorded, with the runs and tokens in it
     marks       whether something has changed, for those who follow it
     why         the reasons, decided purely from what was read
+    waits       what a suspended run waits for
     backlog     queues with their limits, and what stands in them
     hosts       workers and tasks
     served      who serves what, and so what is pending_version
@@ -32,6 +34,7 @@ from holdfast.views.detail import (
 )
 from holdfast.views.diagnosis import Finding, Health, findings, health
 from holdfast.views.hosts import TaskView, WorkerView, tasks, workers
+from holdfast.views.journal import EntryView, RelatedRun, TokenView
 from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
 from holdfast.views.marks import Followed, Mark, marks
 from holdfast.views.why import Reason
@@ -39,6 +42,7 @@ from holdfast.views.why import Reason
 __all__ = [
     "COUNTED",
     "AttemptView",
+    "EntryView",
     "Filter",
     "Finding",
     "Followed",
@@ -50,8 +54,10 @@ __all__ = [
     "Page",
     "QueueView",
     "Reason",
+    "RelatedRun",
     "RunView",
     "TaskView",
+    "TokenView",
     "WorkerView",
     "findings",
     "health",

@@ -14,6 +14,7 @@ from holdfast.model import FINAL
 from holdfast.records import LogLine, RunRecord
 from holdfast.storage import Tx
 from holdfast.views.hosts import WorkerView, worker
+from holdfast.views.journal import EntryView, JournalView, RelatedRun, journal, related
 from holdfast.views.served import QUEUED, pins, served
 from holdfast.views.why import Reason, reasons, situation
 
@@ -78,7 +79,8 @@ class InvocationView(msgspec.Struct, kw_only=True, frozen=True):
 
 class RunView(msgspec.Struct, kw_only=True, frozen=True):
     """A run, its attempts, and the reasons why it is not final. ``payload``, ``output`` and ``metadata`` are JSON
-    values; there is an output only if the status is ``completed``."""
+    values; there is an output only if the status is ``completed``. ``journal`` has the last thousand entries of
+    ``journal_count``, and goes on from that of ``replay_of`` if the run was replayed from a step on."""
 
     id: str
     status: str
@@ -108,6 +110,12 @@ class RunView(msgspec.Struct, kw_only=True, frozen=True):
     parent_id: str | None
     root_id: str | None
     batch_id: str | None
+    parent: RelatedRun | None
+    root: RelatedRun | None
+    replay_of: str | None
+    from_step: str | None
+    journal: list[EntryView]
+    journal_count: int
     worker: WorkerView | None
     now: int
 
@@ -130,6 +138,8 @@ def run(tx: Tx, run_id: str) -> RunView | None:
         attempts=attempts(tx, record, state.claimed_at if state else None),
         max_attempts=max_attempts(tx, record),
         reasons=reasons(state) if state else [],
+        recorded=journal(tx, run_id, record.payload),
+        family=related(tx, [record.parent_id, record.root_id]),
         invocations=invocations(tx, run_id),
         holder=holder,
         now=tx.now(),
@@ -168,6 +178,8 @@ def run_view(
     max_attempts: int,
     reasons: list[Reason],
     invocations: list[InvocationView],
+    recorded: JournalView,
+    family: Mapping[str, RelatedRun],
     holder: WorkerView | None,
     now: int,
 ) -> RunView:
@@ -200,6 +212,12 @@ def run_view(
         parent_id=record.parent_id,
         root_id=record.root_id,
         batch_id=record.batch_id,
+        parent=family.get(record.parent_id or ""),
+        root=family.get(record.root_id or ""),
+        replay_of=recorded.replay_of,
+        from_step=recorded.from_step,
+        journal=recorded.entries,
+        journal_count=recorded.total,
         worker=holder,
         now=now,
     )

@@ -7,7 +7,7 @@ if one wants it otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,6 +23,7 @@ from holdfast.storage import Tx
 from holdfast.views.backlog import QueueView, queue
 from holdfast.views.hosts import WorkerView, worker, workers, workers_of
 from holdfast.views.served import pins
+from holdfast.views.waits import MANY, Wait, brief, waits
 
 NAMED: Final = 5  # runs that are named as the holders of slots
 LATE_MS: Final = 60_000  # a circuit that was to be tried so long ago, and was not renewed, says nothing any more
@@ -77,6 +78,7 @@ class Situation(NamedTuple):
     place: int  # among what its worker holds, counted from 0
     last_error: str | None
     pin: str | None = None  # the version that it is pinned to
+    waits: Sequence[Wait] = ()  # what it is suspended for
     circuit: CircuitRow | None = None  # of the host that its request goes to
 
     @property
@@ -129,6 +131,7 @@ def situation(tx: Tx, record: RunRecord) -> Situation | None:
         place=place,
         last_error=last_error(tx, record.id) if state == "delayed" and record.attempts > 1 else None,
         pin=pins(tx, [record.id]).get(record.id),
+        waits=waits(tx, record.id) if state == "waiting" else (),
         circuit=circuit(tx, record),
     )
 
@@ -166,10 +169,7 @@ def last_error(tx: Tx, run_id: str) -> str | None:
     """What its last attempt ended with, in short."""
     rows = tx.rows("attempts", run_id=run_id)
     text = rows[-1][6] if rows else None
-    if text is None:
-        return None
-    stored = codec.decode(text)
-    return f"{stored['type']}: {stored['message'].splitlines()[0] if stored['message'] else ''}"
+    return None if text is None else brief(text)
 
 
 # -- deciding ---------------------------------------------------------------------------------------------------------
@@ -183,8 +183,7 @@ def reasons(seen: Situation) -> list[Reason]:
         case "delayed":
             return list(of_delayed(seen))
         case "waiting":
-            waits = Reason(code="waiting", text="It is suspended in a durable wait.", until_at=seen.record.due_at)
-            return [waits, *([] if seen.pin is None or seen.serving else [unserved(seen)])]
+            return list(of_waiting(seen))
         case _:
             return list(of_queued(seen))
 
@@ -349,6 +348,49 @@ def of_delayed(seen: Situation) -> Iterator[Reason]:
     yield from paused(seen)
     if not seen.serving:
         yield unserved(seen)
+
+
+def of_waiting(seen: Situation) -> Iterator[Reason]:
+    """Suspended: what has to come, and whether anybody is there to go on with it then."""
+    for wait in seen.waits[:NAMED]:
+        yield awaited(wait, seen.now)
+    if (more := len(seen.waits) - NAMED) > 0:
+        yield Reason(
+            code="waits",
+            text=f"It waits for {more}{' or more' if len(seen.waits) == MANY else ''} other things as well.",
+        )
+    if not seen.waits:
+        yield Reason(code="waiting", text="What it waited for has come: it goes on within moments.")
+    if seen.pin is not None and not seen.serving:
+        yield unserved(seen)
+
+
+def awaited(wait: Wait, now: int) -> Reason:
+    """One thing that a suspended run waits for."""
+    left = None if wait.until_at is None else format_ms(max(0, wait.until_at - now))
+    match wait.kind:
+        case "sleep":
+            return Reason(code="sleeps", text=f"It sleeps for another {left}.", until_at=wait.until_at)
+        case "wait":
+            within = "" if left is None else f", for another {left}"
+            return Reason(
+                code="waits_token",
+                text=f"It waits for the token {wait.token}{within}.",
+                do=f"holdfast tokens complete {wait.token} JSON",
+                until_at=wait.until_at,
+            )
+        case "step":
+            why = "" if wait.error is None else f" with {wait.error}"
+            return Reason(
+                code="waits_step",
+                text=f"Its step {wait.name} failed{why}, and is tried again in {left}.",
+                until_at=wait.until_at,
+            )
+        case _:
+            named = ", ".join(wait.runs) + (", …" if wait.left > len(wait.runs) else "")
+            of = "" if wait.kind == "children" and wait.name == "batch" else f" of {wait.name}"
+            many = f"{wait.left} of {wait.total} children{of}: {named}" if wait.total > 1 else f"its child{of}, {named}"
+            return Reason(code="waits_children", text=f"It waits for {many}.", runs=wait.runs)
 
 
 def of_executing(seen: Situation) -> Iterator[Reason]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json as stdlib_json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final
 
 import typer
+from msgspec.structs import replace
 
 from holdfast import views
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
+from holdfast.cli.runs.journal import brief, print_journal
 from holdfast.cli.runs.tail import print_line
 from holdfast.cli.show import (
     COLOURS,
@@ -29,9 +31,12 @@ from holdfast.cli.show import (
     styled,
     when,
 )
+from holdfast.client import Client
+from holdfast.engine import tokens
 from holdfast.errors import RunNotFound
 from holdfast.model import Progress
-from holdfast.views import AttemptView, LogView, Reason, RunView
+from holdfast.storage import Tx
+from holdfast.views import AttemptView, LogView, Reason, RelatedRun, RunView
 
 LINES: Final = 20
 CALM: Final = {"executing": "", "ready": "", "slot_free": "", "not_due": "", "due": ""}  # nothing to worry about
@@ -47,16 +52,35 @@ def show_run(
     app: App = None,
     json: Json = False,
 ) -> None:
-    """Show a run: why it is not running, its attempts, errors, log, payload and output."""
+    """Show a run: why it is not running, its attempts, journal, errors, log, payload and output."""
     with opened(database, app) as client:
         run = client.read(views.run, run_id)
         if run is None:
             raise RunNotFound("There is no run with this id, or no longer", seen=run_id, do="See holdfast runs list.")
+        run = with_urls(run, client)
         log = client.read(views.log_end, run_id, lines + 1) if lines else []
     if json:
         print_json({**document(run), "logs": document(log[-lines:] if lines else [])})
     else:
         print_run(run, log, lines)
+
+
+def with_urls(run: RunView, client: Client) -> RunView:
+    """With the URLs at which its open tokens are completed."""
+    open_ones = [each.token.id for each in run.journal if each.token is not None and each.token.status == "open"]
+    if not open_ones:
+        return run
+    urls = client.read(token_urls, open_ones, client.token_url)
+    journal = [
+        replace(each, token=replace(each.token, url=urls.get(each.token.id))) if each.token is not None else each
+        for each in run.journal
+    ]
+    return replace(run, journal=journal)
+
+
+def token_urls(tx: Tx, ids: list[str], url: Callable[[str, str], str]) -> dict[str, str]:
+    found = [tokens.read(tx, each) for each in dict.fromkeys(ids)]
+    return {each.id: url(each.id, each.secret) for each in found if each is not None and each.secret is not None}
 
 
 def print_run(run: RunView, log: list[LogView], lines: int) -> None:
@@ -71,6 +95,8 @@ def print_run(run: RunView, log: list[LogView], lines: int) -> None:
         print_attempts(run)
     if run.invocations:
         print_invocations(run)
+    if run.journal:
+        print_journal(run)
     print_value("Payload", run.payload)
     if run.metadata:
         print_value("Metadata", run.metadata)
@@ -79,12 +105,23 @@ def print_run(run: RunView, log: list[LogView], lines: int) -> None:
     if run.error is not None:
         heading("Error")
         print_indented(run.error.traceback.rstrip() or f"{run.error.type}: {run.error.message}", style="red")
+        print_failed_step(run)
     if log:
         heading("Log")
         for line in log[-lines:]:
             print_line(line, attempts=run.attempt > 1)
         if len(log) > lines:
             note(f"These are the last {lines} lines. All of them: holdfast runs tail {run.id}")
+
+
+def print_failed_step(run: RunView) -> None:
+    """Of a run that ended with a failed step: what happened in there."""
+    failed = [
+        each for each in run.journal if each.kind == "step" and each.status == "failed" and each.error is not None
+    ]
+    if failed and run.error is not None and run.error.type.endswith("StepFailed") and failed[-1].error is not None:
+        heading(f"Error in the step {failed[-1].name}")
+        print_indented(failed[-1].error["traceback"].rstrip() or brief(failed[-1].error), style="red")
 
 
 def heading(text: str) -> None:
@@ -142,8 +179,16 @@ def facts(run: RunView) -> Iterator[tuple[str, str]]:
     yield "idempotency", run.idempotency_key or ""
     yield "version", run.version or ""
     yield "batch", run.batch_id or ""
-    yield "parent", run.parent_id or ""
-    yield "root", run.root_id if run.root_id is not None and run.root_id != run.parent_id else ""
+    yield "parent", family_fact(run.parent, run.parent_id)
+    yield "root", family_fact(run.root, run.root_id) if run.root_id != run.parent_id else ""
+    yield "replays", f"{run.replay_of}, from {run.from_step} on" if run.replay_of is not None else ""
+
+
+def family_fact(there: RelatedRun | None, run_id: str | None) -> str:
+    """A run above this one: what it is of, and how it stands."""
+    if there is None:
+        return f"{run_id}  (removed)" if run_id is not None else ""
+    return f"{there.id}  ({there.task}, {there.status})"
 
 
 def progress_fact(run: RunView) -> str:

@@ -43,6 +43,25 @@ SELECT d.id, d.status, d.task, q.name, d.created_at, d.started_at, d.finished_at
   d.concurrency_key, d.tags, d.batch_id, d.parent_id, d.worker_id, d.cancel_at, d.error
 FROM {s}done d LEFT JOIN {s}queue q ON q.id = d.queue_id WHERE d.id {in:ids}
 
+-- name: shown_journal
+-- The newest entries of a run, in the order in which they were begun; a long result only where it is a list of runs.
+SELECT key, branch, kind, name, state, target, remaining, due_at, tries, started_at, done_at, claim, attempt,
+  CASE WHEN length(result) <= :bytes OR kind IN ('child', 'children', 'trigger') THEN result END, COALESCE(length(result), 0), error
+FROM {s}journal WHERE run_id = :run_id ORDER BY started_at DESC, COALESCE(settled, 2147483647) DESC, seq DESC LIMIT :n
+
+-- name: journal_size
+SELECT count(*) FROM {s}journal WHERE run_id = :run_id
+
+-- name: shown_tokens
+SELECT id, state, expires_at, COALESCE(expires_at <= {now}, 1 = 0) FROM {s}token WHERE id {in:ids}
+
+-- name: open_entries
+SELECT kind, name, target, remaining, due_at, error, CASE WHEN kind IN ('child', 'children') THEN result END
+FROM {s}journal WHERE run_id = :run_id AND state = 'open' ORDER BY due_at NULLS LAST, seq LIMIT :n
+
+-- name: some_unfinished
+SELECT id FROM {s}run WHERE id {in:ids} ORDER BY id LIMIT :n
+
 -- name: pins
 -- The versions that these runs are pinned to; most are to none.
 SELECT id, version FROM {s}run WHERE id {in:ids} AND pinned = 1
