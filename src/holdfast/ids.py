@@ -17,7 +17,7 @@ import time
 from typing import Final
 from uuid import UUID
 
-__all__ = ["as_uuid", "from_uuid", "hash63", "new_id", "new_secret"]
+__all__ = ["as_uuid", "from_uuid", "hash63", "id_beside", "new_id", "new_secret"]
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _AS_BASE32: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # what int() reads
@@ -70,6 +70,12 @@ os.register_at_fork(after_in_child=_reseed)
 def new_id() -> str:
     """A new id: 26 characters, unique, greater than all that this process made before. Safe in threads and forks."""
     return _ids.next()
+
+
+def id_beside(other: str, number: int) -> str:
+    """The id of something that is made beside what has the ``other`` one, as old as that: always the same for the same
+    number, of which 80 bits count."""
+    return other[:10] + _base32(number & (1 << 80) - 1, 8)
 
 
 def new_secret() -> str:

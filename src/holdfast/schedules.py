@@ -19,14 +19,14 @@ import msgspec
 from holdfast import codec, recurrence
 from holdfast.client import Client
 from holdfast.codec import AnyCodec
-from holdfast.context import AsyncContext, Context
+from holdfast.context import AsyncContext, Context, running
 from holdfast.counts import checked_count
 from holdfast.duration import Duration
 from holdfast.engine import schedules as engine
 from holdfast.engine.ticks import make_of, rule_of
 from holdfast.errors import InvalidOption, UnknownSchedule, shown
 from holdfast.handle import RunHandle
-from holdfast.ids import new_id
+from holdfast.ids import id_beside, new_id
 from holdfast.model import at
 from holdfast.names import ID_LENGTH, checked_key, checked_name, checked_text
 from holdfast.options import Target, new_run, read_trigger_options
@@ -339,7 +339,7 @@ class Schedules:
         said = _recurring(rule)
         make = self._make(task, name, payload, options)
         return NewSchedule(
-            id=new_id(),
+            id=self._new_id(),
             task=name,
             rule=self._rule(said),
             make=msgspec.json.encode(make).decode(),
@@ -365,6 +365,13 @@ class Schedules:
             metadata=run.metadata,
             tags=run.tags,
         )
+
+    def _new_id(self) -> str:
+        """An id; in a task's code the same one whenever that is replayed, so that it makes no second schedule."""
+        attempt = running.get()
+        if attempt is None or attempt.home is not self._client or not attempt.records():
+            return new_id()
+        return id_beside(attempt.claimed.id, attempt.durable.uuid().int)
 
     def _like(self, new: NewSchedule) -> NewRun:
         """A run such as it will make: its queue and its task need names in the database."""

@@ -167,6 +167,28 @@ def test_the_same_deduplication_key_changes_the_same_schedule(app: Holdfast, job
     assert app.schedules.list() == [second]
 
 
+def test_a_task_that_is_tried_again_makes_no_second_schedule(app: Holdfast, jobs: Jobs) -> None:
+    @app.task
+    async def sign_up(user: int, ctx: AsyncContext) -> None:
+        first = await app.schedules.acreate("remind", Cron("@daily"), user)
+        second = await app.schedules.acreate("remind", Cron("@daily"), user)
+        assert first.id != second.id
+        if ctx.attempt.number == 1:
+            raise RetryAfter("1s")
+
+    @app.task
+    def sign_up_too(user: int, ctx: Context) -> None:
+        app.schedules.create("remind", Cron("@daily"), user)
+        if ctx.attempt.number == 1:
+            raise RetryAfter("1s")
+
+    for task in (sign_up, sign_up_too):
+        jobs.run(task, 1)
+    jobs.advance("1s")
+    assert [run.status for task in (sign_up, sign_up_too) for run in jobs.triggered(task)] == ["completed"] * 2
+    assert len(app.schedules.list(task="remind")) == 3
+
+
 # -- changing ---------------------------------------------------------------------------------------------------------
 
 

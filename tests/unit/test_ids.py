@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.ids import hash63, new_id
+from holdfast.ids import hash63, id_beside, new_id
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -96,3 +96,12 @@ def test_borders_between_names_count() -> None:
     assert hash63("a", "bc") != hash63("ab", "c")
     assert hash63("a\x00b") != hash63("a", "b")
     assert hash63("\ud800") != hash63("?")
+
+
+def test_an_id_beside_another_is_as_old_and_always_the_same() -> None:
+    run = new_id()
+    found = [id_beside(run, number) for number in range(100)]
+    assert found == [id_beside(run, number) for number in range(100)]
+    assert len({run, *found}) == 101
+    assert {(each[:10], len(each)) for each in found} == {(run[:10], 26)}
+    assert id_beside(run, 1 << 200) == id_beside(run, 0)
