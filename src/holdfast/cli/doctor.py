@@ -91,7 +91,8 @@ def read_settings(here: Place) -> tuple[list[Setting], list[Finding]]:
         try:
             settings.append(here.app.settings.get(name))
         except HoldfastError as error:
-            problems.append(Finding(about="settings", level="wrong", text=f"{error.what} ({error.seen}).", do=error.do))
+            about = name if name == "database" else "settings"
+            problems.append(Finding(about=about, level="wrong", text=f"{error.what} ({error.seen}).", do=error.do))
     return settings, problems
 
 
