@@ -417,6 +417,11 @@ def test_after_a_roll_back_the_old_code_counts_again(store: Store, clock: Frozen
     assert of_shop(store) == {"greet#0": "0 1 * * *"}
 
 
+def test_an_app_without_schedules_has_nothing_to_follow(store: Store, clock: FrozenClock) -> None:
+    worker(store)
+    assert store.read_sync(schedules.out_of_step) == []
+
+
 def test_when_all_are_gone_the_schedules_stay(store: Store, clock: FrozenClock) -> None:
     entry = worker(store, "0 1 * * *")
     store.run_sync(workers.stop, entry.id)

@@ -124,8 +124,10 @@ ON CONFLICT (app, digest) DO UPDATE SET seq = excluded.seq
 DELETE FROM {s}declaration WHERE app = :app AND seq <= :seq
 
 -- name: apps_out_of_step
--- Apps of which live workers have code, and none has the code that is in force.
-SELECT DISTINCT w.app FROM {s}worker w WHERE w.state = 'live' AND w.app IS NOT NULL AND NOT EXISTS (
+-- Apps of which live workers have code that was declared, and none has the code that is in force. One that has never
+-- declared anything has nothing to follow.
+SELECT DISTINCT w.app FROM {s}worker w JOIN {s}declaration c ON c.app = w.app AND c.digest = w.declares
+WHERE w.state = 'live' AND NOT EXISTS (
   SELECT 1 FROM {s}worker o JOIN {s}declaration d ON d.app = o.app AND d.digest = o.declares
   WHERE o.state = 'live' AND o.app = w.app AND d.seq = (SELECT max(seq) FROM {s}declaration WHERE app = w.app))
 
