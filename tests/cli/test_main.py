@@ -53,6 +53,14 @@ def test_a_misspelt_command_line(bare: Cli, arguments: list[str]) -> None:
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.parametrize("arguments", [[], ["runs"], ["schedules"]])
+def test_without_a_command_there_is_help_and_nothing_else(bare: Cli, arguments: list[str]) -> None:
+    answer = bare(*arguments)
+    assert answer.code == 2
+    assert "Commands" in answer.out + answer.err
+    assert "Error:" not in answer.err
+
+
 def test_an_error_of_the_database_is_three_parts(bare: Cli) -> None:
     answer = bare("runs", "list", "--database", "postgresql://localhost:1/nothing?connect_timeout=2")
     assert (answer.code, answer.out) == (2, "")

@@ -91,6 +91,8 @@ def told(error: Exception) -> int:
         complain(error.what, error.seen, error.do)
         return FAILED
     format_message = getattr(error, "format_message", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+        return FAILED
     if format_message is not None:  # a usage error of the command line
         ctx = getattr(error, "ctx", None)
         complain(format_message(), None, f"See {ctx.command_path} --help." if ctx is not None else None)
