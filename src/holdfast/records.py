@@ -200,6 +200,7 @@ class Suspension(msgspec.Struct, gc=False):
 
     id: str
     claim: int
+    seen: int = 0  # the number of the last settled entry that its attempt knows
     tidings: Tidings | None = None
     keeper: str | None = None
 

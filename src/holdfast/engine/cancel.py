@@ -2,7 +2,7 @@
 
 A run that no attempt holds is canceled at once. One that executes is asked: its worker reads that within a second,
 raises it in the code, and reports; only then is the run final and its slot free. A completion that comes first wins.
-One that waits is resumed to be told so. The runs below a canceled run are canceled, too.
+One that waits, or has just been woken, is resumed to be told so. The runs below a canceled run are canceled, too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from holdfast.engine import aftermath, journal
 from holdfast.engine.journal import Ending
 from holdfast.engine.states import FINAL, HOT, allows
 from holdfast.storage import runs as store_runs
-from holdfast.storage.base import Tx, repeatable
+from holdfast.storage.base import Row, Tx, repeatable
 from holdfast.storage.runs import KeyRow
 
 IDLE = frozenset(state for state in HOT if allows(state, "cancel") and state not in ("executing", "waiting"))
@@ -26,17 +26,18 @@ Canceled = Literal["canceled", "requested", "final", "unknown"]
 def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
     """Cancel these runs. Answers for each: ``canceled`` at once, ``requested`` of its worker, already ``final``, or
     ``unknown``."""
-    rows = tx.rows("lock_runs", ids=with_children(tx, ids))
+    rows = lock_all(tx, ids)
     executing = [row[0] for row in rows if row[1] == "executing"]
     waiting = [row[0] for row in rows if row[1] == "waiting"]
-    idle = [row[0] for row in rows if row[1] in IDLE]
+    resumed = [row[0] for row in rows if row[1] in ("ready", "held") and row[8]]
+    idle = [row[0] for row in rows if row[1] in IDLE and row[0] not in resumed]
     if executing:
         tx.rows("request_cancel", ids=executing)
-    if waiting:
-        tx.rows("unwind", ids=waiting)
+    if waiting or resumed:
+        tx.rows("unwind", ids=[*waiting, *resumed])
         journal.wake(tx, waiting)
     finish(tx, idle, "canceled")
-    outcome: dict[str, Canceled] = {row[0]: "canceled" if row[1] in IDLE else "requested" for row in rows}
+    outcome: dict[str, Canceled] = {row[0]: "canceled" if row[0] in idle else "requested" for row in rows}
     rest = [run_id for run_id in ids if run_id not in outcome]
     final = {row[0] for row in tx.rows("finished", ids=rest)} if rest else set()
     missing: dict[str, Canceled] = {run_id: "final" if run_id in final else "unknown" for run_id in rest}
@@ -44,14 +45,15 @@ def cancel(tx: Tx, ids: Sequence[str]) -> dict[str, Canceled]:
     return {run_id: status for run_id, status in (outcome | missing).items() if run_id in asked}
 
 
-def with_children(tx: Tx, ids: Sequence[str]) -> list[str]:
-    """These runs, and the runs below them that are not final."""
-    found = set(ids)
-    level = sorted(found)
+def lock_all(tx: Tx, ids: Sequence[str]) -> list[Row]:
+    """Lock these runs and those below them that are not final. A level is looked for when the one above it is locked:
+    what is being triggered now is seen."""
+    rows: dict[str, Row] = {}
+    level = sorted(set(ids))
     while level:
-        level = sorted({row[0] for row in tx.rows("children", ids=level)} - found)
-        found.update(level)
-    return sorted(found)
+        rows.update({row[0]: row for row in tx.rows("lock_runs", ids=level)})
+        level = sorted({row[0] for row in tx.rows("children", ids=level)} - rows.keys())
+    return list(rows.values())
 
 
 def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *, deaths: int = 0) -> None:
@@ -66,6 +68,7 @@ def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *,
         return
     there = [row[0] for row in rows]
     if awaited := [Ending(row[0], -1) for row in rows if row[7] is not None]:
+        journal.lock(tx, [ending.id for ending in awaited])
         journal.settle_children(tx, awaited)
     tx.rows("finish", ids=there, status=status, error=error, deaths=deaths)
     tx.rows("delete_runs", ids=there)

@@ -68,15 +68,17 @@ def exchange(
     if invocations:
         tx.batch("insert_invocations", invocations)
     ended, again = telling.with_outcomes(tx, ended), telling.with_outcomes(tx, again)
+    forgetful = [run for run in again if run.forget]
+    awaited = [run for run in ended if run.awaited]
+    journal.lock(tx, [run.id for runs in (awaited, forgetful, waits) for run in runs])
     if ended:
         journal.settle_ended(tx, ended)
         losses.append(store_runs.complete(tx, ended))
         if broken := [run.id for run in ended if run.status == "system_failure"]:
             aftermath.note(tx, broken, "system_failure")
     if again:
-        for run in again:
-            if run.forget:
-                tx.send("forget_entries", run_id=run.id, keys=list(run.forget))
+        for run in forgetful:
+            tx.send("forget_entries", run_id=run.id, claim=run.claim, keys=list(run.forget))
         losses.append(store_runs.put_back(tx, again))
         if any(not run.delay_ms for run in again):
             store_runs.wake(tx, ask.me)

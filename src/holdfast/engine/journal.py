@@ -76,12 +76,17 @@ class Look(msgspec.Struct):
 @repeatable
 def write(tx: Tx, entries: list[NewEntry]) -> list[Written | Exception]:
     """Write entries, each if its attempt still holds its run; one that is there already is answered as it stands."""
-    held = {(row[0], row[1]): bool(row[2]) for row in tx.rows("hold_run", ids=sorted({e.run_id for e in entries}))}
+    tokens = {entry.target or "" for entry in entries if entry.kind == "wait"}
+    answers = {token: tx.row("share_token", id=token) for token in sorted(tokens)}
+    there = tx.rows("hold_run", ids=sorted({entry.run_id for entry in entries}))
+    held = {(row[0], row[1]): bool(row[2]) for row in there}
     mine = [entry for entry in entries if (entry.run_id, entry.claim) in held]
     for entry in mine:
-        answer_at_once(tx, entry)
+        if entry.kind == "wait":
+            answer_at_once(entry, answers[entry.target or ""])
     number(mine)
     rows = {(row[0], row[1]): row for row in tx.batch("write_entries", mine).rows()} if mine else {}
+    trust(tx, {row[0] for row in there if row[3]} & {run_id for run_id, _ in rows})
     return [
         written(tx, entry, rows.get((entry.run_id, entry.key)), held[entry.run_id, entry.claim])
         if (entry.run_id, entry.claim) in held
@@ -145,10 +150,12 @@ def make_runs(tx: Tx, entry: NewEntry) -> list[Triggered | Exception]:
 
 def keep_earlier_runs(tx: Tx, entry: NewEntry, outcomes: list[Triggered]) -> None:
     """Some of its runs were there already, made by others with the same idempotency keys."""
-    others = {outcome.id for outcome in outcomes if not outcome.created}
+    own = {outcome.id for outcome in outcomes if outcome.created}
+    others = {outcome.id for outcome in outcomes} - own
     made = [outcome.id if entry.remaining else (outcome.id, outcome.created) for outcome in outcomes]
     entry.result = msgspec.json.encode(made).decode()
-    tx.send("set_result", run_id=entry.run_id, key=entry.key, result=entry.result)
+    remaining = len(own | others) if entry.remaining else 0  # several items may have led to one run
+    tx.send("set_result", run_id=entry.run_id, key=entry.key, result=entry.result, remaining=remaining)
     if entry.remaining:
         tx.batch("insert_waiters", [Waiter(other, entry.run_id, entry.key) for other in sorted(others)])
 
@@ -169,11 +176,14 @@ def make_token(tx: Tx, run_id: str | None, token: NewToken) -> bool:
     )
 
 
-def answer_at_once(tx: Tx, entry: NewEntry) -> None:
+def trust(tx: Tx, suspects: set[str]) -> None:
+    """These have recorded something new since their process died."""
+    if suspects:
+        tx.rows("trust", ids=sorted(suspects))
+
+
+def answer_at_once(entry: NewEntry, token: Row | None) -> None:
     """A token may have been completed before it is waited for: the entry is settled when it is written."""
-    if entry.kind != "wait":
-        return
-    token = tx.row("share_token", id=entry.target)
     if token is None:
         entry.state = "failed"
         return
@@ -203,9 +213,16 @@ def settle_ended(tx: Tx, ended: Sequence[Ended]) -> None:
         settle_children(tx, awaited)
 
 
+def lock(tx: Tx, ids: Iterable[str]) -> None:
+    """Lock these runs and the parents that wait for them, all at once: whoever needs several rows takes them in this
+    order."""
+    wanted = sorted(ids)
+    if wanted and tx.kind == "postgres":
+        tx.send("lock_family", ids=wanted)
+
+
 def settle_children(tx: Tx, endings: Sequence[Ending]) -> None:
-    if tx.kind == "postgres":
-        tx.rows("lock_family", ids=sorted(ending.id for ending in endings))
+    """Tell the parents of these runs. Their rows are locked by the caller."""
     counts: dict[tuple[str, str], int] = {}
     for run_id, key, n in tx.batch("ended_children", endings).rows():
         counts[run_id, key] = counts.get((run_id, key), 0) + n

@@ -233,7 +233,7 @@ def put_back(tx: Tx, rows: list[AgainRow]) -> Callable[[], list[Fence]]:
 
 def suspend(tx: Tx, waits: Sequence[Suspension]) -> Callable[[], list[str]]:
     """Let runs give up their slots. Returns what reads the ids of those that did: a run for which something has come
-    does not, nor one whose fence is lost."""
+    does not, nor one whose fence is lost. Their rows are locked by the caller."""
     rows = tx.batch("suspend", waits).rows()
     leave_notes(tx, ((queue, lane) for _, queue, lane in rows))
     return lambda: [row[0] for row in rows]

@@ -24,7 +24,7 @@ from holdfast.annotations import check_type
 from holdfast.codec import codec_for
 from holdfast.durable import StepOptions, Token, in_step
 from holdfast.engine import journal as written
-from holdfast.errors import InvalidOption, NotDurable, Suspended, TokenUnknown, WaitTimedOut, shown
+from holdfast.errors import InvalidOption, JournalMismatch, NotDurable, Suspended, TokenUnknown, WaitTimedOut, shown
 from holdfast.ids import new_id, new_secret
 from holdfast.model import Results
 from holdfast.records import Entry, NewEntry, NewRun, NewToken
@@ -32,7 +32,7 @@ from holdfast.task import Task
 from holdfast.worker import children, steps
 from holdfast.worker.calls import Calls
 from holdfast.worker.journal import Asked, Branch, Journal, digest_of
-from holdfast.worker.turns import Turns
+from holdfast.worker.turns import Turns, place
 
 if TYPE_CHECKING:
     from holdfast.worker.live import Live
@@ -48,6 +48,8 @@ class Operations:
         self.live, self.host = live, live.host
         self.journal = Journal(entries)
         self.turns = Turns(live, self.journal.entries.values())
+        self.mismatch: JournalMismatch | None = None  # whatever the code makes of it, the run ends with it
+        self.fresh = False  # it has asked for something that is not recorded
         self.root = Branch()
         self.branches: weakref.WeakKeyDictionary[asyncio.Task[Any], Branch] = weakref.WeakKeyDictionary()
         if live.attempt.root is not None:
@@ -59,7 +61,7 @@ class Operations:
     def born(self, parent: asyncio.Task[Any] | None, task: asyncio.Task[Any]) -> None:
         """A branch has started another one. What a step starts is the step's."""
         branch = self.branches.get(parent) if parent is not None and parent not in self.turns.inside else None
-        if branch is not None:
+        if branch is not None and task not in self.branches:  # each worker on this loop tells of it
             coroutine = task.get_coro()
             self.branches[task] = branch.start(getattr(coroutine, "__name__", None) or type(coroutine).__name__)
             self.turns.add(task)
@@ -109,9 +111,17 @@ class Operations:
 
     def ask(self, kind: str, name: str, *, key: str | None = None, digest: str | None = None) -> Asked:
         """Take the key of an operation, here and now."""
-        asked = self.journal.ask(self.branch(), kind, name, key, digest)
+        branch = self.branch()
+        if self.mismatch is not None:
+            raise self.mismatch
+        try:
+            asked = self.journal.ask(branch, kind, name, key, digest)
+        except JournalMismatch as mismatch:
+            self.mismatch = mismatch
+            raise
         if asked.entry is None:
             self.live.lines.replayed = False
+            self.fresh = True
         return asked
 
     async def outcome(self, asked: Asked) -> Entry:
@@ -137,10 +147,17 @@ class Operations:
         """Write an entry. Returns when it is on disk, and when what has settled before it is known, too."""
         with self.turns.operating():
             made = await asyncio.shield(asyncio.wrap_future(self.host.store.gather(written.write, entry)))
-            if made.news:
+            if made.news or not self.journal.follows(made.entry):
                 await self.live.hear()
+        self.host.trust(self.live)
         self.arrived([made.entry])
         return cast("written.Written", made)
+
+    def heard(self, entries: Iterable[Entry]) -> None:
+        """This is all that has settled since it was last looked."""
+        entries = sorted(entries, key=place)
+        self.arrived(entries)
+        self.journal.hear(entries)
 
     def arrived(self, entries: Iterable[Entry]) -> None:
         """Entries have settled, here or elsewhere."""
@@ -225,7 +242,8 @@ class Operations:
     def achild(self, task: Task[Any, Any], payload: Any, options: Any) -> Later:
         if not isinstance(task, Task):
             raise InvalidOption("This is not a task to wait for", seen=shown(task), do="Give a task and its payload.")
-        return children.carry_one(self, self.ask("child", task.id), task, payload, options)
+        asked = self.ask("child", task.id, digest=digest_of((payload,)))
+        return children.carry_one(self, asked, task, payload, options)
 
     def child(self, task: Task[Any, Any], payload: Any, options: Any) -> Any:
         return self.blocking(self.achild(task, payload, options))

@@ -55,7 +55,8 @@ class Hold:
         self.waiting: deque[Live] = deque()  # claimed, not started
         self.held: dict[str, Live] = {}  # claimed and not reported
         self.suspects = Suspects()
-        self.recorded: dict[str, list[Entry]] = {}  # what the runs that were just claimed have recorded
+        self.recorded: dict[str, list[Entry]] = {}  # what the runs that were just claimed have recorded …
+        self.partly: set[str] = set()  # … and of which runs only what their attempts here do not know
         self.parked: dict[str, Live] = {}  # waiting, without a slot, and still in memory
         self.leaving: set[Live] = set()  # on their way out of memory: their finally blocks run
         self.late: set[str] = set()  # runs in which a time seems to be over
@@ -78,7 +79,11 @@ class Hold:
         for row in sorted(claimed, key=attrgetter("sort_at", "id")):
             run = Claimed._make((*row[:3], queue_names.get(row.queue, ""), *row[4:]))  # type: ignore[call-overload]
             try:
-                live = self.back_again(run) or self.live(run)
+                live = self.back_again(run)
+                if live is None and run.id in self.partly:  # it has left memory while the rest of its journal was read
+                    self.outbox.note(run, returned(run))
+                    continue
+                live = live or self.live(run)
             except Exception as error:
                 self.outbox.give_up(run, f"What is stored of this run cannot be read: {said(error)}")
                 continue
@@ -109,6 +114,10 @@ class Hold:
             live = self.waiting.popleft()
             if live.claimed.granted and time.monotonic() - self.asked_at > limits.START_MS / 1000:
                 self.drop(live, "returned")  # too late: its rate limit has counted on an earlier start
+                continue
+            if live.over:  # its code has ended while it waited here
+                del self.held[live.claimed.id]
+                self.outbox.note(live.claimed, returned(live.claimed))
                 continue
             self.running += 1
             live.start()
@@ -162,7 +171,9 @@ class Hold:
     def suspend(self, live: Live) -> None:
         """Every branch of an attempt waits: with the next round its run gives up its slot."""
         keeper = self.outbox.me if self.settings.suspend_after > 0 and not self.closing else None
-        self.outbox.waits.append(Suspension(live.claimed.id, live.claimed.claim, live.tidings(), keeper))
+        durable = live.operations()
+        seen = durable.journal.seen if durable is not None else 0
+        self.outbox.waits.append(Suspension(live.claimed.id, live.claimed.claim, seen, live.tidings(), keeper))
         self.changed.set()
 
     def unsuspend(self, live: Live) -> None:
@@ -216,12 +227,17 @@ class Hold:
 
     def looks(self, claimed: Iterable[Claimed]) -> list[journal.Look]:
         """What to read of the journals of these runs. One that was never claimed before has none."""
-        return [journal.Look(run.id, self.seen(run)) for run in claimed if run.claim > 1]
+        looks = [journal.Look(run.id, self.seen(run)) for run in claimed if run.claim > 1]
+        self.partly = {look.id for look in looks if look.since}
+        return looks
 
     def seen(self, run: Claimed) -> int:
         live = self.parked.get(run.id)
         durable = live.operations() if live is not None and live.claimed.claim + 1 == run.claim else None
         return durable.journal.seen if durable is not None else 0
+
+    def trust(self, live: Live) -> None:
+        self.suspects.discard(live.claimed.id)
 
     def overdue(self, live: Live) -> None:
         self.late.add(live.claimed.id)
@@ -234,6 +250,10 @@ class Hold:
         live = self.held.get(run_id)
         if live is None or live.claimed.claim != number:
             return
+        if reason == "canceled":
+            live.canceling = live.canceling or live.parked
+            if live.catching_up():
+                return
         if live.work is None:  # claimed, not started
             self.drop(live, reason)
             return
@@ -241,9 +261,6 @@ class Hold:
 
     def drop(self, live: Live, reason: Reason) -> None:
         """An attempt that never started ends for this reason."""
-        if live.parked and reason == "canceled":
-            live.canceling = True  # it is told when it goes on
-            return
         if live in self.waiting:
             self.waiting.remove(live)
         if live.parked:

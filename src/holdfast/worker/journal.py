@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from holdfast import codec
-from holdfast.errors import JournalFull, JournalMismatch
+from holdfast.errors import InvalidOption, JournalFull, JournalMismatch, shown
 from holdfast.records import Entry
 from holdfast.sizes import MIB
 
@@ -62,10 +62,23 @@ class Journal:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.entries: dict[str, Entry] = {}
         self.places: dict[tuple[str, int], Entry] = {}
-        self.size = self.seen = 0  # bytes; the number of the last settled entry
+        self.size = 0  # bytes
+        self.seen = 0  # the number of the last settled entry before which none is missing
+        self.keys: set[str] = set()  # that the code has given itself
         self.failed: list[Asked] = []
+        self.hear(entries)
+
+    def hear(self, entries: Iterable[Entry]) -> None:
+        """Learn of all that has settled since it was last looked."""
         for entry in entries:
             self.take(entry)
+            self.seen = max(self.seen, entry.settled or 0)
+
+    def follows(self, entry: Entry) -> bool:
+        """Whether nothing has settled before this entry, which was written here, that is not known."""
+        if entry.settled == self.seen + 1:
+            self.seen += 1
+        return (entry.settled or 0) <= self.seen
 
     def take(self, entry: Entry) -> None:
         """Learn of an entry, or how it stands now."""
@@ -74,7 +87,6 @@ class Journal:
             if entry.seq:
                 self.places[entry.branch, entry.seq] = entry
         self.entries[entry.key] = entry
-        self.seen = max(self.seen, entry.settled or 0)
 
     def ask(self, branch: Branch, kind: str, name: str, key: str | None, digest: str | None) -> Asked:
         """Take the key of an operation.
@@ -85,6 +97,7 @@ class Journal:
         """
         if key is not None:  # the code says itself which one it is, whatever came before
             asked = Asked(f"{name}={key}", 0, branch, kind, name, digest)
+            self.use(asked.key, name, key)
         else:
             branch.asked += 1
             asked = Asked(branch.next_key(name), branch.asked, branch, kind, name, digest)
@@ -100,6 +113,15 @@ class Journal:
             failure.later = failure.later or failure.branch.path.startswith(branch.path)
         return asked
 
+    def use(self, used: str, name: str, key: str) -> None:
+        if used in self.keys:
+            raise InvalidOption(
+                f"Two steps {name} have the same key",
+                seen=shown(key),
+                do="Give each its own, or none: they are counted.",
+            )
+        self.keys.add(used)
+
     def compare(self, asked: Asked) -> None:
         """What is recorded at this place must be what is asked for."""
         there = self.places.get((asked.branch.path, asked.seq)) if asked.seq else asked.entry
@@ -107,7 +129,8 @@ class Journal:
             there = asked.entry
         if there is None:
             return
-        if there.key != asked.key or there.kind != asked.kind or (asked.seq and there.seq != asked.seq):
+        place = (asked.branch.path, asked.seq) if asked.seq else (there.branch, 0)
+        if there.key != asked.key or there.kind != asked.kind or (there.branch, there.seq) != place:
             raise mismatch(there, asked, f"{there.kind} {there.name}", str(asked))
         if there.digest is not None and asked.digest is not None and there.digest != asked.digest:
             raise mismatch(there, asked, f"{asked} with other arguments", str(asked))
@@ -136,10 +159,20 @@ def digest_of(arguments: tuple[Any, ...]) -> str | None:
     if not arguments:
         return None
     try:
-        text = codec.encode([plain(argument) for argument in arguments])
+        text = codec.encode([unordered(plain(argument)) for argument in arguments])
     except Exception:  # a session, a lambda: nothing that could be compared after a replay
         return None
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def unordered(value: Any) -> Any:
+    """The same, whatever the order: that of a set is another one in each process."""
+    match value:
+        case list():
+            return sorted(map(unordered, value), key=repr)
+        case dict():
+            return {key: unordered(each) for key, each in sorted(value.items())}
+    return value
 
 
 def plain(argument: Any) -> Any:

@@ -14,7 +14,7 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
@@ -22,7 +22,7 @@ from msgspec import structs
 
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.engine import journal, telling
-from holdfast.errors import HoldfastError, JournalMismatch
+from holdfast.errors import HoldfastError
 from holdfast.records import Again, Chunk, Claimed, Entry, LogLine, Note, Tidings
 from holdfast.sizes import LONGEST, check_size, size_of
 from holdfast.task import Governing, Task
@@ -65,6 +65,9 @@ class Host(Protocol):
 
     def unsuspend(self, live: Live, /) -> None:
         """Something has come before it did."""
+
+    def trust(self, live: Live, /) -> None:
+        """It has recorded something new: it is no suspect."""
 
     def overdue(self, live: Live, /) -> None:
         """A time that a branch of it waits for seems to be over."""
@@ -169,6 +172,14 @@ class Live:
         log.warning("run %s of task %s: %s", self.claimed.id, self.claimed.task, text)
         self.lines.add("WARNING", "holdfast", text)
 
+    def catching_up(self) -> bool:
+        """Whether it was canceled while it waited, and has not come as far as it was: its code hears of it there."""
+        if not self.canceling or self.over:
+            return False
+        durable = self.operations()
+        waits = self.work is None or self.parked or durable is None or not durable.fresh
+        return waits and self.age() < self.host.settings.grace_seconds
+
     def outlived(self) -> bool:
         """Whether it has run for longer than in its last life."""
         return self.age() * 1000 > self.claimed.lived_ms
@@ -222,7 +233,10 @@ class Live:
         """Every branch waits. One that is to be canceled hears of it now: it has come as far as it was."""
         if self.over or self.suspending or self.parked:
             return
-        if self.canceling:
+        if self.reason is not None:  # it is to end, and waits again: a thread that was not waiting then hears of it now
+            if self.in_thread:
+                self.interrupt_thread(self.reason)
+        elif self.canceling:
             self.interrupt("canceled")
         else:
             self.suspending = True
@@ -238,6 +252,8 @@ class Live:
 
     def rebind(self, claimed: Claimed, entries: Sequence[Entry]) -> None:
         """Its run was claimed again, and its code is still here."""
+        if self.timer is not None:
+            self.timer.cancel()
         self.claimed, self.entries, self.canceling = claimed, entries, claimed.canceling
         self.attempt.claimed = self.lines.writer = claimed
         if self.attempt.told_by is not None:
@@ -250,13 +266,7 @@ class Live:
 
     def go_on(self) -> None:
         if (durable := self.operations()) is not None:
-            durable.arrived(self.entries)
-
-    def unsuspended(self) -> None:
-        """It was not suspended after all: something has come."""
-        self.suspending = False
-        if (durable := self.operations()) is not None:
-            durable.turns.look_again()
+            durable.heard(self.entries)
 
     def unwind(self) -> None:
         """Leave memory: what the code still does changes nothing."""
@@ -266,12 +276,24 @@ class Live:
 
     async def hear(self) -> None:
         """Read what has settled since."""
+        found = await self.host.store.read(journal.since, self.looks())
+        await self.hear_of_children()
+        self.heard(found)
+
+    def looks(self) -> list[journal.Look]:
+        """What to read of its journal: nothing where it has none."""
+        durable = self.operations()
+        return [] if durable is None else [journal.Look(self.claimed.id, durable.journal.seen)]
+
+    def heard(self, found: Mapping[str, Sequence[Entry]]) -> None:
+        """This is all that has settled since."""
         if (durable := self.operations()) is not None:
-            look = journal.Look(self.claimed.id, durable.journal.seen)
-            news = await self.host.store.read(journal.since, [look])
-            if self.attempt.told_by is not None:  # a child that has ended may have written there
-                self.attempt.told_by.hear(await self.host.store.read(telling.metadata, self.claimed.id))
-            durable.arrived(news[self.claimed.id])
+            durable.heard(found.get(self.claimed.id, ()))
+
+    async def hear_of_children(self) -> None:
+        """A child that has ended may have written to its metadata."""
+        if self.attempt.told_by is not None:
+            self.attempt.told_by.hear(await self.host.store.read(telling.metadata, self.claimed.id))
 
     # what it tells
 
@@ -344,7 +366,7 @@ class Live:
             self.warn_of_swallowing()
         if self.reason in ("timed_out", "lost", "suspended"):
             return outcomes.interrupted(self.claimed, self.reason, self.governing)
-        return outcomes.completed(self.claimed, self.encoded(output))
+        return self.strayed() or outcomes.completed(self.claimed, self.encoded(output))
 
     def warn_of_swallowing(self) -> None:
         log.warning(
@@ -366,13 +388,18 @@ class Live:
             return self.failure(str(error))
         if isinstance(error, Misfit):
             return outcomes.refused(self.claimed, error.error)
-        if isinstance(error, JournalMismatch) and self.reason is None:
-            return self.failure(str(error))
+        if self.reason is None and (strayed := self.strayed()) is not None:
+            return strayed
         if self.reason is not None:
             return outcomes.interrupted(self.claimed, self.reason, self.governing)
         if not isinstance(error, asyncio.CancelledError):  # else the code canceled itself
             self.lines.add("ERROR", "holdfast", f"Attempt {self.claimed.attempt} failed: {said(error)}")
         return outcomes.failed(self.claimed, error, self.governing, verdict)
+
+    def strayed(self) -> Outcome | None:
+        """Its code has asked for something else than was recorded: so it ends, whatever the code has made of that."""
+        durable = self.operations()
+        return None if durable is None or durable.mismatch is None else self.failure(str(durable.mismatch))
 
     def failure(self, message: str) -> Outcome:
         return outcomes.system_failure(self.claimed.id, self.claimed.claim, message)

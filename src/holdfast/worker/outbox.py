@@ -122,13 +122,13 @@ class Outbox:
 
     async def one_by_one(self, parcel: Parcel, error: Exception) -> None:
         """The round was refused: write each outcome alone, so that only the bad one is told, and forget none."""
+        self.waits = parcel.waits + self.waits
         if not any(parcel[:3]):
             raise error
         log.warning("the database refused a round, its outcomes are written one by one: %s", error)
         left: deque[Ended | AgainRow] = deque([*parcel.ended, *parcel.again])
         said_by = by_run(parcel.lines)
         sent_by = {sent.run_id: sent for sent in parcel.invocations}
-        self.waits = parcel.waits + self.waits
         try:
             while left:
                 await self.write_alone(left[0], said_by.pop(left[0].id, []), sent_by.get(left[0].id))

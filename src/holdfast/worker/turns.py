@@ -108,7 +108,7 @@ class Turns:
         self.looking = None
         if self.dropped or self.live.over or self.live.parked or not self.waits:
             return
-        branches = [task for task in self.branches if task not in self.inside]
+        branches = self.branches - self.inside.keys()
         next_one = next((entry for key, entry in self.pending.items() if key in self.waits), None)
         if next_one is not None:
             self.hand_out(next_one, branches)
@@ -118,7 +118,7 @@ class Turns:
             self.pause = min(LOOK_SECONDS[1], self.pause * 2)
             self.looking = self.host.loop.call_later(self.pause, self.look, context=self.host.context)
 
-    def hand_out(self, entry: Entry, branches: list[asyncio.Task[Any]]) -> None:
+    def hand_out(self, entry: Entry, branches: set[asyncio.Task[Any]]) -> None:
         now = time.monotonic()
         self.busy_since = self.busy_since or now
         if not quiet(branches) and now - self.busy_since < PATIENCE_SECONDS:

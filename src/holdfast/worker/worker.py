@@ -68,6 +68,8 @@ class Worker:
         self.idle = self.wants_idle = True  # what the database was told, and what it should be told
         self.draining = self.stopped = self.woken = False
         self.doubtful = False  # an answer was lost
+        self.refused: list[Suspension] = []  # what was not suspended, and it is not known why
+        self.unheard: set[str] = set()  # runs in which something may have settled that they have not heard of
         self.outcast = False  # declared lost, and not registered anew yet
         self.beaten_at: float | None = None  # when a supervisor said that it beats for us; None if nobody ever says so
         self.notes = self.suspects_wait = False
@@ -201,6 +203,7 @@ class Worker:
     async def doubt(self) -> None:
         """What the last round did is not known. Compare, but not at once."""
         self.doubtful = True
+        self.unheard.update(self.hold.held)
         await asyncio.sleep(random.uniform(0.1, BACKOFF_SECONDS))
 
     async def exchange(self) -> bool:
@@ -221,9 +224,10 @@ class Worker:
                 raise
             await self.outbox.one_by_one(parcel, error)
             return True
+        self.park(parcel.waits, result.suspended)
         self.hold.recorded = await self.journals(result.claimed)
         self.take_in(ask, result)
-        await self.settle_waits(parcel.waits, result.suspended)
+        await self.settle_waits()
         if result.told:
             await self.hear()
         return bool(result.claimed or ask.suspects) or ask.idle is not None or self.must_tell()
@@ -233,27 +237,43 @@ class Worker:
         looks = self.hold.looks(claimed)
         return await self.store.read(journal.since, looks) if looks else {}
 
-    async def settle_waits(self, waits: list[Suspension], suspended: list[str]) -> None:
-        """Park the runs that gave up their slots. For those that did not, something has come, or they have moved on."""
+    def park(self, waits: list[Suspension], suspended: list[str]) -> None:
+        """Park the runs that gave up their slots. How those stand that did not is to be asked."""
         there = set(suspended)
-        open_ones = [(live, wait) for wait in waits if (live := self.hold.waiting_for(wait)) is not None]
-        doubtful = [wait.id for _, wait in open_ones if wait.id not in there]
-        standing = await self.store.read(claim.standing, doubtful) if doubtful else {}
-        for live, wait in open_ones:
+        for wait in waits:
+            if wait.id not in there:
+                self.refused.append(wait)
+            elif (live := self.hold.waiting_for(wait)) is not None:
+                self.hold.park(live, wait.tidings)
+
+    async def settle_waits(self) -> None:
+        """Those that were not suspended: something has come, a cancel has, or they have moved on."""
+        if not self.refused:
+            return
+        standing = await self.store.read(claim.standing, [wait.id for wait in self.refused])
+        refused, self.refused = self.refused, []
+        for wait, live in [(wait, live) for wait in refused if (live := self.hold.waiting_for(wait)) is not None]:
             where = standing.get(wait.id)
-            if wait.id in there or where == ("waiting", wait.claim):  # the answer to an earlier round was lost
+            if where == ("waiting", wait.claim):  # the answer to an earlier round was lost
                 self.hold.park(live, wait.tidings)
             elif where == ("executing", wait.claim):
-                live.unsuspended()
+                live.suspending = False
+                self.unheard.add(wait.id)
+                self.orders_at = 0.0  # it may be canceled
             else:
                 live.interrupt("lost")
                 live.abandon()
+        await self.hear()
 
     async def hear(self) -> None:
-        """Something has settled for which runs here wait."""
-        ids = await self.store.run(journal.take_news, self.me)
-        for live in [live for run_id in ids if (live := self.hold.held.get(run_id)) is not None]:
-            await live.hear()
+        """Something has settled for which runs here wait. What fails on the way is not forgotten."""
+        self.unheard.update(await self.store.run(journal.take_news, self.me))
+        lives = [live for run_id in self.unheard if (live := self.hold.held.get(run_id)) is not None]
+        found = await self.store.read(journal.since, [look for live in lives for look in live.looks()])
+        for live in lives:
+            await live.hear_of_children()
+            live.heard(found)
+        self.unheard.clear()
 
     def ask(self) -> Ask:
         """What this worker can take now."""
@@ -300,6 +320,9 @@ class Worker:
     async def look_around(self) -> None:
         """What is not a run's own: lanes to promote, runs that are due, orders, new routes."""
         now = time.monotonic()
+        await self.settle_waits()
+        if self.unheard:
+            await self.hear()
         if now >= self.due_at and not self.hold.closing:
             self.due_at, self.notes = NEVER, True
             if await self.store.run(claim.due, me=self.me):

@@ -207,6 +207,8 @@ class Wrapped(Live):
         """How it ends; an error that is nobody's interrupt is shown to ``catch_error`` first."""
         if came is None or (came.error is None and self.reason in ("timed_out", "lost", "suspended")):
             return outcomes.interrupted(self.claimed, self.reason or "returned", self.governing)
+        if self.reason is None and (strayed := self.strayed()) is not None:
+            return strayed
         if came.error is None:
             return outcomes.completed(self.claimed, came.value.text)
         verdict = None

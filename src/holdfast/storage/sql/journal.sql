@@ -1,8 +1,9 @@
 -- The journal: what runs have done, what they wait for, and what wakes them.
 
 -- name: hold_run
--- The fence of what an attempt writes about its run. The lock keeps it so until the commit.
-SELECT id, claim, news FROM {s}run WHERE id {in:ids} AND state = 'executing' {for_share}
+-- The fence of what an attempt writes about its run. The lock keeps it so until the commit, and lets one at a time count what
+-- has settled.
+SELECT id, claim, news, suspect FROM {s}run WHERE id {in:ids} AND state = 'executing' ORDER BY id {for_update}
 
 -- name: write_entries
 -- An entry is written once. Only a step's may be open and written again, as its tries go on.
@@ -61,7 +62,7 @@ WHERE true ON CONFLICT (run_id, key) DO NOTHING
 UPDATE {s}run SET claim = 1 WHERE id {in:ids} AND claim = 0 RETURNING id
 
 -- name: set_result
-UPDATE {s}journal SET result = :result WHERE run_id = :run_id AND key = :key
+UPDATE {s}journal SET result = :result, remaining = CAST(:remaining AS INTEGER) WHERE run_id = :run_id AND key = :key
 
 -- name: standing
 SELECT id, state, claim FROM {s}run WHERE id {in:ids}
@@ -70,13 +71,14 @@ SELECT id, state, claim FROM {s}run WHERE id {in:ids}
 UPDATE {s}run SET news = 0 WHERE worker_id = :me AND news = 1 RETURNING id
 
 -- name: suspend
--- A run gives up its slot until something it waits for settles. If something has, it is not suspended but told.
+-- A run gives up its slot until something it waits for settles. If something has that its attempt does not know, it is not
+-- suspended. Its row was locked in the statement before: this one's eyes are younger than the lock.
 UPDATE {s}run SET state = 'waiting', worker_id = NULL, claimed_at = NULL, start_by = NULL, suspect = 0,
-  keeper = x.keeper, keep_until = NULL,
+  keeper = x.keeper, keep_until = NULL, news = 0, unwind = 1,
   due_at = (SELECT min(j.due_at) FROM {s}journal j WHERE j.run_id = {s}run.id AND j.state = 'open')
-FROM {rows(id text, claim int, keeper text)}
-WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'executing' AND {s}run.news = 0
-  AND {s}run.cancel_at IS NULL
+FROM {rows(id text, claim int, seen int, keeper text)}
+WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'executing' AND {s}run.cancel_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM {s}journal j WHERE j.run_id = {s}run.id AND j.settled > x.seen)
 RETURNING {s}run.id, {s}run.queue_id, {s}run.lane_id
 
 -- name: lock_family
@@ -145,8 +147,13 @@ WHERE run_id {in:ids} AND state = 'open' AND due_at <= {now}
 RETURNING run_id
 
 -- name: forget_entries
--- Failures that ended an attempt: the next one tries again.
+-- Failures that ended an attempt: the next one tries again. The run's row is locked by the caller.
 DELETE FROM {s}journal WHERE run_id = :run_id AND key {in:keys}
+  AND EXISTS (SELECT 1 FROM {s}run WHERE id = :run_id AND claim = :claim AND state = 'executing')
+
+-- name: trust
+-- Who gets on is no suspect any more.
+UPDATE {s}run SET suspect = 0 WHERE id {in:ids}
 
 -- name: prune_journal
 DELETE FROM {s}journal WHERE run_id {in:ids}

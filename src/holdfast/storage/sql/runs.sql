@@ -157,7 +157,7 @@ SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
 UPDATE {s}run SET
   state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
   attempt = {s}run.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
-  suspect = CASE WHEN x.counts = 1 THEN 0 ELSE suspect END,
+  suspect = CASE WHEN x.counts = 1 THEN 0 ELSE suspect END, unwind = CASE WHEN x.counts = 1 THEN 0 ELSE unwind END,
   started_at = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE started_at END,
   version = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE version END,
   pinned = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN 0 ELSE pinned END,
@@ -178,7 +178,7 @@ put AS (
   UPDATE {s}run r SET
     state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND r.start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
     attempt = r.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
-    suspect = CASE WHEN x.counts = 1 THEN 0 ELSE r.suspect END,
+    suspect = CASE WHEN x.counts = 1 THEN 0 ELSE r.suspect END, unwind = CASE WHEN x.counts = 1 THEN 0 ELSE r.unwind END,
     started_at = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.started_at END,
     version = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.version END,
     pinned = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN 0 ELSE r.pinned END,
@@ -217,14 +217,14 @@ SELECT id, claim FROM {s}run WHERE worker_id = :me AND cancel_at IS NOT NULL
 UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect > 0
 
 -- name: lock_runs
-SELECT id, state, claim, queue_id, lane_id, task, idempotency_key, parent_key FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
+SELECT id, state, claim, queue_id, lane_id, task, idempotency_key, parent_key, unwind FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
 
 -- name: request_cancel
 UPDATE {s}run SET cancel_at = COALESCE(cancel_at, {now}) WHERE id {in:ids} AND state = 'executing'
 
 -- name: unwind
--- Canceled while it waited: it is resumed, so that its code hears of it.
-UPDATE {s}run SET cancel_at = COALESCE(cancel_at, {now}), unwind = 1 WHERE id {in:ids} AND state = 'waiting'
+-- Canceled in the middle of an attempt that nobody holds now: it is resumed, so that its code hears of it.
+UPDATE {s}run SET cancel_at = COALESCE(cancel_at, {now}), unwind = 1 WHERE id {in:ids} AND state IN ('waiting', 'ready', 'held')
 
 -- name: finish
 -- End runs that no attempt holds: canceled before they started, expired, crashed. The rows were locked by the caller.
