@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast import Holdfast
+from holdfast.engine import reap
 from holdfast.inside import home_of
 from holdfast.model import Run
 from holdfast.storage import Store
@@ -52,6 +53,12 @@ class Inside:
                 if run.finished:
                     return await handle.aretrieve()  # with its log, read without blocking
         raise AssertionError("updates ended before the run did")
+
+    async def sweeping(self, seconds: float = 0.02) -> None:
+        """What upkeep does every few seconds, all the time. Cancel it."""
+        while True:
+            await self.store.run(reap.sweep)
+            await asyncio.sleep(seconds)
 
     async def drained(self, worker: Worker, timeout: float = 30.0) -> None:
         """Let a worker drain, and wait for its end."""

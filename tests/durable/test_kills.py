@@ -1,0 +1,133 @@
+"""A worker that dies at any point: the run goes on elsewhere, with what it has recorded, and comes to the same."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from holdfast import AsyncContext, Retry
+from holdfast.engine import tokens
+from holdfast.errors import RunFailed, StepFailed
+from tests.support.frail import Frail, When, living
+from tests.support.inside import Inside
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker looks for now and then, it looks for at once."""
+    monkeypatch.setattr("holdfast.worker.suspects.PAUSE_SECONDS", 0.05)
+
+
+class Effects:
+    """What steps have done. Each time is told from the others by its number, which the step returns."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count(1)
+        self.of: dict[str, list[int]] = defaultdict(list)
+
+    async def happen(self, name: str) -> int:
+        await living()
+        self.of[name].append(number := next(self.numbers))
+        return number
+
+
+async def outlive(inside: Inside, frail: Frail, handle: Any, **settings: Any) -> Any:
+    """The end of a run whose worker may die; then another one takes over."""
+    ended = asyncio.create_task(inside.ended(handle, 60))
+    sweeping = asyncio.create_task(inside.sweeping())
+    death = asyncio.create_task(frail.death.wait())
+    await asyncio.wait({ended, death}, return_when=asyncio.FIRST_COMPLETED)
+    heirs = []
+    if not ended.done():
+        frail.bury()
+        heirs.append(Frail(inside, **settings))
+    try:
+        return await ended
+    finally:
+        death.cancel()
+        sweeping.cancel()
+        for each in (frail, *heirs):
+            await each.close()
+
+
+def story(inside: Inside, effects: Effects) -> Any:
+    """A task of steps, waits and children, in a row and side by side; its output says what each step has done."""
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    async def child(name: str, ctx: AsyncContext) -> int:
+        return await ctx.step(effects.happen, f"{name} child")
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    async def bad(name: str) -> None:
+        raise ValueError(name)
+
+    async def fails(name: str) -> None:
+        await living()
+        raise ConnectionError(name)
+
+    @inside.app.task(retry=Retry(max_attempts=2, min_delay=0))
+    async def parent(name: str, ctx: AsyncContext) -> dict[str, Any]:
+        said: dict[str, Any] = {}
+
+        async def branch(k: int) -> None:
+            said[f"{name} first {k}"] = await ctx.step(effects.happen, f"{name} first {k}")
+            await ctx.sleep(0.005 * k)
+            said[f"{name} {k} child"] = await ctx.trigger_and_wait(child, f"{name} {k}")
+
+        said[f"{name} one"] = await ctx.step(effects.happen, f"{name} one")
+        await ctx.sleep(0.01)
+        await asyncio.gather(branch(0), branch(1))
+        results = await ctx.batch_trigger_and_wait(child, [f"{name} a", f"{name} b"])
+        said |= dict(zip([f"{name} a child", f"{name} b child"], results.outputs(), strict=True))
+        token = await ctx.token(int)
+        await child.atrigger(f"{name} aside")
+        await inside.store.run(tokens.complete, token.id, "7")
+        assert await ctx.wait_for(token) == 7
+        try:
+            await ctx.step(fails, name)
+        except StepFailed:
+            said[f"{name} two"] = await ctx.step(effects.happen, f"{name} two")
+        try:
+            await ctx.trigger_and_wait(bad, name)
+        except RunFailed:
+            said[f"{name} last"] = await ctx.step(effects.happen, f"{name} last")
+        return said
+
+    return parent
+
+
+async def tell_story(inside: Inside, effects: Effects, task: Any, n: int, when: When, suspend_after: float) -> bool:
+    """Carry it out with a worker that dies at its n-th write. False if it did not come to that."""
+    name = f"{when} {n}"
+    handle = await task.atrigger(name)
+    frail = Frail(inside, n, when, suspend_after=suspend_after)
+    run = await outlive(inside, frail, handle, suspend_after=suspend_after)
+    died = frail.death.is_set()
+    assert run.status == "completed", (name, run.status, run.error)
+    done = {step: numbers for step, numbers in effects.of.items() if step.startswith(f"{name} ")}
+    aside = done.pop(f"{name} aside child", [])
+    assert len(aside) <= 2, (name, aside)
+    assert run.output == {step: numbers[-1] for step, numbers in done.items()}, (
+        name,
+        done,
+    )  # none after it was recorded
+    assert len(done) == 9
+    assert sum(map(len, done.values())) - len(done) <= 2 * died, (name, done)  # only what was at work when it died
+    return died
+
+
+@pytest.mark.parametrize("each", [9, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("suspend_after", [0.0, 30.0])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_kill_at_every_write(inside: Inside, when: When, suspend_after: float, each: int) -> None:
+    """Or at every ninth. Fails with counting a branch once for each worker on the loop that tells of it."""
+    effects = Effects()
+    task = story(inside, effects)
+    n = 1 + (2 * (when == "after") + (suspend_after > 0)) * 2 % each
+    while await tell_story(inside, effects, task, n, when, suspend_after):
+        n += each
+    assert n > 30  # or it does not come to much
