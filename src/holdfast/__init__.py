@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     )
     from holdfast.events import Cancellation, Completion, Event, Failure, Success
     from holdfast.handle import BatchHandle, RunHandle
-    from holdfast.http_task import PushOptions, PushResponse
+    from holdfast.http_task import Invocation, PushOptions, PushResponse
     from holdfast.metadata import FamilyMetadata, Metadata
     from holdfast.model import Chunk, JournalEntry, LogLine, Progress, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
@@ -125,6 +125,7 @@ __all__ = [
     "IdempotencyBusy",
     "InvalidOption",
     "InvalidTask",
+    "Invocation",
     "Item",
     "JournalEntry",
     "JournalFull",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, NoReturn, TypedDict, TypeVar
 
 import msgspec
@@ -41,7 +42,16 @@ from holdfast.schedule import Recurring
 from holdfast.signature import read_signature
 from holdfast.task import Governing, Task
 
-__all__ = ["RESPONSE", "HttpTask", "HttpTaskOptions", "PushOptions", "PushResponse", "http_entry", "new_push"]
+__all__ = [
+    "RESPONSE",
+    "HttpTask",
+    "HttpTaskOptions",
+    "Invocation",
+    "PushOptions",
+    "PushResponse",
+    "http_entry",
+    "new_push",
+]
 
 T = TypeVar("T")
 
@@ -67,6 +77,32 @@ class PushResponse:
     def json(self) -> Any:
         """The body, decoded. Raises ValueError if it is no JSON."""
         return codec.decode(self.body)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """A request that was sent, and what came back. Without an answer there is no ``status`` but an ``error``.
+
+    ``dns``, ``connect``, ``first_byte`` and ``total`` are how long after its beginning the name was looked up, the
+    connection stood, the first byte came and all was over; None for what was not reached, or not needed on a connection
+    that was ``reused``. What looks like a credential in headers is stars.
+    """
+
+    attempt: int
+    at: datetime
+    method: str
+    url: str
+    status: int | None
+    error: str | None
+    dns: timedelta | None
+    connect: timedelta | None
+    first_byte: timedelta | None
+    total: timedelta
+    reused: bool
+    request_headers: Mapping[str, str]
+    response_headers: Mapping[str, str]
+    body: str
+    truncated: bool
 
 
 class PushOptions(TriggerOptions, total=False):

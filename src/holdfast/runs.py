@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypedDict, Unpack
 
 import msgspec
@@ -27,6 +27,7 @@ from holdfast.codec import AnyCodec
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import InvalidOption, shown
 from holdfast.handle import BatchHandle, RunHandle
+from holdfast.http_task import Invocation
 from holdfast.model import STATUSES, Run, RunError, RunStatus, at
 from holdfast.names import checked_run_id, checked_text
 from holdfast.page import Page
@@ -100,6 +101,18 @@ class Runs:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+
+    def invocations(self, run_id: str, /) -> Sequence[Invocation]:
+        """The requests that were sent for a run of an HTTP task, in order; none for a run of code.
+
+        >>> [sent.status for sent in app.runs.invocations(handle.id)]
+        [500, 200]
+        """
+        return [_invocation(sent) for sent in self._client.read(views.invocations, run_id)]
+
+    async def ainvocations(self, run_id: str, /) -> Sequence[Invocation]:
+        """`invocations` for async code."""
+        return [_invocation(sent) for sent in await self._client.aread(views.invocations, run_id)]
 
     def list(
         self,
@@ -369,3 +382,27 @@ def _listed(run: views.Listed) -> ListedRun:
 
 def _maybe_at(ms: int | None) -> datetime | None:
     return None if ms is None else at(ms)
+
+
+def _invocation(sent: views.InvocationView) -> Invocation:
+    return Invocation(
+        attempt=sent.number,
+        at=at(sent.at),
+        method=sent.method,
+        url=sent.url,
+        status=sent.status,
+        error=sent.error,
+        dns=_after(sent.dns_us),
+        connect=_after(sent.connect_us),
+        first_byte=_after(sent.first_byte_us),
+        total=timedelta(microseconds=sent.total_us),
+        reused=sent.reused,
+        request_headers=sent.request_headers,
+        response_headers=sent.response_headers,
+        body=sent.body,
+        truncated=sent.truncated,
+    )
+
+
+def _after(microseconds: int | None) -> timedelta | None:
+    return None if microseconds is None else timedelta(microseconds=microseconds)

@@ -75,8 +75,9 @@ async def test_a_failure_is_tried_again_with_the_same_id_body_and_headers(pushin
     assert {each.headers["webhook-id"] for each in receiver.received} == {handle.id}
     assert [each.headers["X-Holdfast-Attempt"] for each in receiver.received] == ["1", "2", "3"]
     assert {each.path for each in receiver.received} == {"/x"}  # no redirect was followed
-    kept = await pushing.app.client.aread(pushes.invocations, handle.id)
-    assert [(each.number, each.status) for each in kept] == [(1, 500), (2, 302), (3, 201)]
+    kept = await pushing.app.runs.ainvocations(handle.id)
+    assert [(each.attempt, each.status) for each in kept] == [(1, 500), (2, 302), (3, 201)]
+    assert [each.body for each in kept] == ["not now", "", ""]
 
 
 async def test_when_no_attempt_is_left_it_has_failed_and_says_why(pushing: Pushing, receiver: Receiver) -> None:

@@ -16,7 +16,9 @@ from holdfast import (
     Context,
     Duration,
     Holdfast,
+    Invocation,
     ListedRun,
+    PushResponse,
     Queue,
     QueueState,
     Results,
@@ -222,6 +224,22 @@ async def operate() -> None:
 
 with app.running():
     pass
+
+# - HTTP tasks ---------------------------------------------------------------------------------------------------------
+
+notify = app.http_task("notify", "https://example.com/notify", Order, headers={"X-A": "1"}, timeout="1m")
+assert_type(notify, Task[Order, PushResponse])
+assert_type(notify.trigger(order, delay="1m"), RunHandle[PushResponse])
+ping = app.http_task("ping", "https://example.com/ping")
+assert_type(ping.trigger().result(), PushResponse)
+pushed = app.push("https://example.com", json={"n": 1}, delay="5m", retry=Retry(delays=["5s"]), name="n", method="PUT")
+assert_type(pushed, RunHandle[PushResponse])
+assert_type(app.runs.invocations(pushed.id), Sequence[Invocation])
+
+
+async def push_from_async_code() -> None:
+    assert_type((await app.apush("https://example.com", content=b"x", any_2xx=True)).id, str)
+
 
 # -- tests ------------------------------------------------------------------------------------------------------------
 
