@@ -44,6 +44,30 @@ def test_its_code_runs(tmp_path: Path, database_url: str) -> None:
                 os.killpg(worker.pid, signal.SIGKILL)
 
 
+MAIL = """
+def send_welcome(user): ...
+def has_logged_in(user): return user.id == 2
+def send_nudge(user): print("nudge", user.email)
+"""
+THREE_DAYS = """
+from onboard import User, app, onboard
+with app.testing() as jobs:
+    runs = [jobs.run(onboard, User(id=number, email=f"{number}@example.com")) for number in (1, 2)]
+    print([run.status for run in runs])
+    jobs.advance("3d")
+    print([run.output for run in runs])
+"""
+
+
+def test_the_second_minute(tmp_path: Path) -> None:
+    (tmp_path / "onboard.py").write_text(shown()["onboard.py"])
+    (tmp_path / "mail.py").write_text(MAIL)
+    said_so = said(
+        ["-c", THREE_DAYS], tmp_path, dict(os.environ) | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    )
+    assert said_so == ["['waiting', 'waiting']", "nudge 1@example.com", "['nudged', 'active']"]
+
+
 def greeting() -> str:
     found = re.search(r"python -c '(.+)'", README.read_text())
     assert found is not None
