@@ -13,11 +13,13 @@ from typing import Final
 
 from holdfast.duration import format_ms
 from holdfast.engine import schedules, ticks
+from holdfast.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable
 from holdfast.loops import Loop
 from holdfast.storage import Store
 
 log = logging.getLogger("holdfast")
 
+OUTAGES: Final = (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly)
 POLL_SECONDS: Final = 1.0  # how soon a schedule is seen that somebody else has just made
 WAITING_SECONDS: Final = 0.25  # how soon the run of a waiting slot follows the end of the one before it
 BEATEN_SECONDS: Final = 0.05  # after another scheduler was quicker
@@ -65,7 +67,25 @@ def fire_due(store: Store) -> bool:
     decided = [ticks.decide(schedule, now) for schedule in due]
     for tick in decided:
         tell(tick, now)
-    return bool(store.run_sync(ticks.fire, decided).moved) if decided else False
+    if not decided:
+        return False
+    try:
+        return store.run_sync(ticks.fire, decided).moved > 0
+    except OUTAGES:
+        raise
+    except Exception:  # a batch shares no fate
+        return sum(fire_alone(store, schedule, tick) for schedule, tick in zip(due, decided, strict=True)) > 0
+
+
+def fire_alone(store: Store, schedule: ticks.Due, tick: ticks.Tick) -> int:
+    """Fire one schedule; if what it makes is refused, it does not go on. Answers how many were moved on."""
+    try:
+        return store.run_sync(ticks.fire, [tick]).moved
+    except OUTAGES:
+        raise
+    except Exception as error:
+        log.exception("the run of schedule %s cannot be made", schedule.id)
+        return store.run_sync(ticks.fire, [ticks.broken(schedule, f"Its run cannot be made: {error}")]).moved
 
 
 def tell(tick: ticks.Tick, now: int) -> None:

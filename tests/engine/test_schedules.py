@@ -359,6 +359,16 @@ def test_a_rule_that_cannot_be_expanded_any_more_stops_and_says_why(store: Store
     assert "Mars/Olympus" in (record.problem or "")
 
 
+@pytest.mark.parametrize("column", ["rule", "make"])
+def test_one_that_cannot_be_read_stops_alone(store: Store, clock: FrozenClock, column: str) -> None:
+    _, other = put(store), put(store)
+    _, found = store.read_sync(ticks.due)
+    spoilt = [each._replace(**{column: "5"}) if each.id == other else each for each in found]
+    fired = store.run_sync(ticks.fire, [ticks.decide(each, clock.now()) for each in spoilt])
+    assert (len(fired.runs), fired.moved) == (1, 2)
+    assert get(store, other).problem is not None
+
+
 # -- what code declares -----------------------------------------------------------------------------------------------
 
 

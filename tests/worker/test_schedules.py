@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,8 +11,9 @@ import pytest
 
 from holdfast import Cron, Holdfast, Slot
 from holdfast.engine import schedules, ticks
+from holdfast.records import NewRun
 from holdfast.scheduler import Scheduler
-from holdfast.storage import Store
+from holdfast.storage import Store, Tx
 from tests.conftest import Eventually
 from tests.engine.test_schedules import declared, new, of_shop, worker
 from tests.support.host import Host
@@ -96,6 +98,35 @@ def test_after_a_roll_back_the_scheduler_puts_the_old_code_in_force(store: Store
     eventually(rolled_back, timeout=30)
     scheduler.stop()
     assert store.run_sync(schedules.declare, "shop", declared("0 1 * * *"))
+
+
+def test_a_run_that_cannot_be_made_stops_its_own_schedule_only(
+    store: Store, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the database says against it: one of them is refused, and the others fire."""
+    good, bad = (store.run_sync(schedules.create, new("* * * * * *")).id for _ in range(2))
+    insert = ticks.insert
+
+    def refused(tx: Tx, runs: list[NewRun], **more: bool) -> object:
+        if any(slot_of(run) == bad for run in runs):
+            raise ValueError("not this one")
+        return insert(tx, runs, **more)
+
+    monkeypatch.setattr(ticks, "insert", refused)
+    scheduler = Scheduler(store).start()
+
+    def both() -> None:
+        assert len(store.read_sync(schedules.slots, good, 10)) >= 2
+        record = store.read_sync(schedules.retrieve, bad)
+        assert record is not None
+        assert "not this one" in (record.problem or "")
+
+    eventually(both, timeout=30)
+    scheduler.stop()
+
+
+def slot_of(run: NewRun) -> str:
+    return str(json.loads(run.options or "{}")["slot"]["schedule_id"])
 
 
 @pytest.mark.slow

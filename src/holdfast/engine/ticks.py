@@ -22,7 +22,6 @@ import msgspec
 from holdfast import codec, recurrence
 from holdfast.engine.cancel import cancel
 from holdfast.engine.trigger import insert
-from holdfast.errors import InvalidOption
 from holdfast.ids import hash63, new_id
 from holdfast.records import Make, NewRun
 from holdfast.recurrence import Rule
@@ -38,6 +37,7 @@ class Due(NamedTuple):
 
     id: str
     rule: str
+    make: str
     jitter_ms: int
     catch_up: int
     generation: int
@@ -90,20 +90,26 @@ def decide(schedule: Due, now: int) -> Tick:
     Of the slots that have come, the latest ``catch_up`` are fired; without catching up the latest one alone, and only
     if it is on time.
     """
-    rule, late = rule_of(schedule.rule), jitter_of(schedule.id, schedule.jitter_ms)
+    late = jitter_of(schedule.id, schedule.jitter_ms)
     try:
+        rule, _ = rule_of(schedule.rule), make_of(schedule.make)
         following = recurrence.after(rule, schedule.slot_at)
         slots = [schedule.slot_at]
         if following is not None and following + late <= now:
             slots = recurrence.latest(rule, schedule.slot_at, now - late, max(1, schedule.catch_up))
             following = recurrence.after(rule, slots[-1])
-    except InvalidOption as error:  # the rules of its time zone have changed, or its next slot is too far to be found
-        return Tick(schedule.id, schedule.generation, schedule.slot_at, (), schedule.slot_at, None, None, str(error))
+    except Exception as error:  # its time zone is gone, its next slot too far, its columns edited: others fire
+        return broken(schedule, str(error))
     last = slots[-1]
     if schedule.catch_up == 0 and now - late - last > ON_TIME_MS:
         slots = []
     next_at = None if following is None else following + late
     return Tick(schedule.id, schedule.generation, schedule.slot_at, tuple(slots), last, following, next_at)
+
+
+def broken(schedule: Due, problem: str) -> Tick:
+    """A schedule that does not go on, and why."""
+    return Tick(schedule.id, schedule.generation, schedule.slot_at, (), schedule.slot_at, None, None, problem)
 
 
 @lru_cache(maxsize=20_000)

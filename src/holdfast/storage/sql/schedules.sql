@@ -1,7 +1,7 @@
 -- Schedules, the slots they have had, and what code declares.
 
 -- name: due_schedules
-SELECT id, rule, jitter_ms, catch_up, generation, slot_at FROM {s}schedule
+SELECT id, rule, make, jitter_ms, catch_up, generation, slot_at FROM {s}schedule
 WHERE next_at IS NOT NULL AND next_at <= {now} + :ahead_ms ORDER BY next_at LIMIT :n
 
 -- name: next_schedule
