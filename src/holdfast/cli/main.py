@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "runs": "List, show, follow, cancel and replay runs.",
     "queues": "List, pause, resume and limit queues.",
     "schedules": "List, preview, make, pause and run schedules.",
+    "tokens": "List, show, create and complete tokens.",
     "tasks": "List the tasks, and who knows them.",
     "workers": "List the workers, and what they hold.",
     "secret": "Print, or replace, the secret that requests are signed with.",
