@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from holdfast import AsyncContext
 from holdfast.engine import read
 from tests.support.inside import Inside
@@ -28,3 +30,21 @@ async def test_lines_of_a_replayed_stretch_are_marked_and_hidden(inside: Inside)
     assert [line.message for line in run.logs] == said
     every = await inside.store.read(read.logs, run.id, replayed=True)
     assert [line.message for line in every] == [f'"{text}"' for text in said[:2] * 2 + said[2:]]
+
+
+async def test_what_is_said_to_a_cancel_is_new(inside: Inside) -> None:
+    @inside.app.task
+    async def patient(ctx: AsyncContext) -> None:
+        print("begins")
+        try:
+            await ctx.sleep("1h")
+        except asyncio.CancelledError:
+            print("gives up")
+            raise
+
+    inside.start(suspend_after=0.0)
+    handle = await patient.atrigger()
+    async for run in handle.aupdates():
+        if run.status == "waiting":
+            await handle.acancel()
+    assert [line.message for line in (await inside.ended(handle)).logs] == ["begins", "gives up"]

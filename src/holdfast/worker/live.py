@@ -150,6 +150,7 @@ class Live:
         if self.over or (self.reason is not None and reason != "lost"):
             return
         self.reason = reason
+        self.lines.replayed = False  # how code takes it that it is stopped is new, also where all before was written
         if self.in_thread:
             self.interrupt_thread(reason)
         elif self.work is not None:
