@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 
 from holdfast import AsyncContext, Context, InvalidOption, Retry, RunNotFound, Secret
-from holdfast.engine import read
+from holdfast.engine import erase, read
 from holdfast.model import Run
 from tests.support.inside import Inside
 
@@ -135,6 +135,59 @@ async def test_branches_keep_what_had_settled_when_the_step_began(inside: Inside
     assert third.output[:2] == first.output[:2]
     assert third.output[2] != first.output[2]
     assert calls[4:] == ["end", "later", "end"]
+
+
+async def test_what_settled_elsewhere_while_the_step_ran_is_done_anew(inside: Inside) -> None:
+    calls = Calls()
+
+    @inside.app.task(retry=ONCE)
+    async def order(n: int, ctx: AsyncContext) -> list[str]:
+        let = asyncio.Event()
+
+        async def slow() -> str:
+            await let.wait()
+            return "slow"
+
+        async def other() -> str:
+            await asyncio.sleep(0.05)  # so that it is later on a clock of milliseconds
+            said = await ctx.step(calls.do, "other", name="other")
+            let.set()
+            return said
+
+        _, said = await asyncio.gather(ctx.step(slow), other())
+        return [said, await ctx.step(calls.do, "end", name="end")]
+
+    inside.start()
+    first = await inside.run(order, 1)
+    assert first.output == ["other 1", "end 2"], first.error
+    assert (await replayed(inside, first, from_step="slow")).output == ["other 3", "end 4"]
+    assert (await replayed(inside, first, from_step="end")).output == ["other 1", "end 5"]
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_child_that_is_not_kept_any_more(inside: Inside, many: bool) -> None:
+    @inside.app.task
+    async def double(n: int) -> int:
+        return 2 * n
+
+    @inside.app.task(retry=ONCE)
+    async def order(n: int, ctx: AsyncContext) -> int:
+        if many:
+            got = sum((await ctx.batch_trigger_and_wait(double, [n])).outputs())
+        else:
+            got = await ctx.trigger_and_wait(double, n)
+        return await ctx.step(int, got, name="end")
+
+    inside.start()
+    first = await inside.run(order, 2)
+    assert first.output == 4, first.error
+    what = erase.Erasable("double", "task/double")
+    while await inside.store.run(erase.runs, what, []):
+        pass
+    again = await replayed(inside, first, from_step="end")
+    assert again.error is not None
+    assert (again.error.type, "not kept any more" in again.error.message) == ("holdfast.errors.RunNotFound", True)
+    assert (await replayed(inside, first, from_step="double")).output == 4
 
 
 async def test_what_is_waited_for_is_waited_for_anew(inside: Inside) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from holdfast import codec
 from holdfast.batch import batch_of
 from holdfast.engine import read
-from holdfast.errors import HoldfastError, InvalidOption
+from holdfast.errors import HoldfastError, InvalidOption, RunNotFound
 from holdfast.model import Results, Run
 from holdfast.records import NewEntry, NewRun, RunRecord
 from holdfast.worker.journal import Asked
@@ -66,11 +66,22 @@ async def make(ops: Operations, asked: Asked, runs: list[NewRun]) -> None:
 
 
 async def ended(ops: Operations, asked: Asked) -> list[RunRecord]:
-    """The records of the runs that this operation has waited for."""
+    """The records of the runs that this operation has waited for.
+
+    Raises:
+        RunNotFound: one of them ended so long ago that it is not kept any more.
+    """
     entry = await ops.outcome(asked)
     ids = cast("list[str]", codec.decode(entry.result or "[]"))
     with ops.turns.operating():
-        return await ops.host.store.read(read.runs, ids) if ids else []
+        records = cast("list[RunRecord]", await ops.host.store.read(read.runs, ids) if ids else [])
+    if missing := set(ids) - {record.id for record in records}:
+        raise RunNotFound(
+            "What a child of this run has returned is not kept any more",
+            seen=f"{min(missing)}, by {asked}",
+            do="Replay this run from that child's task on, and keep runs for longer with HOLDFAST_RETENTION.",
+        )
+    return records
 
 
 def recorded(ops: Operations, runs: list[NewRun], name: str) -> tuple[Asked, NewEntry | None]:
