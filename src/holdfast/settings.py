@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from holdfast.duration import to_ms
 from holdfast.errors import DatabaseUrlInvalid, InvalidOption, shown
 from holdfast.names import checked_text
+from holdfast.rate import read_rate
 from holdfast.sizes import KIB, MIB
 
 __all__ = ["Setting", "Settings", "absolute_url", "calling_file", "calling_place", "project_of"]
@@ -87,6 +88,12 @@ def _public_url(value: Any, name: str) -> str:
     return said.geturl()
 
 
+def _rate(value: Any, name: str) -> str:
+    text = _text(value, name)
+    read_rate(text, name=name)
+    return text
+
+
 _DECLARED: Final[Mapping[str, _Declared]] = {
     "database": _Declared("HOLDFAST_DATABASE_URL", _text, "holdfast.db"),
     "max_duration": _Declared("HOLDFAST_MAX_DURATION", _lasting, None),
@@ -98,6 +105,7 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "suspend_after": _Declared("HOLDFAST_SUSPEND_AFTER", _milliseconds, 30_000),
     "public_url": _Declared("HOLDFAST_PUBLIC_URL", _public_url, "http://127.0.0.1:8765"),
     "api_key": _Declared("HOLDFAST_API_KEY", _text, None),
+    "api_rate": _Declared("HOLDFAST_API_RATE", _rate, None),
     "push_allow": _Declared("HOLDFAST_PUSH_ALLOW", _text, None),
     "push_secret": _Declared("HOLDFAST_PUSH_SECRET", _text, None),
     "push_timeout": _Declared("HOLDFAST_PUSH_TIMEOUT", _lasting, 15 * 60_000),

@@ -12,6 +12,8 @@ import pytest
 
 from holdfast import Holdfast
 from holdfast.api.app import LOOPBACK, application
+from holdfast.api.limit import Limit
+from holdfast.rate import Rate
 from tests.push.conftest import Pushing, pushing, receiver
 from tests.push.receiver import Receiver
 
@@ -237,3 +239,25 @@ async def test_a_task_that_is_run_is_sent_now_and_once(
     assert (await api.delete(f"/tasks/{task['id']}")).status_code == 204
     assert (await api.get(f"/tasks/{task['id']}")).status_code == 404
     assert len(receiver.received) == 1
+
+
+async def test_too_many_calls_are_refused_as_json(database_url: str) -> None:
+    home = Holdfast(database=database_url)
+    transport = httpx.ASGITransport(app=application(lambda: home.client, key=KEY, rate="3/h"))
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://jobs.example", headers=headers) as http:
+        codes = [(await http.get("/v2/tasks")).status_code for _ in range(5)]
+        answer = await http.get("/v2/tasks")
+        assert (await http.get("/healthz")).status_code == 200
+    assert codes == [200, 200, 200, 429, 429]
+    assert answer.json()["message"] == "There are more than 3 calls in 3600 s"
+    assert (answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]) == ("3", "0")
+    assert 3500 < int(answer.headers["Retry-After"]) <= 3600
+    await home.aclose()
+
+
+def test_the_window_slides() -> None:
+    limit = Limit(Rate(2, 10_000))
+    assert [limit.count(now).allowed for now in (0, 1, 2, 9.9, 10.1, 10.2, 11.1)] == [
+        *(True, True, False, False, True, False, True)
+    ]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,7 @@ from starlette.exceptions import HTTPException
 
 from holdfast import views
 from holdfast.api import auth
+from holdfast.api.limit import Limit, Verdict
 from holdfast.api.page import Facts, page
 from holdfast.api.tokens import is_callback, loggable
 from holdfast.api.tokens import tokens as waited_for
@@ -33,6 +35,7 @@ from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
 from holdfast.client import Client
 from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy
+from holdfast.rate import read_rate
 
 if TYPE_CHECKING:
     from holdfast.storage import Store, Tx
@@ -50,10 +53,16 @@ log = logging.getLogger("holdfast")
 
 
 def application(
-    client: Callable[[], Client], *, hosts: frozenset[str] | None = None, key: str | None = None
+    client: Callable[[], Client],
+    *,
+    hosts: frozenset[str] | None = None,
+    key: str | None = None,
+    rate: str | None = None,
 ) -> FastAPI:
     """The application over the database of ``client()``. It answers to these names of its host, or to any; with a
-    ``key``, to whoever brings it. Without one it answers nothing but whether it is up to anybody but this machine."""
+    ``key``, to whoever brings it. Without one it answers nothing but whether it is up to anybody but this machine. A
+    ``rate`` such as ``1000/s`` says how many calls are answered."""
+    limit = None if rate is None else Limit(read_rate(rate, name="api_rate"))
     app = FastAPI(title="Holdfast", version=version("holdfast"), docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(tasks(client))
     app.include_router(waited_for(client))
@@ -69,6 +78,10 @@ def application(
             return PlainTextResponse(f"This server answers to {', '.join(sorted(hosts))} only.\n", status_code=421)
         if not outsider and (refused := objection(request, hosts, key)) is not None:
             return refused.response()
+        if limit is not None and request.url.path not in auth.OPEN:
+            verdict = limit.count(time.monotonic())
+            if not verdict.allowed:
+                return too_many(limit, verdict).response()
         try:
             return await go_on(request)
         except Exception:
@@ -112,6 +125,16 @@ def objection(request: Request, hosts: frozenset[str] | None, key: str | None) -
         if auth.from_elsewhere(request):
             return Refused(403, "Pages from elsewhere are not answered")
     return None
+
+
+def too_many(limit: Limit, verdict: Verdict) -> Refused:
+    headers = {
+        "Retry-After": str(verdict.reset),
+        "X-RateLimit-Limit": str(limit.rate.starts),
+        "X-RateLimit-Remaining": str(verdict.remaining),
+        "X-RateLimit-Reset": str(verdict.reset),
+    }
+    return Refused(429, f"There are more than {limit.rate.starts} calls in {limit.window:g} s", headers=headers)
 
 
 async def told(request: Request, error: Exception) -> Response:

@@ -123,7 +123,10 @@ def application(here: Place, listening: socket.socket) -> object:
     from holdfast.cli.dev.serve import is_loopback
 
     hosts = LOOPBACK if is_loopback(listening) else None
-    return made(lambda: here.app.client, hosts=hosts, key=here.app.settings.get("api_key").value)
+    settings = here.app.settings
+    return made(
+        lambda: here.app.client, hosts=hosts, key=settings.get("api_key").value, rate=settings.get("api_rate").value
+    )
 
 
 def tell(here: Place, store: Store, listening: socket.socket, word: str, *, json: bool) -> None:
