@@ -83,7 +83,8 @@ if TYPE_CHECKING:
     from holdfast.retry import Retry
     from holdfast.runs import Bulk, ListedRun, RunFilter, RunPage, Runs
     from holdfast.schedule import Cron, RRule, Slot
-    from holdfast.schedules import Schedule, ScheduleOptions, Schedules
+    from holdfast.scheduled import FiredSlot, Schedule, ScheduleOptions
+    from holdfast.schedules import Schedules
     from holdfast.secret import Secret
     from holdfast.stream import StreamReader, StreamWriter
     from holdfast.task import AsyncTask, SyncTask, Task
@@ -119,6 +120,7 @@ __all__ = [
     "Event",
     "Failure",
     "FamilyMetadata",
+    "FiredSlot",
     "Holdfast",
     "HoldfastError",
     "HookTimedOut",
@@ -216,6 +218,7 @@ _MODULES = (
     "blueprint",
     "runs",
     "queues",
+    "scheduled",
     "schedules",
     "tokens",
     "app",

@@ -10,9 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, NamedTuple, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -21,86 +19,28 @@ from holdfast.client import Client
 from holdfast.codec import AnyCodec
 from holdfast.context import AsyncContext, Context, running
 from holdfast.counts import checked_count
-from holdfast.duration import Duration
 from holdfast.engine import schedules as engine
-from holdfast.engine.ticks import make_of, rule_of
+from holdfast.engine.ticks import make_of
 from holdfast.errors import InvalidOption, UnknownSchedule, shown
 from holdfast.handle import RunHandle
 from holdfast.ids import id_beside, new_id
-from holdfast.model import at
 from holdfast.names import ID_LENGTH, checked_key, checked_name, checked_text
 from holdfast.options import Target, new_run, read_trigger_options
 from holdfast.queue import Queue, own_queue
-from holdfast.records import Make, NewRun, NewSchedule, ScheduleRecord, SlotRecord
-from holdfast.recurrence import Rule
-from holdfast.schedule import Cron, Recurring, RRule, Slot, catch_up_count, recurring_of
+from holdfast.records import Make, NewRun, NewSchedule, ScheduleRecord
+from holdfast.schedule import Cron, Recurring, RRule, Slot, catch_up_count
+from holdfast.scheduled import FiredSlot, Schedule, ScheduleOptions, fired_slot, schedule_of
 from holdfast.sizes import check_size, size_of
 from holdfast.storage import Tx
 from holdfast.task import Task
 
-__all__ = ["Schedule", "ScheduleOptions", "Schedules"]
+__all__ = ["Schedules"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 LIMIT: Final = 100
 MOST_LISTED: Final = 10_000
-
-
-class ScheduleOptions(TypedDict, total=False):
-    """What a schedule may say of its runs: as at a trigger."""
-
-    queue: Queue | str
-    concurrency_key: str
-    priority: float
-    ttl: Duration
-    tags: Sequence[str]
-    metadata: Mapping[str, Any]
-    max_attempts: int
-    max_duration: Duration
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A schedule as it stands: when it fires, what for, and how it went on.
-
-    ``rule`` is the `Cron` or `RRule` it was made from, with its policies. ``next_at`` is its next slot, None if it is
-    paused or never fires again; ``previous_at`` the slot of the last run, ``last_run_id`` that run. ``problem`` tells
-    why its rule cannot be followed. Times are aware datetimes in UTC.
-    """
-
-    id: str
-    task: str
-    rule: Recurring
-    payload: Any
-    external_id: str | None
-    deduplication_key: str | None
-    declared: bool
-    next_at: datetime | None
-    previous_at: datetime | None
-    last_run_id: str | None
-    paused_at: datetime | None
-    problem: str | None
-    created_at: datetime
-
-    @property
-    def status(self) -> Literal["active", "paused", "ended"]:
-        """``paused`` waits for ``resume``, ``ended`` never fires again."""
-        if self.paused_at is not None:
-            return "paused"
-        return "ended" if self.next_at is None else "active"
-
-    @property
-    def timezone(self) -> str:
-        return self.rule.timezone or "UTC"
-
-
-class FiredSlot(NamedTuple):
-    """A slot that a schedule has had: its run was ``made``, it was ``skipped``, or it is ``waiting``."""
-
-    at: datetime
-    outcome: str
-    run_id: str | None
 
 
 Found = list[Schedule]  # inside the class below, list is the method
@@ -162,7 +102,7 @@ class Schedules:
         """
         new = self._new(task, rule, payload, external_id, deduplication_key, options)
         self._client.prepare([self._like(new)])
-        return _schedule(self._client.write(engine.create, new))
+        return schedule_of(self._client.write(engine.create, new))
 
     @overload
     async def acreate(
@@ -202,7 +142,7 @@ class Schedules:
         """`create` for async code."""
         new = self._new(task, rule, payload, external_id, deduplication_key, options)
         await self._client.aprepare([self._like(new)])
-        return _schedule(await self._client.awrite(engine.create, new))
+        return schedule_of(await self._client.awrite(engine.create, new))
 
     def update(
         self,
@@ -221,7 +161,7 @@ class Schedules:
 
         >>> app.schedules.update(schedule, Cron("@hourly"))
         """
-        return _schedule(self._client.write(self._changed(schedule, rule, payload, external_id, options)))
+        return schedule_of(self._client.write(self._changed(schedule, rule, payload, external_id, options)))
 
     async def aupdate(
         self,
@@ -234,17 +174,17 @@ class Schedules:
         **options: Unpack[ScheduleOptions],
     ) -> Schedule:
         """`update` for async code."""
-        return _schedule(await self._client.awrite(self._changed(schedule, rule, payload, external_id, options)))
+        return schedule_of(await self._client.awrite(self._changed(schedule, rule, payload, external_id, options)))
 
     # -- looking --
 
     def retrieve(self, schedule: str | Schedule, /) -> Schedule:
         """One schedule."""
-        return _schedule(self._client.read(_one, _id(schedule)))
+        return schedule_of(self._client.read(_one, _id(schedule)))
 
     async def aretrieve(self, schedule: str | Schedule, /) -> Schedule:
         """`retrieve` for async code."""
-        return _schedule(await self._client.aread(_one, _id(schedule)))
+        return schedule_of(await self._client.aread(_one, _id(schedule)))
 
     def list(
         self,
@@ -259,7 +199,7 @@ class Schedules:
         >>> app.schedules.list(external_id="user-1")
         """
         asked = _Asked.of(task, external_id, limit, before)
-        return [_schedule(each) for each in self._client.read(_page, asked)]
+        return [schedule_of(each) for each in self._client.read(_page, asked)]
 
     async def alist(
         self,
@@ -271,33 +211,33 @@ class Schedules:
     ) -> Found:
         """`list` for async code."""
         asked = _Asked.of(task, external_id, limit, before)
-        return [_schedule(each) for each in await self._client.aread(_page, asked)]
+        return [schedule_of(each) for each in await self._client.aread(_page, asked)]
 
     def slots(self, schedule: str | Schedule, /, *, limit: int = LIMIT) -> Sequence[FiredSlot]:
         """The slots that a schedule has had, the last one first."""
-        return [_fired(each) for each in self._client.read(engine.slots, _id(schedule), _limit(limit))]
+        return [fired_slot(each) for each in self._client.read(engine.slots, _id(schedule), _limit(limit))]
 
     async def aslots(self, schedule: str | Schedule, /, *, limit: int = LIMIT) -> Sequence[FiredSlot]:
         """`slots` for async code."""
-        return [_fired(each) for each in await self._client.aread(engine.slots, _id(schedule), _limit(limit))]
+        return [fired_slot(each) for each in await self._client.aread(engine.slots, _id(schedule), _limit(limit))]
 
     # -- operating --
 
     def pause(self, schedule: str | Schedule, /) -> Schedule:
         """Let it fire no more until it is resumed. Its runs go on."""
-        return _schedule(self._client.write(_set_paused, _id(schedule), True))
+        return schedule_of(self._client.write(_set_paused, _id(schedule), True))
 
     async def apause(self, schedule: str | Schedule, /) -> Schedule:
         """`pause` for async code."""
-        return _schedule(await self._client.awrite(_set_paused, _id(schedule), True))
+        return schedule_of(await self._client.awrite(_set_paused, _id(schedule), True))
 
     def resume(self, schedule: str | Schedule, /) -> Schedule:
         """Let a paused schedule go on, at its next slot. Those of the meantime are not made up for."""
-        return _schedule(self._client.write(_set_paused, _id(schedule), False))
+        return schedule_of(self._client.write(_set_paused, _id(schedule), False))
 
     async def aresume(self, schedule: str | Schedule, /) -> Schedule:
         """`resume` for async code."""
-        return _schedule(await self._client.awrite(_set_paused, _id(schedule), False))
+        return schedule_of(await self._client.awrite(_set_paused, _id(schedule), False))
 
     def run_now(self, schedule: str | Schedule, /) -> RunHandle[Any]:
         """Make a run at once, whatever the rule says; a paused one has it, too. Its slot is now."""
@@ -532,31 +472,3 @@ def _merged(before: Make, fresh: Make, options: Mapping[str, Any], with_payload:
 
 
 _MADE: Final = frozenset(Make.__struct_fields__)
-
-
-def _schedule(record: ScheduleRecord) -> Schedule:
-    rule = rule_of(record.rule)
-    payload = make_of(record.make).payload
-    return Schedule(
-        id=record.id,
-        task=record.task,
-        rule=_as_written(rule, record),
-        payload=None if payload is None else codec.masked(payload),
-        external_id=record.external_id,
-        deduplication_key=None if record.owner else record.key,
-        declared=bool(record.owner),
-        next_at=None if record.next_at is None or record.slot_at is None else at(record.slot_at),
-        previous_at=None if record.made_at is None else at(record.made_at),
-        last_run_id=record.last_run_id,
-        paused_at=None if record.paused_at is None else at(record.paused_at),
-        problem=record.problem,
-        created_at=at(record.created_at),
-    )
-
-
-def _as_written(rule: Rule, record: ScheduleRecord) -> Recurring:
-    return recurring_of(rule, catch_up=record.catch_up, overlap=record.overlap, jitter_ms=record.jitter_ms)
-
-
-def _fired(record: SlotRecord) -> FiredSlot:
-    return FiredSlot(at(record.at), record.outcome, record.run_id)

@@ -14,7 +14,7 @@ from holdfast.cli.schedules.preview import Timezone, read_rule
 from holdfast.cli.show import now_ms, out, print_json, when
 from holdfast.cli.trigger import payload_of, read_json, read_text, warn
 from holdfast.schedule import CatchUp
-from holdfast.schedules import Schedule
+from holdfast.scheduled import Schedule
 
 
 def create(

@@ -14,7 +14,7 @@ from holdfast.cli.place import place, using
 from holdfast.cli.schedules.preview import print_slots
 from holdfast.cli.show import DIM, Column, duration, note, now_ms, out, print_json, print_table, styled, when
 from holdfast.schedule import Cron
-from holdfast.schedules import FiredSlot, Schedule
+from holdfast.scheduled import FiredSlot, Schedule
 
 SLOTS: Final = 10
 UPCOMING: Final = 5
