@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from holdfast.engine import journal
 from holdfast.ids import new_id
 from holdfast.records import Claimed, NewToken, Suspension
 from holdfast.storage import Store
@@ -29,7 +30,8 @@ def hand(store: Store) -> Hand:
 
 
 def suspend(hand: Hand, run: Claimed) -> None:
-    hand.exchange(waits=[Suspension(run.id, run.claim)])
+    settled = sum(each.settled is not None for each in hand.store.read_sync(journal.of_run, run.id))
+    hand.exchange(waits=[Suspension(run.id, run.claim, seen=settled)])
     assert state(hand.store, run.id) == "waiting"
 
 

@@ -17,6 +17,7 @@ from holdfast import (
     Duration,
     Holdfast,
     Invocation,
+    JournalEntry,
     ListedRun,
     PushResponse,
     Queue,
@@ -101,6 +102,8 @@ async def call_them() -> None:
     again = await handle.areplay()
     assert_type(again, RunHandle[dict[str, str]])
     await again.acancel()
+    assert_type(handle.replay(payload=order, from_step="charge"), RunHandle[dict[str, str]])
+    assert_type((await again.aretrieve()).journal, list[JournalEntry])
 
 
 @app.task
