@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections import defaultdict
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from holdfast import AsyncContext, Retry
 from holdfast.engine import tokens
 from holdfast.errors import RunFailed, StepFailed
-from tests.support.frail import Frail, When, living
+from tests.support.frail import NEVER, Frail, When, living
 from tests.support.inside import Inside
 
 
@@ -131,3 +132,50 @@ async def test_a_kill_at_every_write(inside: Inside, when: When, suspend_after: 
     while await tell_story(inside, effects, task, n, when, suspend_after):
         n += each
     assert n > 30  # or it does not come to much
+
+
+@pytest.mark.parametrize(("branches", "deaths"), [(50, 20)])
+async def test_branches_of_any_length_get_their_own_results(inside: Inside, branches: int, deaths: int) -> None:
+    """However often their worker dies, and whichever of them is faster this time."""
+    effects = Effects()
+    dice = random.Random(7)
+
+    async def first(k: int) -> int:
+        await asyncio.sleep(dice.random() / 20)
+        return await effects.happen(f"first {k}")
+
+    async def second(k: int, number: int) -> int:
+        await asyncio.sleep(dice.random() / 20)
+        return await effects.happen(f"second {k} after {number}")
+
+    @inside.app.task(retry=Retry(max_attempts=1), max_crashes=1000)
+    async def fan(n: int, ctx: AsyncContext) -> list[list[int]]:
+        async def branch(k: int) -> list[int]:
+            await asyncio.sleep(dice.random() / 20)
+            number = await ctx.step(first, k)
+            return [number, await ctx.step(second, k, number)]
+
+        return await asyncio.gather(*(branch(k) for k in range(branches)))
+
+    handle = await fan.atrigger(1)
+    ended = asyncio.create_task(inside.ended(handle, 90))
+    sweeping = asyncio.create_task(inside.sweeping())
+    lives: list[Frail] = []
+    while not ended.done():
+        lives.append(
+            Frail(inside, dice.randint(2, 6) if len(lives) < deaths else NEVER, dice.choice(["before", "after"]))
+        )
+        death = asyncio.create_task(lives[-1].death.wait())
+        await asyncio.wait({ended, death}, return_when=asyncio.FIRST_COMPLETED)
+        death.cancel()
+        if lives[-1].dead:
+            lives[-1].bury()
+    sweeping.cancel()
+    for life in lives:
+        await life.close()
+    run = await ended
+    assert run.status == "completed", run.error
+    assert len(lives) > deaths // 2
+    for k, (one, two) in enumerate(run.output):
+        assert effects.of[f"first {k}"][-1] == one
+        assert effects.of[f"second {k} after {one}"][-1] == two

@@ -68,7 +68,7 @@ def both(first: Callable[[], object], second: Callable[[], object]) -> None:
 def test_two_children_that_end_at_the_same_instant_wake_their_parent(
     database_url: str, store: Store, hand: Hand, times: int
 ) -> None:
-    """Whoever ends second sees that the first one has. Fails with locking the parent in the statement that looks."""
+    """Whoever ends second sees that the first one has."""
     with closing(storage.open(database_url)) as elsewhere:
         other = Hand(elsewhere)
         for _ in range(times):
@@ -307,7 +307,7 @@ def test_a_new_entry_clears_suspicion(store: Store, hand: Hand, parent: Claimed)
 def test_workers_whose_children_and_parents_cross(
     database_url: str, store: Store, hand: Hand, order: tuple[int, int]
 ) -> None:
-    """Each ends a child of a run that the other one suspends: they lock in one order. Fails with locking twice."""
+    """Each ends a child of a run that the other one suspends: neither waits for ever."""
     with closing(storage.open(database_url)) as elsewhere:
         hands = (hand, Hand(elsewhere))
         for _ in range(25):

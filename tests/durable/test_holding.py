@@ -1,0 +1,317 @@
+"""What a worker keeps of runs that wait, and how their code is stopped, told and let go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from holdfast import AsyncContext, Context, Queue, Retry
+from holdfast.errors import InvalidOption, RunCanceled
+from tests.support.inside import Inside
+from tests.support.ledger import until
+
+BOTH = pytest.mark.parametrize("suspend_after", [0.0, 30.0])
+
+
+async def test_a_run_that_goes_on_is_let_go_no_more(inside: Inside) -> None:
+    """The timer of its wait is over while its code is at work. Fails with leaving it set: the code began anew."""
+    begun: list[int] = []
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> int:
+        await ctx.sleep(0.05)
+        begun.append(n)
+        await asyncio.sleep(1.5)
+        return n
+
+    inside.start(suspend_after=0.7)
+    run = await inside.run(work, 1)
+    assert (run.status, run.output, begun) == ("completed", 1, [1])
+
+
+@BOTH
+async def test_a_canceled_run_that_waits_runs_its_finally(inside: Inside, suspend_after: float) -> None:
+    """And what waits below it is canceled, too; its own parent hears of it."""
+    ended: list[str] = []
+
+    @inside.app.task
+    async def below(n: int, ctx: AsyncContext) -> None:
+        try:
+            await ctx.sleep("1h")
+        except asyncio.CancelledError:
+            ended.append("below")
+            raise
+
+    @inside.app.task
+    async def middle(n: int, ctx: AsyncContext) -> None:
+        try:
+            await ctx.trigger_and_wait(below, n)
+        except asyncio.CancelledError:
+            ended.append("middle")
+            raise
+
+    @inside.app.task
+    async def top(n: int, ctx: AsyncContext) -> str:
+        try:
+            await ctx.trigger_and_wait(middle, n)
+        except RunCanceled as canceled:
+            return canceled.run_id
+        return ""
+
+    inside.start(suspend_after=suspend_after)
+    handle = await top.atrigger(1)
+
+    def waiting() -> list[str]:
+        rows = inside.store.read_sync(lambda tx: tx.rows("children", ids=ids()))
+        return [row[0] for row in rows]
+
+    def ids() -> list[str]:
+        found = inside.store.read_sync(lambda tx: tx.rows("children", ids=[handle.id]))
+        return [row[0] for row in found]
+
+    await until(lambda: bool(waiting()))
+    (one,) = ids()
+    await inside.app.runs.acancel(one)
+    run = await inside.ended(handle)
+    assert (run.status, run.output) == ("completed", one)
+    await until(lambda: len(ended) == 2)
+    assert sorted(ended) == ["below", "middle"]
+
+
+async def test_a_def_task_that_is_canceled_before_it_waits_hears_of_it_there(inside: Inside) -> None:
+    """Fails with interrupting it only where it is: it was suspended and refused without end."""
+    at_work, go_on, heard = threading.Event(), threading.Event(), []
+
+    @inside.app.task
+    def work(n: int, ctx: Context) -> None:
+        ctx.step(len, "a")
+        at_work.set()
+        go_on.wait(30)
+        try:
+            ctx.sleep("1h")
+        except asyncio.CancelledError:
+            heard.append(n)
+            raise
+
+    worker = inside.start()
+    handle = await work.atrigger(1)
+    await until(at_work.is_set)
+    await handle.acancel()
+    await until(lambda: any(live.reason == "canceled" for live in worker.hold.held.values()))
+    go_on.set()
+    assert ((await inside.ended(handle)).status, heard) == ("canceled", [1])
+
+
+@BOTH
+@pytest.mark.parametrize("colour", ["async", "def"])
+async def test_a_parent_and_its_children_in_one_place(inside: Inside, suspend_after: float, colour: str) -> None:
+    """A queue with one slot, a worker with one: who waits has neither."""
+    queue = Queue("one", concurrency_limit=1)
+
+    @inside.app.task(queue=queue)
+    async def count(n: int, ctx: AsyncContext) -> int:
+        return 0 if n == 0 else 1 + await ctx.trigger_and_wait(count, n - 1)
+
+    @inside.app.task(queue=queue)
+    def count_def(n: int, ctx: Context) -> int:
+        return 0 if n == 0 else 1 + ctx.trigger_and_wait(count_def, n - 1)
+
+    inside.start(suspend_after=suspend_after, concurrency=1)
+    task: Any = count if colour == "async" else count_def
+    assert (await inside.run(task, 4)).output == 4
+
+
+async def test_runs_are_not_nested_without_end(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.worker.children.DEEPEST", 5)
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    async def down(n: int, ctx: AsyncContext) -> int:
+        return await ctx.trigger_and_wait(down, n + 1)
+
+    inside.start()
+    run = await inside.run(down, 0)
+    assert run.status == "failed"
+    below = inside.store.read_sync(lambda tx: tx.rows("journal", run_id=run.id))
+    assert len(below) == 1
+    assert "RunFailed" in run.error.type
+
+
+async def test_code_that_has_changed_is_refused(inside: Inside) -> None:
+    """A step was renamed: nothing is run twice, whatever the code makes of the error."""
+    done: list[str] = []
+
+    async def old(n: int) -> None:
+        done.append("old")
+
+    async def new(n: int) -> None:
+        done.append("new")
+
+    @inside.app.task(retry=Retry(max_attempts=3, min_delay=0))
+    async def work(n: int, ctx: AsyncContext) -> str:
+        try:
+            await ctx.step(new if done else old, n)
+        except Exception:
+            return "never mind"
+        raise RuntimeError("again")
+
+    inside.start()
+    run = await inside.run(work, 1)
+    assert (run.status, done) == ("system_failure", ["old"])
+    assert "was step old" in run.error.message
+    assert "asks for step new" in run.error.message
+
+
+@pytest.mark.parametrize("what", ["step", "child", "token", "fewer"])
+async def test_other_arguments_are_refused(inside: Inside, what: str) -> None:
+    """Fails, for a child, with keeping no digest of its payload."""
+    attempts: list[int] = []
+
+    @inside.app.task
+    async def echo(n: int) -> int:
+        return n
+
+    @inside.app.task(retry=Retry(max_attempts=3, min_delay=0))
+    async def work(n: int, ctx: AsyncContext) -> None:
+        attempts.append(n)
+        turn = len(attempts)
+        if what == "step":
+            await ctx.step(abs, turn)
+        elif what == "child":
+            await ctx.trigger_and_wait(echo, turn)
+        elif what == "token":
+            await ctx.sleep(0) if turn == 1 else await ctx.token(int)
+        else:
+            await ctx.step(abs, 1)
+            if turn == 1:
+                await ctx.step(len, "a")
+            await ctx.step(abs, 2)
+        raise RuntimeError("again")
+
+    inside.start()
+    run = await inside.run(work, 1)
+    assert (run.status, len(attempts)) == ("system_failure", 2), run.error
+    assert "does not fit what this run has recorded" in run.error.message
+
+
+async def test_two_steps_with_one_key_are_refused(inside: Inside) -> None:
+    """Fails with taking the second for the first: both ran, and one waited for ever."""
+
+    async def slow(n: int) -> int:
+        await asyncio.sleep(0.05)
+        return n
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> str:
+        first = ctx.step(slow, 1, key="a")
+        try:
+            ctx.step(slow, 1, key="a")
+        except InvalidOption as error:
+            return f"{await first} {error}"
+        return ""
+
+    inside.start()
+    run = await inside.run(work, 1)
+    assert "1 Two steps slow have the same key" in run.output
+
+
+@BOTH
+async def test_a_failure_is_tried_again_by_the_next_attempt(inside: Inside, suspend_after: float) -> None:
+    """Of a step and of a child; what the code has gone on from is not."""
+    calls: list[str] = []
+
+    def fail(name: str) -> None:
+        calls.append(name)
+        if calls.count(name) < 2:
+            raise ConnectionError(name)
+
+    @inside.app.task
+    async def bad(n: int) -> int:
+        calls.append("child")
+        if calls.count("child") < 2:
+            raise ValueError(n)
+        return n
+
+    @inside.app.task(retry=Retry(max_attempts=5, min_delay=0))
+    async def work(n: int, ctx: AsyncContext) -> list[Any]:
+        try:
+            await ctx.step(fail, "caught")
+            caught = False
+        except Exception:
+            caught = True
+        await ctx.step(len, "after")
+        await ctx.step(fail, "raised")
+        return [caught, await ctx.trigger_and_wait(bad, n)]
+
+    inside.start(suspend_after=suspend_after)
+    run = await inside.run(work, 3)
+    assert (run.status, run.output) == ("completed", [True, 3]), run.error
+    assert sorted(calls) == ["caught", "child", "child", "raised", "raised"]
+
+
+async def test_ten_thousand_waits_keep_little_in_memory(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait, so many are kept at most; the others have left, and go on all the same."""
+    monkeypatch.setattr("holdfast.worker.hold.PARKED", 5)
+
+    @inside.app.task
+    async def wait(n: int, ctx: AsyncContext) -> int:
+        await ctx.wait_for(await ctx.token(int))
+        return n
+
+    worker = inside.start(concurrency=4)
+    handles = await wait.abatch_trigger(list(range(60)))
+    await until(lambda: states(inside, handles).count("waiting") == 60)
+    await until(lambda: (len(worker.hold.parked), worker.hold.running, len(worker.hold.held)) == (5, 0, 0))
+
+
+def states(inside: Inside, handles: Any) -> list[str]:
+    rows = inside.store.read_sync(lambda tx: tx.rows("standing", ids=[handle.id for handle in handles.runs]))
+    return [row[1] for row in rows]
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["wait", "as_completed", "group", "gather"])
+async def test_a_race_goes_as_it_went(inside: Inside, suspend_after: float, how: str) -> None:
+    """A replay hands results out in the order in which they were recorded."""
+    orders: list[list[str]] = []
+
+    async def wait(n: float) -> str:
+        await asyncio.sleep(n if not orders else 0.1 - n)
+        return str(n)
+
+    @inside.app.task(retry=Retry(max_attempts=3, min_delay=0))
+    async def work(n: int, ctx: AsyncContext) -> list[str]:
+        order: list[str] = []
+
+        async def branch(k: float) -> str:
+            await ctx.sleep(k / 2)
+            value = await ctx.step(wait, k)
+            order.append(value)
+            return value
+
+        parts = [branch(0.08), branch(0.02), branch(0.05)]
+        if how == "wait":
+            todo = {asyncio.ensure_future(part) for part in parts}
+            while todo:
+                _, todo = await asyncio.wait(todo, return_when=asyncio.FIRST_COMPLETED)
+        elif how == "as_completed":
+            for each in asyncio.as_completed([asyncio.ensure_future(part) for part in parts]):
+                await each
+        elif how == "group":
+            async with asyncio.TaskGroup() as group:
+                for part in parts:
+                    group.create_task(part)
+        else:
+            await asyncio.gather(*parts)
+        await ctx.step(len, "".join(order))
+        orders.append(order)
+        if len(orders) < 3:
+            raise RuntimeError("again")
+        return order
+
+    inside.start(suspend_after=suspend_after)
+    run = await inside.run(work, 1)
+    assert run.status == "completed", run.error
+    assert orders[0] == orders[1] == orders[2]
