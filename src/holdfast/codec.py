@@ -23,15 +23,13 @@ import enum
 import functools
 import inspect
 import ipaddress
-import json
-import math
 import pathlib
 import re
 import types
 import typing
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import pydantic
@@ -40,6 +38,7 @@ from typing_extensions import TypeAliasType
 
 from holdfast import secret
 from holdfast.errors import InvalidTask, NotSerializable, PayloadInvalid, shown
+from holdfast.jsontext import decode, json_encoder, said, unknown, written
 
 __all__ = [
     "AnyCodec",
@@ -68,10 +67,8 @@ _AS_PYDANTIC_WRITES_IT: Final = (
     ipaddress.IPv4Address,
     ipaddress.IPv6Address,
 )
-_PAIR_OF_SURROGATES: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _STARS: Final = secret.STARS.encode()
-_ANNOTATE: Final = "Annotate it with its type, or convert it to what JSON has: str, numbers, bool, None, list, dict."
 
 
 def encode(value: object, *, seal: bool = False) -> str:
@@ -84,27 +81,7 @@ def encode(value: object, *, seal: bool = False) -> str:
     >>> encode({"name": "Ada", "at": datetime.date(2027, 1, 1)})
     '{"name":"Ada","at":"2027-01-01"}'
     """
-    if value is None:  # what most tasks return; the encoder would take a microsecond
-        return "null"
-    try:
-        text = (_sealing_encoder if seal else _encoder).encode(value)
-    except NotSerializable:
-        raise
-    except Exception as error:  # whatever a property, an iterator or a key of the value raises
-        _refuse(value, error)
-    return text if text.isascii() else _storable(text)
-
-
-def decode(text: str) -> Any:
-    """The value of a JSON text, every integer exact.
-
-    Raises:
-        PayloadInvalid: not JSON, NaN, a float too large for one, an integer of more than 4300 digits, too deep.
-    """
-    try:
-        return _decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return _decode_slowly(text)
+    return "null" if value is None else written(value, _sealing_encoder if seal else _encoder)
 
 
 def masked(text: str, *, payload: str = "null") -> Any:
@@ -143,9 +120,7 @@ def _default(value: object) -> object:
             return msgspec.structs.asdict(value)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    raise NotSerializable(
-        f"A value of type {type(value).__qualname__} cannot be written as JSON", seen=shown(value), do=_ANNOTATE
-    )
+    return unknown(value)
 
 
 def _sealing_default(value: object) -> object:
@@ -171,76 +146,8 @@ def _plain(value: Any, text_of: Callable[[bytes], str] | None = None) -> Any:
     return pydantic_core.to_jsonable_python(value)
 
 
-def _json_encoder(default: Callable[[object], object]) -> json.JSONEncoder:
-    return json.JSONEncoder(
-        separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False, default=default
-    )
-
-
-_encoder: Final = _json_encoder(_default)
-_sealing_encoder: Final = _json_encoder(_sealing_default)
-_decode: Final = msgspec.json.Decoder().decode
-
-
-def _storable(text: str) -> str:
-    """Lone surrogates cannot be stored as UTF-8, so they are escaped. All else stays readable."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        if _PAIR_OF_SURROGATES.search(text):  # JSON reads the two escapes as one character: it would not come back
-            raise NotSerializable(
-                "Two surrogates in a row cannot be written as JSON",
-                seen=shown(text),
-                do='Join them first: text.encode("utf-16", "surrogatepass").decode("utf-16").',
-            ) from None
-        return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
-    return text
-
-
-def _refuse(value: object, error: Exception) -> NoReturn:
-    name = type(value).__qualname__
-    match error:
-        case RecursionError():
-            what, do = "The value contains itself, or is nested too deeply for JSON", "Make it flatter."
-        case ValueError() if "float" in str(error):
-            what, do = "NaN and infinity cannot be written as JSON", "Use None, or a number that means the same to you."
-        case ValueError() if "integer string conversion" in str(error):
-            what, do = "An integer of more than 4300 digits cannot be written as JSON", "Send it as text."
-        case TypeError() if "keys must be" in str(error):
-            what, do = f"A {name} with keys that are no text cannot be written as JSON", "Use str keys."
-        case _:
-            what, do = f"A value of type {name} cannot be written as JSON: {_said(error)}", _ANNOTATE
-    raise NotSerializable(what, seen=shown(value), do=do) from error
-
-
-def _said(error: BaseException) -> str:
-    """The name and the first line of an exception, even of one whose ``str()`` raises."""
-    try:
-        message = str(error).strip().partition("\n")[0]
-    except (Exception, SystemExit):
-        message = ""
-    return f"{type(error).__name__}: {message[:200]}" if message else type(error).__name__
-
-
-def _decode_slowly(text: str) -> Any:
-    # The standard library's decoder keeps lone surrogates, which msgspec refuses.
-    try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise PayloadInvalid(
-            "This is not JSON that can be read", seen=_said(error), do="Send valid JSON, without NaN or Infinity."
-        ) from error
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise ValueError(f"{digits[:40]} is too large for a float")
-    return number
+_encoder: Final = json_encoder(_default)
+_sealing_encoder: Final = json_encoder(_sealing_default)
 
 
 # -- typed ------------------------------------------------------------------------------------------------------------
@@ -486,7 +393,7 @@ def _adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
         return pydantic.TypeAdapter(alias, config=config)
     except Exception as error:  # pydantic's several, and what evaluating a forward reference may raise
         raise InvalidTask(
-            f"The annotation {_name(annotation)} cannot be turned into JSON and back: {_said(error)}",
+            f"The annotation {_name(annotation)} cannot be turned into JSON and back: {said(error)}",
             seen=shown(annotation),
             do="Use a pydantic model, a dataclass, a TypedDict or plain types.",
         ) from error
@@ -533,7 +440,7 @@ def _may_hide_a_loss(raw: bytes) -> bool:
 def _problems(error: Exception, *, hide: bool = False) -> tuple[str, ...]:
     """What does not fit, a line for each; ``hide`` shows no value at all."""
     if not isinstance(error, pydantic.ValidationError):
-        return (_said(error),)
+        return (said(error),)
     found = error.errors(include_url=False, include_context=False)
     return tuple(_problem(each["loc"], each["msg"], "" if hide else each["input"]) for each in found)
 
@@ -553,11 +460,11 @@ def _kind(value: object) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, pydantic.ValidationError):
         return "; ".join(_problems(error)[:3])
-    said = _said(error)
-    if said.endswith("serializer warnings:"):  # a heading; what matters stands in the lines below it
+    text = said(error)
+    if text.endswith("serializer warnings:"):  # a heading; what matters stands in the lines below it
         found = re.search(r"Expected `[^`]*`", str(error))
-        return f"{found[0].replace('`', '')}, found something else" if found else said
-    return said
+        return f"{found[0].replace('`', '')}, found something else" if found else text
+    return text
 
 
 def _hint(error: Exception) -> str | None:

@@ -108,11 +108,11 @@ class Runs:
         >>> [sent.status for sent in app.runs.invocations(handle.id)]
         [500, 200]
         """
-        return [_invocation(sent) for sent in self._client.read(views.invocations, run_id)]
+        return [_invocation(sent) for sent in self._client.read(views.invocations, checked_run_id(run_id))]
 
     async def ainvocations(self, run_id: str, /) -> Sequence[Invocation]:
         """`invocations` for async code."""
-        return [_invocation(sent) for sent in await self._client.aread(views.invocations, run_id)]
+        return [_invocation(sent) for sent in await self._client.aread(views.invocations, checked_run_id(run_id))]
 
     def list(
         self,

@@ -326,11 +326,11 @@ MADE = (AsyncFakeContext, Cron, Debounce, Depends, FakeContext, Holdfast, Queue,
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
 HANDED_OUT = {
     "AbortRun", "AsyncContext", "AsyncTask", "BatchHandle", "Blueprint", "Bulk", "Cancellation", "Chunk",
-    "Completion", "Context", "Event", "Failure", "FamilyMetadata", "FiredSlot", "Item", "Jobs", "JournalEntry",
-    "ListedRun", "LogLine", "Metadata", "Payloads", "Progress", "QueueState", "Queues", "Results", "RetryAfter",
-    "Run", "RunError", "RunFilter", "RunHandle", "RunPage", "Runs", "Schedule", "ScheduleOptions", "Schedules",
-    "Secret", "Slot", "StreamReader", "StreamWriter", "Success", "Suspended", "SyncTask", "Task", "TaskOptions",
-    "Token", "TokenPage", "TokenState", "Tokens", "TriggerOptions",
+    "Completion", "Context", "Event", "Failure", "FamilyMetadata", "FiredSlot", "Invocation", "Item", "Jobs",
+    "JournalEntry", "ListedRun", "LogLine", "Metadata", "Payloads", "Progress", "PushOptions", "PushResponse",
+    "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunFilter", "RunHandle", "RunPage", "Runs",
+    "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter", "Success",
+    "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TokenPage", "TokenState", "Tokens", "TriggerOptions",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {

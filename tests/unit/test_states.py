@@ -57,8 +57,8 @@ class Life:
         wait = NewEntry(
             run_id=self.run, claim=self.held.claim, attempt=1, key="wait#1", seq=1, branch="", kind="wait", name="wait"
         )
-        token, _ = self.store.run_sync(tokens.create, NewToken(id="token", timeout_ms=1_000))
-        wait.state, wait.target = "open", token
+        token, _ = self.store.run_sync(tokens.create, NewToken(id="token", secret="secret", timeout_ms=1_000))
+        wait.state, wait.target = "open", token.id
         self.store.run_sync(journal.write, [wait])
         suspend(self)
 

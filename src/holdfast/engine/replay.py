@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from holdfast import codec, secret
+from holdfast import jsontext, secret
 from holdfast.errors import InvalidOption
 from holdfast.ids import new_id
 from holdfast.records import Kept, NewRun
@@ -66,7 +66,7 @@ def with_secrets(payload: str, earlier: str) -> str:
     """A payload that was edited as it is shown, with the secrets of the earlier one where it has stars for them."""
     if secret.KEY not in earlier:
         return payload
-    return codec.encode(secret.back_again(codec.decode(payload), codec.decode(earlier)))
+    return jsontext.encode(secret.back_again(jsontext.decode(payload), jsontext.decode(earlier)))
 
 
 def copy(row: tuple[Any, ...], body: str) -> NewRun:

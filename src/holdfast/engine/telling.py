@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from holdfast import codec
+from holdfast import jsontext
 from holdfast.errors import HoldfastError
 from holdfast.records import Note, Telling, Tidings
 from holdfast.sizes import METADATA_LIMIT, size_of
@@ -136,13 +136,13 @@ class Documents:
         values = self.values.get(note.run_id)
         if values is None:
             text = self.rows[note.run_id].metadata if note.run_id in self.rows else self.done[note.run_id]
-            values = codec.decode(text) if text else {}
+            values = jsontext.decode(text) if text else {}
         self.values[note.run_id] = fitting(values, note)
 
     def text(self, run_id: str) -> str | None:
         """The metadata of a run as it is now."""
         if run_id in self.values:
-            return codec.encode(self.values[run_id])
+            return jsontext.encode(self.values[run_id])
         return self.rows[run_id].metadata
 
     def hot(self) -> Iterable[Row]:
@@ -152,7 +152,9 @@ class Documents:
 
     def write_done(self) -> None:
         """Write the changed metadata of runs that have ended."""
-        changed = [Written(run_id, codec.encode(self.values[run_id])) for run_id in self.done if run_id in self.values]
+        changed = [
+            Written(run_id, jsontext.encode(self.values[run_id])) for run_id in self.done if run_id in self.values
+        ]
         if changed:
             self.tx.batch("set_told_done", changed)
 
@@ -161,14 +163,14 @@ def fitting(values: dict[str, Any], note: Note) -> dict[str, Any]:
     """The metadata after an operation, if that can be kept."""
     try:
         changed = applied(values, note)
-        return changed if size_of(codec.encode(changed)) <= METADATA_LIMIT else values
+        return changed if size_of(jsontext.encode(changed)) <= METADATA_LIMIT else values
     except (HoldfastError, OverflowError):  # a sum that is no number any more
         return values
 
 
 def applied(values: dict[str, Any], note: Note) -> dict[str, Any]:
     """The metadata after an operation; the same object if the operation does not fit."""
-    there, key, value = note.key in values, note.key, codec.decode(note.value)
+    there, key, value = note.key in values, note.key, jsontext.decode(note.value)
     match note.kind:
         case "set":
             return values | {key: value}

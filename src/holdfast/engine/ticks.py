@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from holdfast import codec, recurrence
+from holdfast import jsontext, recurrence
 from holdfast.engine.cancel import cancel
 from holdfast.engine.trigger import insert
 from holdfast.ids import hash63, new_id
@@ -276,16 +276,16 @@ def run_of(template: Template, slot: SlotRow, previous: int | None) -> NewRun:
     make = make_of(template.make)
     facts = slot_facts(template, slot.at, previous)
     usual: dict[str, Any] = defaults_of(template.options)
-    said = {} if make.options is None else codec.decode(make.options)
+    said = {} if make.options is None else jsontext.decode(make.options)
     return NewRun(
         id=slot.run_id or new_id(),
         task=make.task,
         queue=make.queue or template.queue or f"task/{make.task}",
-        payload=codec.encode(facts) if make.payload is None else make.payload,
+        payload=jsontext.encode(facts) if make.payload is None else make.payload,
         concurrency_key=make.concurrency_key,
         priority_ms=usual.get("priority_ms", 0) if make.priority_ms is None else make.priority_ms,
         ttl_ms=usual.get("ttl_ms") if make.ttl_ms is None else make.ttl_ms,
-        options=codec.encode({**said, "slot": facts}),
+        options=jsontext.encode({**said, "slot": facts}),
         metadata=make.metadata,
         tags=make.tags,
     )
@@ -311,7 +311,7 @@ def make_of(text: str) -> Make:
 
 @lru_cache(maxsize=1_000)
 def defaults_of(options: str | None) -> dict[str, Any]:
-    return {} if options is None else codec.decode(options)
+    return {} if options is None else jsontext.decode(options)
 
 
 def written(at: int) -> str:
