@@ -57,6 +57,12 @@ def test_settings_and_where_each_came_from(cli: Cli, monkeypatch: pytest.MonkeyP
     assert told["retention"][1] == "default"
 
 
+def test_durations_are_shown_as_one_thinks_of_them(bare: Cli) -> None:
+    said = dict(line.split()[:2] for line in bare("doctor").out.splitlines() if len(line.split()) == 3)
+    shown = [said[name] for name in ("retention", "lease", "suspend_after", "push_timeout")]
+    assert shown == ["30d", "30s", "30s", "15m"]
+
+
 def test_a_setting_that_cannot_be_read(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDFAST_LEASE", "soon")
     answer = cli("doctor", "--json")
@@ -140,6 +146,15 @@ def test_an_app_that_cannot_be_imported(
     answer = bare("doctor", "--json")
     assert (answer.code, wrong(answer)) == (1, ["app"])
     assert "nothing_of_the_kind" in texts(answer)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--app", "tasks.py")])
+def test_a_broken_app_that_alone_knows_the_database(bare: Cli, nowhere: Path, arguments: tuple[str, ...]) -> None:
+    (nowhere / "tasks.py").write_text("import nothing_of_the_kind\n")
+    answer = bare("doctor", "--json", *arguments)
+    assert (answer.code, wrong(answer)) == (1, ["app"])
+    assert "nothing_of_the_kind" in texts(answer)
+    assert "only the app can say" in texts(answer)
 
 
 # -- the file ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import typer
 
 from holdfast import schema, views
 from holdfast.cli.options import App, Database, Json
-from holdfast.cli.place import Place, file_of, place
+from holdfast.cli.place import AppBroken, Place, bare, file_of, over, place
 from holdfast.cli.show import COLOURS, DIM, SECRETS, STARS, clean, masked, out, print_json, setting_shown, show
 from holdfast.errors import AppNotFound, DatabaseError, HoldfastError
 from holdfast.settings import Setting
@@ -51,7 +51,7 @@ class Diagnosis(NamedTuple):
 @app.command()
 def doctor(database: Database = None, app: App = None, json: Json = False) -> None:
     """Is anything wrong, and what to do? Exits with 1 if something is."""
-    diagnosis = examine(place(database, app))
+    diagnosis = examine(surroundings(database, app))
     if json:
         print_json(as_document(diagnosis))
     else:
@@ -60,12 +60,24 @@ def doctor(database: Database = None, app: App = None, json: Json = False) -> No
         raise typer.Exit(1)
 
 
+def surroundings(database: str | None, app: str | None) -> Place:
+    """The app and the database, and an app that cannot be imported as a finding."""
+    try:
+        return place(database, app)
+    except AppBroken as error:
+        return over(bare(), database)._replace(problem=error)
+
+
 def examine(here: Place) -> Diagnosis:
     found = list(of_app(here))
     settings, problems = read_settings(here)
     found += problems
     url = next((str(each.value) for each in settings if each.name == "database"), "")
-    if url:
+    source = next((each.source for each in settings if each.name == "database"), "default")
+    if isinstance(here.problem, AppBroken) and source == "default":
+        text = "Which one it is, only the app can say."
+        found.append(Finding(about="database", level="note", text=text, do="Correct the app, or name it: --database"))
+    elif url:
         found += of_database(url)
     return Diagnosis(found, settings, here.name, url)
 

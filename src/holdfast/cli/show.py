@@ -54,7 +54,7 @@ SURROGATE: Final = re.compile("[\ud800-\udfff]")
 UNLIMITED: Final = 100_000  # columns of what is no terminal
 SECRETS: Final = frozenset(("api_key", "push_secret"))  # settings whose values nobody is shown
 STARS: Final = "**********"
-DURATIONS: Final = frozenset(("max_duration", "ttl", "retention", "lease", "push_timeout"))
+DURATIONS: Final = frozenset(("max_duration", "ttl", "retention", "lease", "suspend_after", "push_timeout"))
 GAP: Final = 2
 NARROWEST: Final = 6
 
