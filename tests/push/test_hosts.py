@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from holdfast import Retry, views
-from holdfast.engine import pushes
+from holdfast.engine import pushes, workers
 from holdfast.push import circuit as module
 from holdfast.push.attempt import retry_after_ms
 from holdfast.push.circuit import FAILURES, LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Circuit
@@ -224,3 +224,18 @@ async def test_its_own_timeout_counts(pushing: Pushing, receiver: Receiver) -> N
     assert run.status == "failed"
     assert run.error is not None
     assert "within 0.3 s" in run.error.message
+
+
+async def test_without_a_pusher_it_is_said_what_is_missing(pushing: Pushing) -> None:
+    client = pushing.app.client
+    handle = await pushing.app.apush("https://example.invalid/")
+
+    async def reasons() -> list[str]:
+        seen = await client.aread(views.run, handle.id)
+        assert seen is not None
+        return [f"{reason.code}: {reason.text}" for reason in seen.reasons]
+
+    assert await reasons() == ["no_worker: No worker is alive."]
+    worker = workers.WorkerEntry(id="01w", lease_ms=30_000, host="h", pid=1, concurrency=1)
+    await client.awrite(workers.register, worker, ["greet"])
+    assert await reasons() == ["no_worker: No pusher is alive, which would send it."]

@@ -25,7 +25,6 @@ from tests.push.receiver import Receiver
 __all__ = ["receiver"]
 
 START = "from holdfast.cli.main import main; main()"
-KILLS = 3
 
 
 class Served:
@@ -80,8 +79,9 @@ async def served(database_url: str) -> AsyncIterator[Served]:
     await asyncio.to_thread(here.kill)
 
 
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.slow)])
 async def test_what_was_accepted_is_delivered_however_often_the_server_is_killed(
-    served: Served, receiver: Receiver
+    served: Served, receiver: Receiver, kills: int
 ) -> None:
     """Fails when a 201 is answered before the run is on disk, or when a dead pusher's runs wait for ever."""
 
@@ -92,8 +92,8 @@ async def test_what_was_accepted_is_delivered_however_often_the_server_is_killed
     receiver.answers = lambda _: answer()
     accepted: list[str] = []
     posting = asyncio.create_task(post(served, receiver.url, accepted))
-    for count in range(1, KILLS + 1):
-        await receiver_has(receiver, accepted, 40 * count)
+    for count in range(1, kills + 1):
+        await receiver_has(receiver, accepted, 25 * count)
         await asyncio.to_thread(served.kill)
         await served.start()
     posting.cancel()

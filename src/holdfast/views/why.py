@@ -18,7 +18,7 @@ from holdfast.engine import pushes
 from holdfast.engine.limits import SLACK_MS
 from holdfast.engine.pushes import CircuitRow
 from holdfast.records import RunRecord
-from holdfast.request import host_of, request_in
+from holdfast.request import Request, host_of, request_in
 from holdfast.storage import Tx
 from holdfast.views.backlog import QueueView, queue
 from holdfast.views.hosts import WorkerView, worker, workers, workers_of
@@ -79,7 +79,8 @@ class Situation(NamedTuple):
     last_error: str | None
     pin: str | None = None  # the version that it is pinned to
     waits: Sequence[Wait] = ()  # what it is suspended for
-    circuit: CircuitRow | None = None  # of the host that its request goes to
+    sent: bool = False  # it is a request, which pushers send …
+    circuit: CircuitRow | None = None  # … and this its host, if that is down
 
     @property
     def serving(self) -> list[WorkerView]:
@@ -115,6 +116,7 @@ def situation(tx: Tx, record: RunRecord) -> Situation | None:
     holder = worker(tx, record.worker_id) if state == "executing" and record.worker_id else None
     if holder is not None:
         place = tx.rows("ahead_in_worker", worker_id=holder.id, claimed_at=claimed_at, **here)[0][0]
+    usual = request_of(tx, record)
     return Situation(
         record=record,
         now=now,
@@ -132,16 +134,20 @@ def situation(tx: Tx, record: RunRecord) -> Situation | None:
         last_error=last_error(tx, record.id) if state == "delayed" and record.attempts > 1 else None,
         pin=pins(tx, [record.id]).get(record.id),
         waits=waits(tx, record.id) if state == "waiting" else (),
-        circuit=circuit(tx, record),
+        sent=usual is not None,
+        circuit=None if usual is None else circuit(tx, record, usual),
     )
 
 
-def circuit(tx: Tx, record: RunRecord) -> CircuitRow | None:
-    """What a pusher has found of the host that this run's request goes to, if it is down."""
+def request_of(tx: Tx, record: RunRecord) -> Request | None:
+    """What the task of this run usually sends; None if it is code."""
     row = tx.row("task_request", id=record.task)
-    if row is None:
-        return None
-    request = request_in(codec.decode(record.options or "{}")).over(request_in(codec.decode(row[0])))
+    return None if row is None else request_in(codec.decode(row[0]))
+
+
+def circuit(tx: Tx, record: RunRecord, usual: Request) -> CircuitRow | None:
+    """What a pusher has found of the host that this run's request goes to, if it is down."""
+    request = request_in(codec.decode(record.options or "{}")).over(usual)
     return pushes.circuit(tx, host_of(request.url)) if request.url else None
 
 
@@ -235,6 +241,12 @@ def unserved(seen: Situation) -> Reason:
             code="version_gone",
             text=f"It began with version {seen.pin}, its app pins versions, and no live worker has that one.",
             do=f"Start a worker of it (HOLDFAST_VERSION={seen.pin}), or cancel this run and replay it with another",
+        )
+    if seen.sent and not seen.knowing:
+        return Reason(
+            code="no_worker",
+            text="No pusher is alive, which would send it.",
+            do="Start one: holdfast worker, or server",
         )
     alive = [each for each in seen.fitting if each.alive]
     if alive:
