@@ -150,7 +150,8 @@ def mismatch(there: Entry, asked: Asked, recorded: str, wanted: str) -> JournalM
         f"The code does not fit what this run has recorded: operation {asked.seq or asked.key}{where} "
         f"was {recorded}, and now the code asks for {wanted}",
         seen=f"recorded {there.key}, asked for {asked.key}",
-        do="Deploy the code that the run began with, or start the run anew with holdfast runs replay.",
+        do="Replay it: holdfast runs replay RUN, or --from-step STEP to keep what came before that step. Runs that "
+        "still wait fit the code that they began with.",
     )
 
 
