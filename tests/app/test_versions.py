@@ -13,6 +13,7 @@ import pytest
 from holdfast import Holdfast, InvalidOption, Retry
 from holdfast.version import digest, version_of
 from tests.conftest import Eventually
+from tests.support.looking import worker_states
 
 Load = Callable[[str, str], None]
 
@@ -102,7 +103,9 @@ async def test_an_old_worker_serves_its_version_while_it_drains(
     await asyncio.wait_for(began.wait(), 30)
     await asyncio.wait_for(tried.wait(), 30)
     leaving = asyncio.create_task(running.__aexit__(None, None, None))
-    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        while "draining" not in await asyncio.to_thread(worker_states, app):  # noqa: ASYNC110 - other threads write it
+            await asyncio.sleep(0.01)
     new = await fresh.atrigger()
     draining.set()
     await asyncio.wait_for(leaving, 50)

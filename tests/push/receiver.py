@@ -42,7 +42,7 @@ class Receiver:
         answer = self.answers(one)
         return await answer if isinstance(answer, Awaitable) else answer
 
-    async def came(self, count: int, timeout: float = 20.0) -> list[Received]:
+    async def came(self, count: int, timeout: float = 60.0) -> list[Received]:
         """Wait until so many requests have come."""
         async with asyncio.timeout(timeout):
             while len(self.received) < count:  # noqa: ASYNC110 - it is for tests
