@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import threading
+from bisect import bisect_left
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -150,6 +151,22 @@ def test_limits_hold_while_workers_are_killed(app: Holdfast, host: Hosts, folder
     assert narrow == [3]  # never more, and as many as may be
     assert len(keyed) == 3
     assert max(keyed) <= 3
+    assert hired.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_rate_holds_in_every_window_while_workers_are_killed(app: Holdfast, host: Hosts, folder: Path) -> None:
+    """Of real starts, as the tasks themselves saw them: also those of runs that a dead process had begun. Broken by
+    granting one start too many in each window."""
+    hired = host(processes=2, concurrency=20, lease=LEASE).ready()
+    batch = jobs.rated.batch_trigger(range(120))
+    with Killer(hired, 1.0) as killer:
+        results = batch.results(timeout=120)
+    assert [run.status for run in results] == ["completed"] * 120
+    assert killer.killed
+    starts = sorted(float(at) for _, _, at in ledger.lines(folder, "rated"))
+    assert len(starts) >= 120
+    assert max(bisect_left(starts, at + 1.0) - index for index, at in enumerate(starts)) <= jobs.RATE
     assert hired.stop() == 0
 
 

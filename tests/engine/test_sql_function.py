@@ -176,7 +176,7 @@ def kept(sql: Connection, store: Store, run_id: str) -> dict[str, Any]:
     cursor = sql.execute("SELECT * FROM holdfast.run WHERE id = %s", (run_id,))
     row = dict(zip([column.name for column in cursor.description or ()], cursor.fetchone() or (), strict=True))
     for name in ("sort_at", "due_at", "expire_at"):
-        if row[name] is not None and not (name == "due_at" and row[name] > 4_000_000_000_000):
+        if row[name] is not None and row[name] < 4_000_000_000_000:  # what lies so far ahead was said, and not counted
             row[name] = round((row[name] - row["created_at"]) / 2000)
     for name in ("id", "created_at"):
         del row[name]
