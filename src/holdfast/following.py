@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from holdfast.errors import DatabaseError, HoldfastError
 from holdfast.storage import Store
 from holdfast.views import Followed, Mark, marks
+from holdfast.waiting import settle
 
 __all__ = ["Commits", "Follower", "Following", "Source"]
 
@@ -121,7 +122,9 @@ class Following:
         if unhear is not None:
             unhear()
         for interest in left:
-            _settle(interest, HoldfastError("The app was closed while somebody followed a run", do="Close it later."))
+            settle(
+                interest.future, HoldfastError("The app was closed while somebody followed a run", do="Close it later.")
+            )
 
     def _forget(self) -> None:
         # After a fork the thread and the followers are the parent's, and somebody may have held the lock.
@@ -166,26 +169,17 @@ class Following:
             return
         except Exception as error:  # nobody else would hear of it, and the followers would wait for ever
             for interest in interests:
-                _settle(interest, error)
+                settle(interest.future, error)
             return
         for interest in interests:
             if (mark := found.get(interest.followed)) != interest.seen or mark is None:
-                _settle(interest, mark)
+                settle(interest.future, mark)
         now = time.monotonic()
         quiet = min((now - interest.since for interest in interests), default=0.0)
         longest = _HEARING if self._source.hears() else _LONGEST
         with self._wake:
             if all(interest in interests for interest in self._interests):  # else somebody has come meanwhile
                 self._due = now + min(longest, max(_SHORTEST, quiet * _SHARE))
-
-
-def _settle(interest: _Interest, outcome: Answer | Exception) -> None:
-    if interest.future.done() or not interest.future.set_running_or_notify_cancel():
-        return
-    if isinstance(outcome, Exception):
-        interest.future.set_exception(outcome)
-    else:
-        interest.future.set_result(outcome)
 
 
 _all: weakref.WeakSet[Following] = weakref.WeakSet()

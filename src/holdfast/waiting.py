@@ -19,13 +19,14 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from holdfast.errors import DatabaseError, HoldfastError, RunNotFound
 from holdfast.records import RunRecord
 
 __all__ = ["Finished", "Waiter", "Waiting"]
 
+T = TypeVar("T")
 Finished = dict[str, RunRecord]
 Read = Callable[[list[str]], Sequence[RunRecord]]
 
@@ -112,8 +113,8 @@ class Waiting:
             left, self._interests = self._interests, []
             self._wake.notify()
         for interest in left:
-            _settle(
-                interest,
+            settle(
+                interest.future,
                 HoldfastError("The app was closed while somebody waited for a result", do="Close it afterwards."),
             )
 
@@ -152,7 +153,7 @@ class Waiting:
                 interest.early = interest.due = time.monotonic() + _OUTAGE
         except Exception as error:  # nobody else would hear of it, and the waiters would wait for ever
             for interest in interests:
-                _settle(interest, error)
+                settle(interest.future, error)
 
     def _deliver(self, interests: list[_Interest], records: Sequence[RunRecord]) -> None:
         finished = {record.id: record for record in records}
@@ -165,7 +166,7 @@ class Waiting:
                 interest.found[run_id] = finished[run_id]
                 del interest.missing[run_id]
             if not interest.missing:
-                _settle(interest, interest.found)
+                settle(interest.future, interest.found)
 
     def _check(self, interests: list[_Interest]) -> None:
         """Whether what is waited for exists at all."""
@@ -175,7 +176,7 @@ class Waiting:
                 interest.check_at = now + _CHECK_AGAIN
                 ids = list(interest.missing)[:_CHECK_AT_ONCE]
                 if lost := set(ids).difference(record.id for record in self._known(ids)):
-                    _settle(interest, not_there(min(lost)))
+                    settle(interest.future, not_there(min(lost)))
 
 
 def not_there(run_id: str) -> RunNotFound:
@@ -187,13 +188,14 @@ def not_there(run_id: str) -> RunNotFound:
     )
 
 
-def _settle(interest: _Interest, outcome: Finished | Exception) -> None:
-    if interest.future.done() or not interest.future.set_running_or_notify_cancel():
+def settle(future: Future[T], outcome: T | Exception) -> None:
+    """Give a future what came of it, unless whoever waits for it has gone away."""
+    if future.done() or not future.set_running_or_notify_cancel():
         return
     if isinstance(outcome, Exception):
-        interest.future.set_exception(outcome)
+        future.set_exception(outcome)
     else:
-        interest.future.set_result(outcome)
+        future.set_result(outcome)
 
 
 _all: weakref.WeakSet[Waiting] = weakref.WeakSet()
