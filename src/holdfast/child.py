@@ -141,6 +141,7 @@ async def work(worker: Worker, channel: Channel) -> None:
     """Run the worker; the process ends with it."""
     loop = asyncio.get_running_loop()
     signal.signal(signal.SIGTERM, Terminator(loop, worker.drain))
+    worker.beaten_at = time.monotonic()  # whoever has just started it is there, and from now on expected to say so
     threading.Thread(target=follow, args=(channel, loop, worker), name="holdfast-channel", daemon=True).start()
     Watchdog(loop)
     try:
