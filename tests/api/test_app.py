@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from holdfast import Holdfast
-from holdfast.api.app import LOOPBACK, application
+from holdfast.api.app import application
 
 
 @asynccontextmanager
@@ -60,7 +60,7 @@ async def test_names_are_escaped_and_nothing_is_loaded_from_elsewhere(database_u
 )
 async def test_on_loopback_it_answers_to_its_own_names_only(host: str, code: int) -> None:
     home = Holdfast(database="sqlite://:memory:")
-    transport = httpx.ASGITransport(app=application(lambda: home.client, hosts=LOOPBACK))
+    transport = httpx.ASGITransport(app=application(lambda: home.client))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         assert (await http.get("/", headers={"host": host})).status_code == code
     await home.aclose()

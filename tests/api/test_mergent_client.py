@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.api.app import LOOPBACK, application
+from holdfast.api.app import application
 from holdfast.cli.dev.serve import Server, listen, url_of
 from holdfast.push.sign import mergent_signature
 from tests.push.conftest import Pushing, pushing, receiver
@@ -44,7 +44,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @asynccontextmanager
 async def serving(pushing: Pushing) -> AsyncIterator[str]:
     listening = listen("127.0.0.1", 0)
-    server = Server(lambda: application(lambda: pushing.app.client, hosts=LOOPBACK, key=KEY), listening)
+    server = Server(lambda: application(lambda: pushing.app.client, key=KEY), listening)
     try:
         yield url_of(listening)
     finally:

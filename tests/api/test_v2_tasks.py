@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from holdfast import Holdfast
-from holdfast.api.app import LOOPBACK, application
+from holdfast.api.app import application
 from holdfast.api.limit import Limit
 from holdfast.rate import Rate
 from tests.push.conftest import Pushing, pushing, receiver
@@ -154,14 +154,15 @@ async def test_the_key_may_come_as_basic_and_must_come(database_url: str, api: h
 
 async def test_without_a_key_only_loopback_is_answered_and_no_page_from_elsewhere(database_url: str) -> None:
     home = Holdfast(database=database_url)
-    for hosts, headers, status in (
-        (None, {}, 401),
-        (LOOPBACK, {}, 200),
-        (LOOPBACK, {"Origin": "https://evil.example"}, 403),
-        (LOOPBACK, {"Sec-Fetch-Site": "cross-site"}, 403),
-        (LOOPBACK, {"Host": "evil.example"}, 421),
+    for client, headers, status in (
+        ("10.0.0.7", {}, 401),
+        ("127.0.0.1", {}, 200),
+        ("127.0.0.1", {"X-Forwarded-For": "10.0.0.7"}, 401),
+        ("127.0.0.1", {"Origin": "https://evil.example"}, 403),
+        ("127.0.0.1", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("127.0.0.1", {"Host": "evil.example"}, 421),
     ):
-        transport = httpx.ASGITransport(app=application(lambda: home.client, hosts=hosts))
+        transport = httpx.ASGITransport(app=application(lambda: home.client), client=(client, 4711))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1/v2") as http:
             assert (await http.get("/tasks", headers=headers)).status_code == status
     await home.aclose()

@@ -6,31 +6,31 @@
     /api/v1/waitpoints/tokens/…/callback/…    where tokens are completed
     /v2             HTTP tasks and schedules, as Mergent had them
 
-It holds no state: ``client()`` is asked for each request, for the database may change under ``holdfast dev``. Served
-on loopback it answers to loopback's names only, or a page from elsewhere could read it under a name that it has made
-point here.
+It holds no state: ``client()`` is asked for each request, for the database may change under ``holdfast dev``. Before
+every route stands the gate, which finds out who calls; each route says what it needs of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from holdfast import views
-from holdfast.api import auth
-from holdfast.api.limit import Limit, Verdict
+from holdfast.api.auth import caller_of, needs, refuse_undeclared
+from holdfast.api.gate import Gate
+from holdfast.api.limit import Limit
 from holdfast.api.page import Facts, page
-from holdfast.api.tokens import is_callback, loggable
+from holdfast.api.refused import Refused
+from holdfast.api.tokens import loggable
 from holdfast.api.tokens import tokens as waited_for
-from holdfast.api.v2.refused import Refused
 from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
 from holdfast.client import Client
@@ -40,53 +40,32 @@ from holdfast.rate import read_rate
 if TYPE_CHECKING:
     from holdfast.storage import Store, Tx
 
-KEYED: Final = ("/v2",)  # never without a key, but on loopback
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-
-
-LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
 log = logging.getLogger("holdfast")
 
 
-def application(
-    client: Callable[[], Client],
-    *,
-    hosts: frozenset[str] | None = None,
-    key: str | None = None,
-    rate: str | None = None,
-) -> FastAPI:
-    """The application over the database of ``client()``. It answers to these names of its host, or to any; with a
-    ``key``, to whoever brings it. Without one it answers nothing but whether it is up to anybody but this machine. A
-    ``rate`` such as ``1000/s`` says how many calls are answered."""
+def application(client: Callable[[], Client], *, key: str | None = None, rate: str | None = None) -> FastAPI:
+    """The application over the database of ``client()``. With a ``key`` it answers whoever brings it, and without one
+    this machine only. A ``rate`` such as ``1000/s`` says how many calls are answered."""
+    app = FastAPI(
+        title="Holdfast",
+        version=version("holdfast"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(refuse_undeclared)],
+    )
+    app.state.client = client
+    for router in (tasks(client), waited_for(client), schedules(client)):
+        app.include_router(router)
+    for error in (Refused, HTTPException, HoldfastError):
+        app.add_exception_handler(error, told)
     limit = None if rate is None else Limit(read_rate(rate, name="api_rate"))
-    app = FastAPI(title="Holdfast", version=version("holdfast"), docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(tasks(client))
-    app.include_router(waited_for(client))
-    app.include_router(schedules(client))
-    app.add_exception_handler(Refused, told)
-    app.add_exception_handler(HTTPException, told)
-    app.add_exception_handler(HoldfastError, told)
-
-    @app.middleware("http")
-    async def refuse_strangers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        outsider = is_callback(request)  # with a secret of its own
-        if not outsider and hosts is not None and request.url.hostname not in hosts:
-            return PlainTextResponse(f"This server answers to {', '.join(sorted(hosts))} only.\n", status_code=421)
-        if not outsider and (refused := objection(request, hosts, key)) is not None:
-            return refused.response()
-        if limit is not None and request.url.path not in auth.OPEN:
-            verdict = limit.count(time.monotonic())
-            if not verdict.allowed:
-                return too_many(limit, verdict).response()
-        try:
-            return await go_on(request)
-        except Exception:
-            log.exception("%s %s could not be answered", request.method, loggable(request))
-            return Refused(500, "Holdfast could not answer this: its log says why").response()
+    app.add_middleware(Gate, key=key, limit=limit)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -101,7 +80,7 @@ def application(
             return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
         return JSONResponse({"status": "ready", "database": store.kind, "workers": sum(each.alive for each in workers)})
 
-    @app.get("/")
+    @app.get("/", dependencies=[Depends(needs("read"))])
     async def index() -> HTMLResponse:
         try:
             store = await opened(client)
@@ -110,43 +89,49 @@ def application(
             return HTMLResponse(page(app.version, "", None, str(error)), status_code=503, headers=HEADERS)
         return HTMLResponse(text, headers=HEADERS)
 
+    list(routes(app))  # nothing is served that cannot say what it needs
     return app
 
 
-def objection(request: Request, hosts: frozenset[str] | None, key: str | None) -> Refused | None:
-    """Why this call is not answered; None if it is."""
-    if request.url.path in auth.OPEN:
-        return None
-    if key is not None and not auth.has_key(request, key):
-        return Refused(401, "The API key is missing or wrong", headers={"WWW-Authenticate": 'Basic realm="Holdfast"'})
-    if key is None and request.url.path.startswith(KEYED):
-        if hosts is None:
-            return Refused(401, "This server has no API key, so it serves loopback only: set HOLDFAST_API_KEY")
-        if auth.from_elsewhere(request):
-            return Refused(403, "Pages from elsewhere are not answered")
-    return None
-
-
-def too_many(limit: Limit, verdict: Verdict) -> Refused:
-    headers = {
-        "Retry-After": str(verdict.reset),
-        "X-RateLimit-Limit": str(limit.rate.starts),
-        "X-RateLimit-Remaining": str(verdict.remaining),
-        "X-RateLimit-Reset": str(verdict.reset),
-    }
-    return Refused(429, f"There are more than {limit.rate.starts} calls in {limit.window:g} s", headers=headers)
+def routes(app: FastAPI) -> Iterator[APIRoute]:
+    """All routes, those of routers included. Raises TypeError: something is served that cannot say what it needs."""
+    waiting: list[Any] = list(app.routes)
+    while waiting:
+        route = waiting.pop(0)
+        inner = getattr(route, "original_router", None)  # what newer versions of FastAPI keep of an included router
+        if inner is not None:
+            waiting = [*inner.routes, *waiting]
+        elif isinstance(route, APIRoute):
+            yield route
+        else:
+            raise TypeError(f"{route} is not a route that can say what it needs")
 
 
 async def told(request: Request, error: Exception) -> Response:
-    """An error as a caller reads it: under ``/v2`` as JSON with a message, whatever it is."""
+    """An error as a caller reads it: as JSON with a message, whatever it is."""
+    return refused(request, error).answer(request)
+
+
+def refused(request: Request, error: Exception) -> Refused:
     if isinstance(error, Refused):
-        return error.response()
+        return error
     if isinstance(error, HTTPException):
-        return Refused(error.status_code, str(error.detail), headers=error.headers).response()
+        return unmatched(request, error) or Refused(error.status_code, str(error.detail), headers=error.headers)
     if isinstance(error, DatabaseError | IdempotencyBusy):
         log.warning("%s %s could not be answered: %s", request.method, loggable(request), error)
-        return Refused(503, f"The database does not answer: {error.what}", headers={"Retry-After": "1"}).response()
-    return Refused(422, str(error)).response()
+        return Refused(503, f"The database does not answer: {error.what}", headers={"Retry-After": "1"})
+    return Refused(422, str(error))
+
+
+def unmatched(request: Request, error: HTTPException) -> Refused | None:
+    """A stranger is not told which paths there are."""
+    if error.status_code != 404 or "route" in request.scope:
+        return None
+    try:
+        caller_of(request)
+    except Refused as stranger:
+        return stranger
+    return None
 
 
 async def opened(client: Callable[[], Client]) -> Store:

@@ -1,8 +1,17 @@
-"""Who may ask.
+"""Who calls, and what a route needs of them.
 
-With ``HOLDFAST_API_KEY`` every call must bring that key: as a Bearer token, or as the user name of HTTP Basic with any
-password. Without a key only loopback is served, and only to programs: a page that a browser has open may not call its
-visitor's own machine.
+Every route says what it needs, as a dependency that also gives it the `Caller`:
+
+    Depends(needs("read"))                      whatever there is to see
+    Depends(needs("read", run="run_id"))        the run that the path names by ``run_id``
+    Depends(needs("read", batch="batch_id"))    the batch that the path names
+    Depends(needs("trigger", task="task_id"))   make runs of the task that the path names
+    Depends(needs("write", run="run_id"))       change that run; ``token=`` completes a token
+    Depends(needs("admin"))                     change anything else
+    Depends(needs("trigger", the_task="http"))  make runs of this task
+    Depends(needs("trigger", anyhow=True))      whoever may trigger something; the route asks for each
+
+A route that declares nothing is refused, unless its path is in `OPEN`.
 """
 
 from __future__ import annotations
@@ -10,33 +19,179 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
 from fastapi import Request
+from fastapi.routing import APIRoute
 
-OPEN = frozenset(("/healthz", "/readyz"))  # for those who look whether it is up
+from holdfast.api.refused import Refused
+from holdfast.client import Client
+from holdfast.engine import read
+from holdfast.records import RunRecord
+from holdfast.scopes import ADMIN, Action, Kind, Right, allows
+
+# Paths of routes that ask nothing of who calls, each with its reason.
+OPEN: Final = {
+    "/healthz": "whoever looks whether it is up",
+    "/readyz": "whoever looks whether it is up",
+    "/api/v1/waitpoints/tokens/{token_id}/callback/{secret}": "the URL of a token has a secret of its own",
+}
+PREFIXES: Final = ("run_", "batch_", "waitpoint_")  # of ids on the wire
 
 
-def given_key(request: Request) -> str | None:
-    """The key that a call brings."""
-    kind, _, rest = request.headers.get("authorization", "").partition(" ")
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as the audit log writes it, and what they may do. ``key_id`` is None where no stored key was used."""
+
+    name: str
+    key_id: str | None
+    rights: frozenset[Right]
+
+    def may(self, action: Action, kind: Kind | None = None, id: str | None = None) -> bool:
+        """Whether they may do this: on everything, on all of a kind, or on one thing of that kind."""
+        return allows(self.rights, action, kind, id)
+
+    def check(self, action: Action, kind: Kind | None = None, id: str | None = None) -> None:
+        """Raises Refused (403): they may not."""
+        if not self.may(action, kind, id):
+            raise forbidden(action, kind, id)
+
+    def sees(self, run: RunRecord) -> bool:
+        """Whether they may read this run: as itself, of its task, with one of its tags, or in its batch."""
+        named: list[tuple[Kind, str | None]] = [("run", run.id), ("task", run.task), ("batch", run.batch_id)]
+        named += [("tag", tag) for tag in msgspec.json.decode(run.tags or "[]")]
+        return any(self.may("read", kind, its) for kind, its in named if its is not None)
+
+
+THIS_MACHINE: Final = Caller("this machine", None, frozenset((ADMIN,)))
+
+
+def forbidden(action: Action, kind: Kind | None = None, id: str | None = None) -> Refused:
+    what = action if kind is None else f"{action} this {kind}" if id is None else f"{action} the {kind} {id}"
+    return Refused(403, f"This key may not {what}")
+
+
+def caller_of(request: Request) -> Caller:
+    """Who calls. Raises Refused (401): nobody that is known."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is None:
+        raise Refused(401, request.state.stranger, headers={"WWW-Authenticate": 'Basic realm="Holdfast"'})
+    return caller
+
+
+class Place(NamedTuple):
+    """What thing a route is about: the one that this parameter of its path names, or always the one with this id."""
+
+    kind: Kind
+    param: str
+    id: str | None = None
+
+    def of(self, request: Request) -> str:
+        return bare(request.path_params[self.param]) if self.id is None else self.id
+
+
+class Needs:
+    """What a route needs of who calls: a dependency that answers the `Caller`, or raises Refused (401 or 403)."""
+
+    def __init__(self, action: Action, place: Place | None, *, anyhow: bool) -> None:
+        self.action, self.place, self.anyhow = action, place, anyhow
+
+    async def __call__(self, request: Request) -> Caller:
+        caller = caller_of(request)
+        if self.place is None:
+            met = caller.may(self.action) or (self.anyhow and self.somehow(caller))
+        else:
+            met = await self.met(caller, request, self.place.kind, self.place.of(request))
+        if not met:
+            raise forbidden(self.action)
+        return caller
+
+    async def met(self, caller: Caller, request: Request, kind: Kind, id: str) -> bool:
+        if caller.may(self.action, kind, id):
+            return True
+        if (self.action, kind) != ("read", "run") or not self.somehow(caller):
+            return False
+        client: Callable[[], Client] = request.app.state.client
+        found = await client().aread(read.run, id)
+        return found is not None and caller.sees(found)
+
+    def somehow(self, caller: Caller) -> bool:
+        return any(right.action in (self.action, "admin") for right in caller.rights)
+
+    def __repr__(self) -> str:
+        place = "" if self.place is None else f", {self.place.kind}={self.place.param or self.place.id!r}"
+        return f"needs({self.action!r}{place}{', anyhow=True' if self.anyhow else ''})"
+
+
+def needs(
+    action: Action,
+    *,
+    run: str | None = None,
+    task: str | None = None,
+    batch: str | None = None,
+    token: str | None = None,
+    the_task: str | None = None,
+    anyhow: bool = False,
+) -> Needs:
+    """What a route needs; ``run=`` and its like name the parameter of the path that holds the id. ``the_task`` is a
+    task's id itself. With ``anyhow`` whoever may do so with something is let in, and the route asks the rest.
+
+    >>> @router.get("/api/v1/runs/{run_id}", dependencies=[Depends(needs("read", run="run_id"))])
+    """
+    places: list[tuple[Kind, str | None]] = [("run", run), ("task", task), ("batch", batch), ("token", token)]
+    said = [Place(kind, param) for kind, param in places if param is not None]
+    said += [Place("task", "", the_task)] if the_task is not None else []
+    if len(said) > 1 or (said and anyhow):
+        raise TypeError(f"needs({action!r}) names more than one thing: {said}")
+    return Needs(action, said[0] if said else None, anyhow=anyhow)
+
+
+def need_of(route: object) -> Needs | None:
+    """What a route has declared; None if nothing."""
+    if not isinstance(route, APIRoute):
+        return None
+    return next((each.call for each in route.dependant.dependencies if isinstance(each.call, Needs)), None)
+
+
+async def refuse_undeclared(request: Request) -> None:
+    """Of the whole application: a route that has not said what it needs is refused."""
+    route = request.scope.get("route")
+    if need_of(route) is None and getattr(route, "path", None) not in OPEN:
+        caller_of(request)
+        raise Refused(403, "Nobody may call this: its route does not say what it needs")
+
+
+def bare(id: str) -> str:
+    """An id without the prefix that it has on the wire."""
+    return next((id.removeprefix(prefix) for prefix in PREFIXES if id.startswith(prefix)), id)
+
+
+def given_key(header: str) -> str | None:
+    """The key that an ``Authorization`` brings: as a Bearer token, or as the user name of HTTP Basic."""
+    kind, _, rest = header.partition(" ")
     if kind.lower() == "bearer":
-        return rest.strip()
+        return rest.strip() or None
     if kind.lower() != "basic":
         return None
     try:
-        return base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")[0]
+        return base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")[0] or None
     except (binascii.Error, ValueError):
         return None
 
 
-def has_key(request: Request, key: str) -> bool:
-    given = given_key(request)
-    return given is not None and hmac.compare_digest(given.encode(), key.encode())
+def same(given: str, key: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), key.encode("utf-8", "surrogatepass"))
 
 
 def from_elsewhere(request: Request) -> bool:
-    """Whether a page from another place makes this call, as browsers say of each."""
+    """Whether a page from another place makes this call, as browsers say of each. That a link was followed to here is
+    no call of that page's: it learns nothing from it."""
+    if request.method in ("GET", "HEAD") and request.headers.get("sec-fetch-mode") == "navigate":
+        return request.headers.get("sec-fetch-dest", "document") != "document"
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
         return True

@@ -24,8 +24,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from holdfast import codec
+from holdfast.api.refused import Refused
 from holdfast.api.v2.reading import limited
-from holdfast.api.v2.refused import Refused
 from holdfast.client import Client
 from holdfast.engine import tokens as engine
 from holdfast.engine.tokens import Completed, TokenRecord, settled

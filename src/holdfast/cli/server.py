@@ -98,7 +98,7 @@ def serve(
     )
     check_push_settings(here)
     with schema.ready(here.url) as store:
-        serving = Server(lambda: application(here, listening), listening)
+        serving = Server(lambda: application(here), listening)
         tell(here, store, listening, word, json=json)
         retention_ms = here.app.settings.get("retention").value
         supervisor = Supervisor(store, orders, count=count, retention_ms=retention_ms, pushing=True)
@@ -117,16 +117,11 @@ def check_push_settings(here: Place) -> None:
     push_settings(here.app.settings)
 
 
-def application(here: Place, listening: socket.socket) -> object:
-    from holdfast.api.app import LOOPBACK
+def application(here: Place) -> object:
     from holdfast.api.app import application as made
-    from holdfast.cli.dev.serve import is_loopback
 
-    hosts = LOOPBACK if is_loopback(listening) else None
     settings = here.app.settings
-    return made(
-        lambda: here.app.client, hosts=hosts, key=settings.get("api_key").value, rate=settings.get("api_rate").value
-    )
+    return made(lambda: here.app.client, key=settings.get("api_key").value, rate=settings.get("api_rate").value)
 
 
 def tell(here: Place, store: Store, listening: socket.socket, word: str, *, json: bool) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from fastapi import Request as HttpRequest
 
 from holdfast import codec
-from holdfast.api.v2.refused import Refused, all_of, invalid
+from holdfast.api.refused import Refused, all_of, invalid
 from holdfast.errors import InvalidOption, PayloadInvalid
 from holdfast.ids import from_uuid
 from holdfast.request import Request, checked_headers, checked_url

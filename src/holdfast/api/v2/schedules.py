@@ -16,10 +16,10 @@ from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 
 from holdfast import codec, recurrence
+from holdfast.api.refused import Refused, not_found
 from holdfast.api.v2 import reading
 from holdfast.api.v2.reading import Reader, Said
-from holdfast.api.v2.refused import Refused, not_found
-from holdfast.api.v2.tasks import as_request, as_task, said_in
+from holdfast.api.v2.tasks import CHANGE, SEE, as_request, as_task, said_in
 from holdfast.client import Client
 from holdfast.engine import pushes, read
 from holdfast.engine import schedules as engine
@@ -49,21 +49,21 @@ def schedules(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter(prefix="/v2/schedules")
 
-    @router.post("")
+    @router.post("", dependencies=[CHANGE])
     async def create(request: HttpRequest) -> JSONResponse:
         new = new_schedule(reading.object_of(await said_in(request, client())), None)
         return JSONResponse(as_schedule(await client().awrite(pushes.schedule, new, http_entry())), status_code=201)
 
-    @router.get("")
+    @router.get("", dependencies=[SEE])
     async def list_() -> JSONResponse:
         found = await client().aread(engine.page, LISTED, task=HTTP_TASK)
         return JSONResponse([as_schedule(each) for each in found])
 
-    @router.get("/{id}")
+    @router.get("/{id}", dependencies=[SEE])
     async def retrieve(id: str) -> JSONResponse:
         return JSONResponse(as_schedule(await found(client(), id)))
 
-    @router.patch("/{id}")
+    @router.patch("/{id}", dependencies=[CHANGE])
     async def update(id: str, request: HttpRequest) -> JSONResponse:
         said = reading.object_of(await said_in(request, client()))
         new = new_schedule(said, await found(client(), id))
@@ -72,13 +72,13 @@ def schedules(client: Callable[[], Client]) -> APIRouter:
             raise not_found("schedule")
         return JSONResponse(as_schedule(changed))
 
-    @router.delete("/{id}")
+    @router.delete("/{id}", dependencies=[CHANGE])
     async def delete(id: str) -> Response:
         record = await found(client(), id)
         await client().awrite(engine.remove, [record.id])
         return Response(status_code=204)
 
-    @router.get("/{id}/tasks")
+    @router.get("/{id}/tasks", dependencies=[SEE])
     async def tasks_of(id: str) -> JSONResponse:
         record = await found(client(), id)
         slots = await client().aread(engine.slots, record.id, TASKS)

@@ -13,14 +13,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 
 from holdfast import codec
+from holdfast.api.auth import needs
+from holdfast.api.refused import Refused, all_of, not_found
 from holdfast.api.v2 import reading
 from holdfast.api.v2.reading import Reader, Said
-from holdfast.api.v2.refused import Refused, all_of, not_found
 from holdfast.client import Client
 from holdfast.engine import pushes, read
 from holdfast.engine.pushes import Amendment
@@ -30,6 +31,9 @@ from holdfast.ids import as_uuid, new_id
 from holdfast.records import NewRun, RunRecord
 from holdfast.request import HTTP_QUEUE, HTTP_TASK, Request, request_in
 
+MAKE: Final = Depends(needs("trigger", the_task=HTTP_TASK))
+SEE: Final = Depends(needs("read"))
+CHANGE: Final = Depends(needs("admin"))
 PAGE: Final = 100
 CREATE_AT_ONCE: Final = 1_000
 DELETE_AT_ONCE: Final = 100
@@ -43,13 +47,13 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter(prefix="/v2/tasks")
 
-    @router.post("")
+    @router.post("", dependencies=[MAKE])
     async def create(request: HttpRequest) -> JSONResponse:
         run = new_task(reading.object_of(await said_in(request, client())))
         await made(client(), run)
         return JSONResponse(await shown(client(), run.id), status_code=201)
 
-    @router.post("/batch-create")
+    @router.post("/batch-create", dependencies=[MAKE])
     async def create_several(request: HttpRequest) -> JSONResponse:
         said = await said_in(request, client(), times=10)
         if not isinstance(said, list):
@@ -63,7 +67,7 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
         records = await client().aread(read.runs, ids[::-1])
         return JSONResponse([as_task(record) for record in records], status_code=201)
 
-    @router.post("/batch-delete")
+    @router.post("/batch-delete", dependencies=[CHANGE])
     async def delete_several(request: HttpRequest) -> Response:
         said = await said_in(request, client())
         if not isinstance(said, list) or not all(isinstance(each, str) for each in said):
@@ -74,7 +78,7 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
             await client().awrite(pushes.forget, record.id)
         return Response(status_code=204)
 
-    @router.get("")
+    @router.get("", dependencies=[SEE])
     async def list_(request: HttpRequest) -> JSONResponse:
         before = LAST
         if after := request.query_params.get("after"):
@@ -83,23 +87,23 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
         headers = {"X-Cursor-After": as_uuid(records[PAGE - 1].id)} if len(records) > PAGE else {}
         return JSONResponse([as_task(record) for record in records[:PAGE]], headers=headers)
 
-    @router.get("/{id}")
+    @router.get("/{id}", dependencies=[SEE])
     async def retrieve(id: str) -> JSONResponse:
         return JSONResponse(as_task(await found(client(), id)))
 
-    @router.patch("/{id}")
+    @router.patch("/{id}", dependencies=[CHANGE])
     async def update(id: str, request: HttpRequest) -> JSONResponse:
         change = changing(reading.object_of(await said_in(request, client())))
         await amended(client(), id, change)
         return JSONResponse(await shown(client(), reading.run_id(id, "task")))
 
-    @router.delete("/{id}")
+    @router.delete("/{id}", dependencies=[CHANGE])
     async def delete(id: str) -> Response:
         if not await client().awrite(pushes.forget, reading.run_id(id, "task")):
             raise not_found("task")
         return Response(status_code=204)
 
-    @router.post("/{id}/run")
+    @router.post("/{id}/run", dependencies=[CHANGE])
     async def run(id: str) -> JSONResponse:
         await amended(client(), id, sent_now)
         return JSONResponse(await shown(client(), reading.run_id(id, "task")))

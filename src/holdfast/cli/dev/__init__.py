@@ -53,22 +53,21 @@ def dev(
     listening = listen(host, port)
     alone = is_loopback(listening)
     if not alone and not os.environ.get("HOLDFAST_API_KEY"):
-        note(f"Whoever can reach {url_of(listening)} can see what it shows: nothing asks for a key.")
+        note("There is no HOLDFAST_API_KEY, so the API and its pages are for programs on this machine only.")
     if alone:
         os.environ.setdefault("HOLDFAST_PUBLIC_URL", url_of(listening))  # for the tokens of this machine
     if "HOLDFAST_PUSH_ALLOW" not in os.environ:  # what one develops against is on this machine
         os.environ["HOLDFAST_PUSH_ALLOW"] = LOOPBACK_NETWORKS
     session = Session(Wanted(target, database, concurrency, reload), Tell(url_of(listening), reload=reload))
-    server = Server(lambda: application(session, alone), listening)
+    server = Server(lambda: application(session), listening)
     try:
         return session.run()
     finally:
         server.stop()
 
 
-def application(session: Session, alone: bool) -> FastAPI:
+def application(session: Session) -> FastAPI:
     """Imported in the server's thread, while the worker starts."""
-    from holdfast.api.app import LOOPBACK, application
+    from holdfast.api.app import application
 
-    key = session.home.settings.get("api_key").value
-    return application(lambda: session.client, hosts=LOOPBACK if alone else None, key=key)
+    return application(lambda: session.client, key=session.home.settings.get("api_key").value)
