@@ -137,6 +137,23 @@ async def test_a_body_that_is_too_large_is_refused_as_json(api: httpx.AsyncClien
     assert answer.json()["message"]
 
 
+async def test_json_is_understood_whatever_it_is_called(api: httpx.AsyncClient) -> None:
+    """``curl -d`` calls everything a form."""
+    body = '\n {"request": {"url": "https://example.com/a?b=c&d=e"}, "queue": "mail"}'
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "application/octet-stream", ""):
+        answer = await api.post("/tasks", content=body, headers={"Content-Type": kind})
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["request"]["url"] == "https://example.com/a?b=c&d=e"
+    batch = await api.post("/tasks/batch-create", content=f"[{body}]", headers={"Content-Type": kind})
+    assert batch.status_code == 201
+
+
+async def test_json_that_is_broken_is_told_where(api: httpx.AsyncClient) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await api.post("/tasks", content='{"request": {"url": }}', headers=form)
+    assert (answer.status_code, answer.json()["message"]) == (422, "The body is not valid JSON (line 1 column 21)")
+
+
 async def test_a_form_says_the_same_as_json(api: httpx.AsyncClient) -> None:
     form = {"request[url]": "https://example.com", "request[body]": "hi", "queue": "mail"}
     answer = await api.post("/tasks", data=form)
