@@ -223,7 +223,9 @@ def _attribute(module: ModuleType, attribute: str, where: str) -> Holdfast:
         value = getattr(value, part, None)
     if isinstance(value, Holdfast):
         return value
-    what = "is not there" if value is None else "is no Holdfast app"
+    names = ", ".join(f"{module.__name__}:{name}" for name in dict(_apps(module)).values())
     raise AppNotFound(
-        f"{attribute} {what}", seen=f"{where}: {shown(value)}", do=f"Write {attribute} = Holdfast() in it."
+        f"There is no {attribute} in this module" if value is None else f"{attribute} is no Holdfast app",
+        seen=where if value is None else f"{where}: {shown(value)}",
+        do=f"There is {names}." if names else f"Write {attribute} = Holdfast() in it.",
     )

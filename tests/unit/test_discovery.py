@@ -121,6 +121,16 @@ def test_any_name_will_do_if_there_is_one(write: Write, tmp_path: Path) -> None:
     assert find(tmp_path).name == "tasks:jobs"
 
 
+def test_a_name_that_is_not_there_is_told_which_there_are(write: Write, tmp_path: Path) -> None:
+    write("tasks.py", APP + "other = Holdfast()\nnumber = 5\n")
+    with pytest.raises(
+        AppNotFound, match=r"no nope in this module \(tasks, from .*\)\. There is tasks:app, tasks:other"
+    ):
+        find_app("tasks.py:nope", folder=tmp_path, environ={})
+    with pytest.raises(AppNotFound, match=r"number is no Holdfast app .*There is tasks:app"):
+        find_app("tasks.py:number", folder=tmp_path, environ={})
+
+
 def test_several_are_named(write: Write, tmp_path: Path) -> None:
     write("tasks.py", "from holdfast import Holdfast\na = Holdfast()\nb = Holdfast()\n")
     with pytest.raises(AppNotFound, match=r"several Holdfast apps.*tasks:a, tasks:b"):
@@ -195,7 +205,7 @@ def test_two_tasks_with_one_id_name_both_places(write: Write, tmp_path: Path) ->
         ("empty.nowhere", "There is no such module"),
         ("what is this?", "neither a file nor a module"),
         ("empty", r"no Holdfast app in this module.*Write app = Holdfast\(\)"),
-        ("empty:app", "app is not there"),
+        ("empty:app", r"no app in this module \(empty, from argument\)\. Write app = Holdfast\(\)"),
         ("empty:x", "x is no Holdfast app .*5"),
     ],
 )
