@@ -81,5 +81,6 @@ def migrate(store: Store) -> list[str]:
 
 
 def script(kind: str, since: int = 0) -> str:
-    """What `migrate` would run on a ``"sqlite"`` or ``"postgres"`` database that is at ``since``, for a DBA."""
+    """What `migrate` would run on a ``"sqlite"`` or ``"postgres"`` database that is at ``since``, for a DBA; empty if
+    there is nothing to do."""
     return migration.as_sql(kind, since)

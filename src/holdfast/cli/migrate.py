@@ -45,11 +45,12 @@ def print_script(url: str) -> None:
     """The SQL from where the database is; from nothing if it cannot be asked."""
     kind = "sqlite" if url.startswith("sqlite:") else "postgres"
     file = file_of(url)
-    since = 0
+    since, where = 0, "the database"
     if file is None or file.exists():
         try:
             with schema.opened(url) as store:
-                since = schema.read(store).version
+                since, where = schema.read(store).version, store.url
         except HoldfastError as error:
             note(f"The database could not be asked how far it is, so this starts from nothing: {error}")
-    typer.echo(schema.script(kind, since), nl=False)
+    script = schema.script(kind, since)
+    typer.echo(script or f"-- {where} is at schema {since}: nothing to do.\n", nl=False)

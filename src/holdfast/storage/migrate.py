@@ -179,7 +179,9 @@ def ready(store: Store, *, migrate: bool | None) -> list[str]:
 
 
 def as_sql(kind: str, since: int = 0) -> str:
-    """What ``apply`` would run, as a script for a DBA."""
+    """What ``apply`` would run, as a script for a DBA; empty if there is nothing."""
+    if since >= latest():
+        return ""
     parts = ["BEGIN;", LEDGER[kind].rstrip()] if since == 0 else ["BEGIN;"]
     prefix = FRAGMENTS[kind]["s"]
     now = "(extract(epoch FROM now()) * 1000)::bigint" if kind == "postgres" else "unixepoch() * 1000"
