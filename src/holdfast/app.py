@@ -410,6 +410,7 @@ class Holdfast(Hooked[Any, Any]):
         self.client.declare(task.queue)
         task.bind(self.client, self._defaults, self.hooks)
         self._tasks[task.id] = task
+        self.client.loads[task.id] = task.load
         if task.id in self._declared:
             self._declared[task.id].definition = task
 

@@ -40,6 +40,7 @@ from holdfast.errors import (
     InvalidOption,
     ResultTimeout,
 )
+from holdfast.fitting import check_fits
 from holdfast.following import Commits, Follower, Following
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.http_task import http_entry
@@ -92,7 +93,9 @@ class Client:
         self.http_tasks: dict[str, Callable[[], TaskEntry]] = {HTTP_TASK: http_entry}  # whoever triggers announces them
         self._named: set[tuple[str, str]] = set()
         self._targets: dict[str, tuple[float, Target]] = {}
-        self._secret: dict[str, Mapping[str, Any]] = {}  # schemas of tasks that have secrets in their payload
+        self._schemas: dict[str, str] = {}  # what tasks have announced of their payloads …
+        self._secret: dict[str, Mapping[str, Any]] = {}  # … and of those that have secrets in them
+        self.loads: dict[str, Callable[[str], object]] = {}  # how tasks whose code is here read a payload
         self._opening = threading.Lock()
         self._store: Store | None = None
         self._waiting: Waiter | None = None
@@ -130,7 +133,12 @@ class Client:
         with self._opening:
             store, waiting, following = self._store, self._waiting, self._following
             self._store = self._waiting = self._following = None
-            self._named, self._targets, self._secret = set(), {}, {}  # the next database may be another one
+            self._named, self._targets, self._schemas, self._secret = (
+                set(),
+                {},
+                {},
+                {},
+            )  # the next database may be another one
         for each in (waiting, following):
             if each is not None:
                 each.close()
@@ -145,10 +153,10 @@ class Client:
     def standing_in(self, store: Store, waiting: Waiter, following: Follower) -> Iterator[None]:
         """Let all verbs go to another store meanwhile, which belongs to the caller: what tests do. What is known of the
         app's own database is put aside, and closing the app does nothing."""
-        names = ("_store", "_waiting", "_following", "_named", "_targets", "_secret", "_lent")
+        names = ("_store", "_waiting", "_following", "_named", "_targets", "_schemas", "_secret", "_lent")
         kept = {name: getattr(self, name) for name in names}
         self._store, self._waiting, self._following = store, waiting, following
-        self._named, self._targets, self._secret = set(), {}, {}
+        self._named, self._targets, self._schemas, self._secret = set(), {}, {}, {}
         self._lent = True
         try:
             yield
@@ -323,6 +331,14 @@ class Client:
         schema = self._secret.get(task)
         return payload if schema is None else codec.encode(secret.sealed_by(schema, codec.decode(payload)))
 
+    def _check_payload(self, task: str, payload: str) -> None:
+        """Raises PayloadInvalid: it does not fit the task, as its code says or as it has announced last."""
+        load = self.loads.get(task)
+        if load is not None:
+            load(payload)
+        elif payload != "null" and (schema := self._schemas.get(task)) is not None:
+            check_fits(secret.opened(codec.decode(payload)), schema, what=f"The payload of task {task}")
+
     def declare(self, queue: Queue) -> None:
         """Make a queue with its limits known. Raises InvalidOption if it was declared with other limits."""
         known = self.queues.setdefault(queue.name, queue)
@@ -379,6 +395,8 @@ class Client:
         options: Mapping[str, Any] = codec.decode(entry.options)
         target = Target(task, entry.queue, options.get("ttl_ms"), options.get("priority_ms", 0))
         self._targets[task] = time.monotonic(), target
+        if entry.schema is not None:
+            self._schemas[task] = entry.schema
         if secret.has_secrets(entry.schema):
             self._secret[task] = codec.decode(entry.schema or "{}")
         else:
@@ -422,6 +440,7 @@ class Client:
             copy.parent_id, copy.parent_claim, copy.root_id = parent.id, parent.claim, parent.root_id
             if anew:
                 copy.payload = self.sealed(copy.task, copy.payload)
+                self._check_payload(copy.task, copy.payload)
         return [found[run_id] for run_id in ids]
 
     def retrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:

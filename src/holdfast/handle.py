@@ -136,13 +136,14 @@ class RunHandle(Generic[R_co]):
     def replay(self, *, payload: Any = ..., from_step: str | None = None) -> RunHandle[R_co]:
         """Trigger the same task again with the same payload and options, as a new run.
 
-        With another ``payload``, if one is given: it is checked when the run starts. With ``from_step``, the name of a
-        step or of a child's task, the new run has what this one had recorded when that step began, and carries out that
-        step and what comes after it.
+        With another ``payload``, if one is given, which is checked by what the task has announced. With ``from_step``,
+        the name of a step or of a child's task, the new run has what this one had recorded when that step began, and
+        carries out that step and what comes after it.
 
         Raises:
             RunNotFound: there is no such run, or no longer.
             InvalidOption: the run has recorded no such step.
+            PayloadInvalid: the payload does not fit the task.
             NotSerializable, TooLarge: the payload cannot be kept.
 
         >>> handle.replay(from_step="charge").result(timeout="1m")

@@ -12,12 +12,15 @@ from holdfast import (
     AbortRun,
     Holdfast,
     InvalidOption,
+    PayloadInvalid,
     Queue,
     RunCanceled,
     RunFailed,
     RunNotFound,
     UnknownQueue,
 )
+from holdfast.engine import catalogue
+from holdfast.storage import Store
 from tests.conftest import Eventually
 
 
@@ -112,6 +115,21 @@ async def test_retrieve_cancel_and_replay_in_both_colours(app: Holdfast) -> None
     assert (copy.payload, copy.tags, copy.task) == ("ada", ["t"], "greet")
     await app.runs.acancel(third.id)
     assert ids(app.runs.list(status="canceled")) == [third.id, run.id]
+
+
+async def test_another_payload_has_to_fit_the_task(app: Holdfast, store: Store) -> None:
+    """As the code here says, or as the task has announced it where its code is not."""
+    run = app.tasks["greet"].trigger("ada")
+    store.run_sync(catalogue.announce, [task.entry() for task in app.tasks.values()], [])
+    other = Holdfast(app.settings.get("database").value)
+    for each in (app, other):
+        with pytest.raises(PayloadInvalid, match=r"does not fit.*string"):
+            each.runs.replay(run.id, payload={"name": "ada"})
+        with pytest.raises(PayloadInvalid, match=r"does not fit.*string"):
+            await each.runs.areplay(run.id, payload=5)
+        assert each.runs.replay(run.id, payload="grace").retrieve().payload == "grace"
+    assert len(app.runs.list()) == 3
+    other.close()
 
 
 async def test_unknown_runs(app: Holdfast) -> None:

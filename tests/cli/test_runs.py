@@ -17,9 +17,10 @@ from holdfast import bulk, views
 from holdfast.bulk import Change
 from holdfast.cli.runs.tail import Arrivals
 from holdfast.client import Client
-from holdfast.engine import journal
+from holdfast.engine import catalogue, journal
 from holdfast.engine.bulk import Changed
 from holdfast.model import STATUSES
+from holdfast.records import TaskEntry
 from holdfast.storage import Store
 from tests.cli.conftest import Answer, Cli
 from tests.engine.making import Hand, know, line, new, queue, record, send, tell
@@ -376,6 +377,17 @@ def test_replay_with_another_payload(cli: Cli, store: Store) -> None:
         assert (answer.code, answer.out) == (2, "")
         assert "payload" in answer.err
     assert len(found(cli("runs", "list", "--json"))) == 3
+
+
+def test_replay_with_a_payload_that_does_not_fit_is_refused(cli: Cli, store: Store) -> None:
+    (run,) = send(store, new())
+    schema = '{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}'
+    store.run_sync(catalogue.announce, [TaskEntry(id="greet", queue="default", options="{}", schema=schema)], [])
+    answer = cli("runs", "replay", run, "--payload", '{"n": "two"}')
+    assert (answer.code, answer.out) == (2, "")
+    assert "does not fit" in answer.err
+    assert "n: should be of type integer" in answer.err
+    assert cli("runs", "replay", run, "--payload", '{"n": 2}').code == 0
 
 
 def test_replay_from_a_step_on(cli: Cli, store: Store) -> None:
