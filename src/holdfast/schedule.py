@@ -36,7 +36,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 @dataclass(frozen=True, slots=True)
 class Cron:
     """A schedule by a cron expression: minute, hour, day of the month, month, day of the week; of six fields the first
-    is seconds. Names (``MON``, ``JAN``), ``L`` (last), ``MON#2``, ``@daily`` and its like can be used.
+    is seconds. Names (``MON``, ``JAN``), ``L`` (last), ``MON#2``, ``@daily`` and its like can be used, and ``H``: a
+    number that is another one in each schedule, always the same.
 
     Where clocks change, a time that is left out fires as soon as they have been put forward, and one that comes twice
     fires the first time; an expression for every hour follows the clock on the wall.

@@ -51,6 +51,13 @@ def test_preview_of_whole_lines(bare: Cli) -> None:
     ]
 
 
+def test_preview_of_a_hash_says_that_it_is_an_example(bare: Cli) -> None:
+    answer = bare("schedules", "preview", "H 2 * * *", "-n", "2", "--json")
+    assert len({each["at"][11:] for each in answer.json["slots"]}) == 1
+    assert "H is another number in each schedule" in answer.err
+    assert not bare("schedules", "preview", "0 2 * * THU").err
+
+
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from holdfast.engine import read, schedules, ticks, workers
 from holdfast.ids import new_id
 from holdfast.records import Make, NewSchedule, RunRecord, ScheduleRecord
 from holdfast.recurrence import Rule
+from holdfast.schedule import slot_of
 from holdfast.storage import Store
 from tests.engine.making import Hand, know, look, status
 
@@ -278,6 +280,23 @@ def test_jitter_is_the_same_for_each_slot_and_differs_between_schedules(store: S
     clock.advance("1h10m")
     tick(store)
     assert [(each.next_at or 0) + 2 * HOUR for each in found] == [get(store, each.id).next_at for each in found]
+
+
+def test_h_is_another_minute_in_each_schedule_and_stays_so(store: Store, clock: FrozenClock) -> None:
+    several = [put(store, "H * * * *") for _ in range(40)]
+    minutes = [(get(store, own).slot_at or 0) % HOUR // MINUTE for own in several]
+    assert len(set(minutes)) > 10
+    clock.advance("1h")
+    assert len(tick(store)) == len(several)
+    for own in several[:3]:
+        store.run_sync(schedules.set_paused, own, True)
+        store.run_sync(schedules.set_paused, own, False)
+        store.run_sync(schedules.change, new("H * * * *", id=own, overlap="skip"))
+    assert [(get(store, own).slot_at or 0) % HOUR // MINUTE for own in several] == minutes
+    clock.advance("1h")
+    facts = slot(look(store, tick(store)[0]))
+    upcoming = slot_of(facts).upcoming
+    assert {each.minute for each in upcoming} == {datetime.fromisoformat(facts["at"]).minute}
 
 
 def test_a_paused_schedule_does_not_fire_and_makes_up_for_nothing(store: Store, clock: FrozenClock) -> None:

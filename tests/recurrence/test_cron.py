@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import InvalidOption
-from holdfast.recurrence import Rule, after, checked, first, latest, upcoming
+from holdfast.recurrence import Rule, after, checked, first, has_hash, latest, upcoming
 from tests.recurrence.clocks import HOUR, YEAR, ZONES, at, changes, changing, minutes, shown
 
 NOON = at("UTC", "2026-03-02T12:00")  # a Monday
@@ -68,6 +69,45 @@ def test_a_slot_is_after_the_moment_and_never_at_it() -> None:
 def test_what_is_no_expression_is_refused_with_what_is_wrong(text: str) -> None:
     with pytest.raises(InvalidOption, match=r"cron expression|alias"):
         checked(cron(text), NOON)
+
+
+HASHES = st.sampled_from(["H", "h", "H(3-9)", "H/7", "H(2-11)/4", "0,H"])
+
+
+@given(fields=st.tuples(HASHES, HASHES), seed=st.text(max_size=20), day=st.integers(0, 364))
+@settings(max_examples=60)
+def test_what_h_stands_for_is_always_the_same_for_one_seed(fields: tuple[str, ...], seed: str, day: int) -> None:
+    rule = cron(" ".join((*fields, "*", "*", "*")))._replace(seed=seed)
+
+    def of_day(begin: int) -> list[int]:
+        return [slot - begin for slot in upcoming(rule, begin - 1, 100) if slot < begin + 86_400_000]
+
+    midnight = NOON - 43_200_000
+    assert of_day(midnight) == of_day(midnight + day * 86_400_000) != []
+
+
+def test_h_differs_between_schedules_and_stays_in_its_range() -> None:
+    minutes = [after(cron("H(10-29) * * * *")._replace(seed=str(n)), NOON) for n in range(400)]
+    found = {datetime.fromtimestamp((each or 0) / 1000, UTC).minute for each in minutes}
+    assert found == set(range(10, 30))
+    every = upcoming(cron("H/15 * * * *")._replace(seed="a"), NOON, 8)
+    assert {later - earlier for earlier, later in pairwise(every)} == {15 * 60_000}
+    days = {shown("UTC", upcoming(cron("0 0 H 2 *")._replace(seed=str(n)), NOON, 1))[0][:5] for n in range(400)}
+    assert days == {f"02-{day:02}" for day in range(1, 29)}
+
+
+@pytest.mark.parametrize(
+    "text", ["H(9-3) * * * *", "H/0 * * * *", "H(0-99) * * * *", "H() * * * *", "HH * * * *", "H-3 * * * *"]
+)
+def test_an_h_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(InvalidOption, match="cron expression"):
+        checked(cron(text), NOON)
+
+
+def test_names_with_an_h_in_them_are_no_hash() -> None:
+    assert after(cron("0 0 * MAR THU"), NOON) == after(cron("0 0 * 3 4")._replace(seed="x"), NOON)
+    assert not has_hash(cron("0 0 * MARCH THU"))
+    assert has_hash(cron("0 0 * * FRI,H"))
 
 
 @pytest.mark.parametrize("text", ["0 0 30 2 *", "0 0 31 4,6,9,11 *"])

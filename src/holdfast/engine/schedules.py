@@ -53,7 +53,7 @@ def change(tx: Tx, new: NewSchedule) -> ScheduleRecord | None:
     if before is None:
         return None
     ensure_names(tx, new)
-    rule, old = rule_of(new.rule), rule_of(before.rule)
+    rule, old = recurrence.seeded(rule_of(new.rule), new.id), rule_of(before.rule)
     if rule._replace(start=old.start) == old:
         rule = old
     resumed = before.paused_at is not None and not new.paused  # what was missed meanwhile is not made up for
@@ -84,7 +84,7 @@ def beginning(rule: Rule, now: int, last_at: int | None) -> Beginning:
 
 def put(tx: Tx, new: NewSchedule) -> bool:
     """Enter a new schedule. False if there is one with its key."""
-    rule = rule_of(new.rule)
+    rule = recurrence.seeded(rule_of(new.rule), new.id)
     return write(tx, "insert_schedule", new, rule, beginning(rule, tx.now(), None))
 
 
@@ -255,5 +255,12 @@ def apply(tx: Tx, app: str, body: str) -> None:
 
 def differs(new: NewSchedule, before: ScheduleRecord) -> bool:
     rule = rule_of(before.rule)
-    said = (rule_of(new.rule)._replace(start=rule.start), new.make, new.catch_up, new.overlap, new.jitter_ms, new.task)
+    said = (
+        rule_of(new.rule)._replace(start=rule.start, seed=rule.seed),
+        new.make,
+        new.catch_up,
+        new.overlap,
+        new.jitter_ms,
+        new.task,
+    )
     return said != (rule, before.make, before.catch_up, before.overlap, before.jitter_ms, before.task)

@@ -5,6 +5,7 @@
     upcoming        its next slots; latest: its last ones before a moment
     first           where it begins, for a schedule that is made now
     checked         the rule, if it has a slot at all
+    seeded          the rule, with what its ``H`` stands for
     change_on_day   whether clocks are changed on a day
 
     cron.py, rrule.py    which local times a rule names
@@ -20,27 +21,41 @@ A rule is expanded in naive local time and then placed on the time line. Where c
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from holdfast.errors import InvalidOption
 from holdfast.recurrence import wall, zones
 from holdfast.recurrence.wall import Expansion
 
-__all__ = ["Change", "Rule", "after", "change_on_day", "checked", "first", "latest", "upcoming"]
+__all__ = ["Change", "Rule", "after", "change_on_day", "checked", "first", "has_hash", "latest", "seeded", "upcoming"]
+
+_HASH: Final = re.compile(r"(?:^|[\s,])H(?=$|[\s,/(])", re.IGNORECASE)
 
 
 class Rule(NamedTuple):
     """What recurs. ``text`` is a cron expression, or the lines of an RFC 5545 rule; ``start`` is where a rule without
-    DTSTART begins, in milliseconds since the epoch."""
+    DTSTART begins, in milliseconds since the epoch; from ``seed`` comes what the ``H`` of a cron expression is."""
 
     kind: Literal["cron", "rrule"]
     text: str
     timezone: str = "UTC"
     start: int = 0
+    seed: str = ""
+
+
+def has_hash(rule: Rule) -> bool:
+    """Whether it has an ``H``, which stands for another number in each schedule."""
+    return rule.kind == "cron" and _HASH.search(rule.text) is not None
+
+
+def seeded(rule: Rule, seed: str) -> Rule:
+    """The rule of the schedule that this is the id of: the same one, unless it has an ``H``."""
+    return rule._replace(seed=seed) if has_hash(rule) else rule
 
 
 def checked(rule: Rule, now: int) -> Rule:
@@ -89,7 +104,7 @@ def expansion(rule: Rule) -> Expansion:
     if rule.kind == "cron":
         from holdfast.recurrence import cron
 
-        return cron.read(rule.text)
+        return cron.read(rule.text, rule.seed)
     from holdfast.recurrence import rrule
 
     return rrule.read(rule.text, zones.zone(rule.timezone), rule.start // 1000)

@@ -11,7 +11,7 @@ import typer
 
 from holdfast import recurrence
 from holdfast.cli.options import Json
-from holdfast.cli.show import Column, now_ms, print_json, print_table, styled
+from holdfast.cli.show import Column, note, now_ms, print_json, print_table, styled
 from holdfast.cli.trigger import read_moment
 from holdfast.duration import format_ms
 from holdfast.recurrence import Change
@@ -43,6 +43,8 @@ def preview(
     found = recurrence.checked(recurring.rule(now), now)
     first = recurrence.first(found, now)
     slots = [] if first is None else [first, *recurrence.upcoming(found, first, count - 1)]
+    if recurrence.has_hash(found):
+        note("H is another number in each schedule; this is an example.")
     if json:
         print_json(
             {"rule": rule, "timezone": found.timezone, "slots": [as_document(each, found.timezone) for each in slots]}
