@@ -75,7 +75,6 @@ if TYPE_CHECKING:
     from holdfast.events import Cancellation, Completion, Event, Failure, Success
     from holdfast.handle import BatchHandle, RunHandle
     from holdfast.http_task import Invocation, PushOptions, PushResponse
-    from holdfast.machine import Machine
     from holdfast.metadata import FamilyMetadata, Metadata
     from holdfast.model import Chunk, JournalEntry, LogLine, Progress, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
@@ -135,7 +134,6 @@ __all__ = [
     "JournalMismatch",
     "ListedRun",
     "LogLine",
-    "Machine",
     "Metadata",
     "MigrationNeeded",
     "NotBound",
@@ -203,7 +201,6 @@ _MODULES = (
     "durable",
     "debounce",
     "retry",
-    "machine",
     "queue",
     "schedule",
     "secret",

@@ -20,7 +20,7 @@ Duration = str | float | int | timedelta
 _UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 # Largest unit first and each at most once, so that "1h1h" and a mistyped "30m1h" are refused instead of guessed at.
 _TEXT: Final = re.compile(r"\s*".join(rf"(?:([0-9]+(?:\.[0-9]+)?)\s*{unit})?" for unit in _UNITS))
-_LONGEST_MS: Final = 365_000 * 86_400_000
+LONGEST_MS: Final = 365_000 * 86_400_000
 _LONGEST_TEXT: Final = 1_000
 _WRITE: Final = 'Write it like "1h30m", "5s" or "250ms", as seconds, or as a timedelta.'
 
@@ -40,7 +40,7 @@ def to_ms(value: Duration, *, name: str) -> int:
     milliseconds = _exact_ms(value, name)
     if milliseconds < 0:
         raise InvalidOption(f"{name} cannot be negative", seen=shown(value), do=_WRITE)
-    if milliseconds > _LONGEST_MS:
+    if milliseconds > LONGEST_MS:
         raise InvalidOption(
             f"{name} is longer than a thousand years", seen=shown(value), do="Write a shorter duration."
         )
@@ -82,7 +82,7 @@ def _exact_ms(value: Duration, name: str) -> Decimal:
         case timedelta():
             return Decimal(value // timedelta(microseconds=1)) / 1_000
         case int():
-            return Decimal(max(-1, min(value, _LONGEST_MS))) * 1_000  # what is beyond is refused, however many digits
+            return Decimal(max(-1, min(value, LONGEST_MS))) * 1_000  # what is beyond is refused, however many digits
         case float() if math.isfinite(value):
             return Decimal(value) * 1_000
     raise InvalidOption(f"{name} is not a duration", seen=shown(value), do=_WRITE)

@@ -4,6 +4,7 @@
     GET /readyz     200 if the database answers, else 503 with the reason
     GET /           what is here, for people
     /api/v1/waitpoints/tokens/…/callback/…    where tokens are completed
+    /api            runs and all that belongs to them, as Trigger.dev's client knows it
     /v2             HTTP tasks and schedules, as Mergent had them
 
 It holds no state: ``client()`` is asked for each request, for the database may change under ``holdfast dev``. Before
@@ -31,10 +32,11 @@ from holdfast.api.page import Facts, page
 from holdfast.api.refused import Refused
 from holdfast.api.tokens import loggable
 from holdfast.api.tokens import tokens as waited_for
+from holdfast.api.v1.routes import v1
 from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
 from holdfast.client import Client
-from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy
+from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy, TooLarge
 from holdfast.rate import read_rate
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def application(client: Callable[[], Client], *, key: str | None = None, rate: s
         dependencies=[Depends(refuse_undeclared)],
     )
     app.state.client = client
-    for router in (tasks(client), waited_for(client), schedules(client)):
+    for router in (v1(client), tasks(client), waited_for(client), schedules(client)):
         app.include_router(router)
     for error in (Refused, HTTPException, HoldfastError):
         app.add_exception_handler(error, told)
@@ -120,7 +122,7 @@ def refused(request: Request, error: Exception) -> Refused:
     if isinstance(error, DatabaseError | IdempotencyBusy):
         log.warning("%s %s could not be answered: %s", request.method, loggable(request), error)
         return Refused(503, f"The database does not answer: {error.what}", headers={"Retry-After": "1"})
-    return Refused(422, str(error))
+    return Refused(413 if isinstance(error, TooLarge) else 422, str(error))
 
 
 def unmatched(request: Request, error: HTTPException) -> Refused | None:

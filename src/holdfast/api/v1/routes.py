@@ -1,0 +1,19 @@
+"""All of the API of Trigger.dev in one router."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+
+from holdfast.api.v1.runs import runs
+from holdfast.api.v1.trigger import triggering
+from holdfast.client import Client
+
+
+def v1(client: Callable[[], Client]) -> APIRouter:
+    """The routes, over the database of ``client()``."""
+    router = APIRouter()
+    for part in (triggering, runs):
+        router.include_router(part(client))
+    return router

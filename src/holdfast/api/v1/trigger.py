@@ -1,0 +1,200 @@
+"""Trigger a task: ``POST /api/v1/tasks/{task}/trigger``.
+
+The task's code need not be here: its queue, its defaults and the schema of its payload are in the catalogue, as workers
+announced them last. A task that nobody has announced yet is triggered all the same, and waits for who knows it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from holdfast import codec
+from holdfast.api.auth import needs
+from holdfast.api.refused import Refused
+from holdfast.api.v1 import packets, wire
+from holdfast.api.v1.documents import answered, documented, said
+from holdfast.api.v1.shown import Said
+from holdfast.client import Client
+from holdfast.codec import AnyCodec
+from holdfast.debounce import Debounce
+from holdfast.fitting import check_fits
+from holdfast.options import new_run, read_trigger_options
+from holdfast.records import NewRun
+
+OUTPUT: Final = AnyCodec(shows=True)
+SLACK_BYTES: Final = 524_288  # for what is around a payload, metadata above all
+MOST_TAGS: Final = 10
+Optional = msgspec.UnsetType
+
+
+class QueueSaid(msgspec.Struct):
+    """The queue that a run is to stand in."""
+
+    name: str
+
+
+class DebounceSaid(msgspec.Struct, rename="camel"):
+    """A burst of triggers with this key makes one run."""
+
+    key: str
+    delay: str
+    mode: str | None = None
+    max_delay: str | None = None
+
+
+class KeySaid(msgspec.Struct):
+    """An idempotency key as the caller wrote it, before it was hashed."""
+
+    key: str | list[str] | None = None
+    scope: str | None = None
+
+
+class Options(msgspec.Struct, kw_only=True, rename="camel"):
+    """What a trigger may say. All of it is optional; what is not known is ignored."""
+
+    queue: QueueSaid | None = None
+    concurrency_key: str | None = None
+    payload_type: str | None = None
+    idempotency_key: str | None = None
+    idempotency_key_ttl: str | None = msgspec.field(name="idempotencyKeyTTL", default=None)
+    idempotency_key_options: KeySaid | None = None
+    delay: str | None = None
+    ttl: str | int | None = None
+    tags: str | list[str] | None = None
+    max_attempts: int | None = None
+    metadata: Any = None
+    max_duration: float | None = None
+    machine: str | None = None
+    priority: float | None = None
+    region: str | None = None
+    debounce: DebounceSaid | None = None
+    test: bool | None = None
+
+
+class Trigger(msgspec.Struct):
+    """A trigger: the payload, and options."""
+
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    options: Options | None = None
+
+
+class Triggered(msgspec.Struct, rename="camel"):
+    """The run; one that was there already, with this idempotency key, is cached."""
+
+    id: str
+    is_cached: bool
+
+
+_trigger: Final = msgspec.json.Decoder(Trigger)
+NO_OPTIONS: Final = Options()
+
+
+def triggering(client: Callable[[], Client]) -> APIRouter:
+    """The route, over the database of ``client()``."""
+    router = APIRouter()
+
+    @router.post(
+        "/api/v1/tasks/{task:path}/trigger",
+        **documented("Trigger a task", needs=needs("trigger", task="task"), body=Trigger, answer=Triggered),
+    )
+    async def trigger(request: Request, task: str) -> Response:
+        verbs = client()
+        asked = await said(request, _trigger, verbs.payload_limit * 2 + SLACK_BYTES)
+        handle = await verbs.atrigger(await run_of(verbs, task, asked.payload, asked.options or NO_OPTIONS), OUTPUT)
+        return answered(Triggered(wire.told("run", handle.id), not handle.created))
+
+    return router
+
+
+async def run_of(
+    client: Client, task: str, payload: msgspec.Raw | msgspec.UnsetType, options: Options, batch_id: str | None = None
+) -> NewRun:
+    """The run that a trigger asks for. Raises Refused, and what an option raises that cannot be used."""
+    target = await client.atarget(task)
+    value = packets.value_of(payload, options.payload_type)
+    if target.schema is not None:
+        check_fits(value, target.schema, what="The payload")
+    text = client.sealed(target.task, codec.encode(value))
+    return new_run(target, text, options_of(options, int(time.time() * 1000)), batch_id=batch_id)
+
+
+def options_of(options: Options, now: int) -> dict[str, Any]:
+    """What the options say of a NewRun. Raises Refused, InvalidOption."""
+    if options is NO_OPTIONS:
+        return {}
+    ours: dict[str, Any] = {
+        "queue": None if options.queue is None else options.queue.name,
+        "concurrency_key": options.concurrency_key,
+        "idempotency_key": options.idempotency_key,
+        "priority": options.priority,
+        "max_attempts": options.max_attempts,
+        "metadata": options.metadata,
+        "max_duration": options.max_duration,
+    }
+    found = read_trigger_options({name: value for name, value in ours.items() if value is not None})
+    fields = dict(found)
+    if options.idempotency_key is not None and options.idempotency_key_ttl is not None:
+        fields["idempotency_ttl_ms"] = wire.duration_ms(options.idempotency_key_ttl, "idempotencyKeyTTL")
+    if tags := tags_of(options.tags):
+        fields |= read_trigger_options({"tags": tags})
+    if options.debounce is not None:
+        fields |= debounce_of(options)
+    elif options.delay is not None:
+        delay_ms, due_at = wire.when(options.delay, "delay")
+        fields |= {"delay_ms": delay_ms} if due_at is None else {"due_at": max(due_at, now)}
+    if (ttl_ms := ttl_of(options.ttl)) is not None:
+        fields["ttl_ms"] = ttl_ms
+    if kept := kept_of(options, ttl_ms):
+        fields["options"] = codec.encode({**codec.decode(fields.get("options", "{}")), "sdk": kept})
+    return fields
+
+
+def tags_of(tags: str | list[str] | None) -> list[str]:
+    found = [tag.strip() for tag in ([tags] if isinstance(tags, str) else tags or []) if tag.strip()]
+    if len(found) > MOST_TAGS:
+        raise Refused(422, f"Runs can only have {MOST_TAGS} tags, you're trying to set {len(found)}.", param="tags")
+    return found
+
+
+def debounce_of(options: Options) -> dict[str, Any]:
+    asked = options.debounce
+    if asked is None:
+        return {}
+    if options.idempotency_key is not None:
+        raise Refused(422, "debounce and idempotencyKey are both given: keep one of them", param="debounce")
+    longest = None if asked.max_delay is None else wire.duration_ms(asked.max_delay, "debounce.maxDelay") / 1000
+    made = Debounce(
+        key=asked.key,
+        delay=wire.duration_ms(asked.delay, "debounce.delay") / 1000,
+        leading=asked.mode != "trailing",
+        max_delay=longest,
+    )
+    return made.fields()
+
+
+def ttl_of(ttl: str | int | None) -> int | None:
+    """A duration, or seconds."""
+    if ttl is None:
+        return None
+    found = ttl * 1000 if isinstance(ttl, int) else wire.duration_ms(ttl, "ttl")
+    if found <= 0:
+        raise Refused(422, "ttl is no time at all", param="ttl")
+    return found
+
+
+def kept_of(options: Options, ttl_ms: int | None) -> dict[str, Any]:
+    """What is kept for the client alone."""
+    key = options.idempotency_key_options.key if options.idempotency_key_options is not None else None
+    kept = Said(
+        key="-".join(key) if isinstance(key, list) else key or options.idempotency_key,
+        ttl=None if ttl_ms is None else wire.written_duration(ttl_ms),
+        machine=options.machine,
+        region=options.region,
+        test=bool(options.test),
+    )
+    return msgspec.to_builtins(kept)  # type: ignore[no-any-return]
