@@ -121,6 +121,25 @@ def test_a_run_of_somebody_else_is_waited_for(store: Store, hand: Hand, parent: 
     assert store.run_sync(journal.settle_others) == 0
 
 
+def test_two_sweeps_tell_an_end_once(database_url: str, store: Store, hand: Hand) -> None:
+    """Fails with counting an end in each: the run went on before the other one that it waits for had ended."""
+    with closing(storage.open(database_url)) as elsewhere:
+        for n in range(15):
+            keys = f"one {n}", f"other {n}"
+            send(store, *(new(idempotency_key=key) for key in keys), new())
+            claimed = {run.idempotency_key: run for run in hand.claim(3)}
+            one, other, run = (claimed[key] for key in (*keys, None))
+            write(store, waits_for(run, *(child(run, "child#1", idempotency_key=key) for key in keys)))
+            assert suspend(hand, run)
+            hand.end(one)
+            both(partial(store.run_sync, journal.settle_others), partial(elsewhere.run_sync, journal.settle_others))
+            assert stands(store, run, "child#1").state == "open"
+            hand.end(other)
+            store.run_sync(journal.settle_others)
+            assert stands(store, run, "child#1").state == "done"
+            hand.end(hand.claim_one())
+
+
 def test_entries_that_settle_together_are_numbered(store: Store, hand: Hand, parent: Claimed) -> None:
     one, two = child(parent, "a#1"), child(parent, "b#1")
     write(store, waits_for(parent, one, key="a#1"), waits_for(parent, two, key="b#1", seq=2))

@@ -253,8 +253,8 @@ def settle_others(tx: Tx, n: int = DUE) -> int:
         tx.rows("lock_waiting", ids=sorted({row[1] for row in found}))
     counts: dict[tuple[str, str], int] = {}
     for target, run_id, key in found:
-        tx.send("forget_waiters", target=target, run_id=run_id, key=key)
-        counts[run_id, key] = counts.get((run_id, key), 0) + 1
+        if tx.rows("forget_waiters", target=target, run_id=run_id, key=key):  # else another sweep has just told it
+            counts[run_id, key] = counts.get((run_id, key), 0) + 1
     count_down(tx, counts)
     return len(found)
 

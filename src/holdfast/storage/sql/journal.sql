@@ -112,7 +112,7 @@ RETURNING {s}journal.run_id, {s}journal.state
 SELECT w.target, w.run_id, w.key FROM {s}waiter w JOIN {s}done d ON d.id = w.target ORDER BY w.run_id, w.target LIMIT :n
 
 -- name: forget_waiters
-DELETE FROM {s}waiter WHERE target = :target AND run_id = :run_id AND key = :key
+DELETE FROM {s}waiter WHERE target = :target AND run_id = :run_id AND key = :key RETURNING target
 
 -- name: insert_waiters
 INSERT INTO {s}waiter (target, run_id, key) SELECT x.target, x.run_id, x.key FROM {rows(target text, run_id text, key text)}
