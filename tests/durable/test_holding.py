@@ -35,10 +35,12 @@ async def test_a_run_that_goes_on_is_let_go_no_more(inside: Inside) -> None:
 @BOTH
 async def test_a_canceled_run_that_waits_runs_its_finally(inside: Inside, suspend_after: float) -> None:
     """And what waits below it is canceled, too; its own parent hears of it."""
+    begun: list[int] = []
     ended: list[str] = []
 
     @inside.app.task
     async def below(n: int, ctx: AsyncContext) -> None:
+        begun.append(n)
         try:
             await ctx.sleep("1h")
         except asyncio.CancelledError:
@@ -63,22 +65,116 @@ async def test_a_canceled_run_that_waits_runs_its_finally(inside: Inside, suspen
 
     inside.start(suspend_after=suspend_after)
     handle = await top.atrigger(1)
-
-    def waiting() -> list[str]:
-        rows = inside.store.read_sync(lambda tx: tx.rows("children", ids=ids()))
-        return [row[0] for row in rows]
-
-    def ids() -> list[str]:
-        found = inside.store.read_sync(lambda tx: tx.rows("children", ids=[handle.id]))
-        return [row[0] for row in found]
-
-    await until(lambda: bool(waiting()))
-    (one,) = ids()
+    await until(lambda: begun)
+    (one,) = below_it(inside, handle.id)
     await inside.app.runs.acancel(one)
     run = await inside.ended(handle)
     assert (run.status, run.output) == ("completed", one)
     await until(lambda: len(ended) == 2)
     assert sorted(ended) == ["below", "middle"]
+
+
+@BOTH
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_canceled_run_hears_of_that_before_it_hears_of_its_children(
+    inside: Inside, suspend_after: float, busy: bool
+) -> None:
+    """They are canceled with it, some of them at once. Fails with telling it of them first: it failed with the error of
+    its child, and was to be tried again, which a run that is canceled never is."""
+    ended: list[str] = []
+    begun = asyncio.Event()
+
+    @inside.app.task
+    async def below(n: int) -> None: ...
+
+    @inside.app.task
+    async def middle(n: int, ctx: AsyncContext) -> None:
+        async def work() -> None:
+            if busy:
+                begun.set()
+                await asyncio.Event().wait()
+
+        try:
+            await asyncio.gather(ctx.trigger_and_wait(below, n, delay="1h"), work())
+        except (asyncio.CancelledError, RunCanceled) as error:
+            ended.append(type(error).__name__)
+            raise
+
+    @inside.app.task
+    async def top(n: int, ctx: AsyncContext) -> str:
+        try:
+            await ctx.trigger_and_wait(middle, n)
+        except RunCanceled as canceled:
+            return canceled.run_id
+        return ""
+
+    inside.start(suspend_after=suspend_after)
+    handle = await top.atrigger(1)
+    await until(lambda: below_it(inside, *below_it(inside, handle.id)))
+    (one,) = below_it(inside, handle.id)
+    if busy:
+        await begun.wait()
+    else:
+        await until(lambda: standing(inside, one) == "waiting")
+    await inside.app.runs.acancel(one)
+    run = await inside.ended(handle)
+    assert (run.status, run.output, ended) == ("completed", one, ["CancelledError"])
+
+
+def below_it(inside: Inside, *ids: str) -> list[str]:
+    """The children of these runs that are not final."""
+    return [row[0] for row in inside.store.read_sync(lambda tx: tx.rows("children", ids=list(ids)))]
+
+
+def standing(inside: Inside, run_id: str) -> str | None:
+    rows = inside.store.read_sync(lambda tx: tx.rows("standing", ids=[run_id]))
+    return rows[0][1] if rows else None
+
+
+async def test_what_settles_before_a_run_that_was_claimed_starts(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is held here, and has no slot yet. Fails with telling only those at work: the one branch waited for what had
+    come, and the other for that one, for ever."""
+    monkeypatch.setattr("holdfast.worker.pace.Pace.ahead", lambda pace: 5)
+    monkeypatch.setattr("holdfast.worker.hold.PATIENCE_SECONDS", 60.0)
+    slot, at_work = asyncio.Event(), asyncio.Event()
+
+    @inside.app.task
+    async def busy(n: int) -> None:
+        at_work.set()
+        await slot.wait()
+
+    @inside.app.task
+    async def work(names: tuple[str, str], ctx: AsyncContext) -> int:
+        come = asyncio.Event()
+        first, second = [await ctx.token(int, timeout="1h") for _ in names]
+        tokens[:] = [first.id, second.id]
+
+        async def one() -> None:
+            await ctx.wait_for(first)
+            await come.wait()
+
+        async def other() -> int:
+            value = await ctx.wait_for(second)
+            come.set()
+            return value
+
+        return (await asyncio.gather(one(), other()))[1]
+
+    tokens: list[str] = []
+    worker = inside.start(concurrency=1, suspend_after=0.0)
+    handle = await work.atrigger(("a", "b"))
+    await until(lambda: standing(inside, handle.id) == "waiting")
+    blocker = await busy.atrigger(1)
+    await at_work.wait()
+    await inside.app.tokens.acomplete(tokens[0], 1)
+    await until(lambda: handle.id in worker.hold.held)
+    await inside.app.tokens.acomplete(tokens[1], 2)
+    await until(lambda: not inside.store.read_sync(lambda tx: tx.row("outlook", me=worker.me))[4])
+    slot.set()
+    assert (await inside.ended(handle)).output == 2
+    await inside.ended(blocker)
 
 
 async def test_a_def_task_that_is_canceled_before_it_waits_hears_of_it_there(inside: Inside) -> None:

@@ -202,6 +202,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "hold_run": {"ids": EXECUTING},
     "write_entries": {"rows": ENTRIES},
     "entries": {"rows": json.dumps([{"id": run, "since": 0} for run in EXECUTING])},
+    "canceled_of": {"ids": EXECUTING},
     "take_news": {"me": "w1"},
     "suspend": {"rows": json.dumps([{"id": run, "claim": 1} for run in EXECUTING])},
     "lock_family": {"ids": EXECUTING},

@@ -20,6 +20,7 @@ from holdfast.errors import AttemptLost
 from holdfast.records import Ended, Entry, NewEntry, NewToken, Recorded, Triggered
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Row, Tx, repeatable
+from holdfast.storage.runs import Fence
 
 DUE = 500  # runs whose time is over, in one transaction
 
@@ -284,6 +285,13 @@ def since(tx: Tx, looks: Sequence[Look]) -> dict[str, list[Entry]]:
     for row in tx.batch("entries", looks).rows() if looks else []:
         found[row[0]].append(Entry._make(row))
     return found
+
+
+def news(tx: Tx, looks: Sequence[Look]) -> tuple[dict[str, list[Entry]], list[Fence]]:
+    """The same of runs that execute, and which of them are canceled. In this order: a child that was canceled with its
+    parent is not heard of before that."""
+    found = since(tx, looks)
+    return found, [(row[0], row[1]) for row in tx.rows("canceled_of", ids=sorted(found))] if found else []
 
 
 def take_news(tx: Tx, me: str) -> list[str]:

@@ -57,6 +57,9 @@ class Host(Protocol):
     def done(self, live: Live, outcome: Outcome | None, /) -> None:
         """Called once, on the loop: the attempt is over, and this is what it has to say."""
 
+    def interrupt(self, run_id: str, number: int, reason: Reason, /) -> None:
+        """Stop an attempt, for this reason, if it is held here under this claim."""
+
     def freed(self) -> None:
         """The thread of an attempt that was over before it returned has returned."""
 
@@ -266,7 +269,9 @@ class Live:
         self.go_on()
 
     def go_on(self) -> None:
-        if (durable := self.operations()) is not None:
+        if self.canceling:  # its code is where it was when it was canceled
+            self.interrupt("canceled")
+        elif (durable := self.operations()) is not None:
             durable.heard(self.entries)
 
     def unwind(self) -> None:
@@ -277,19 +282,25 @@ class Live:
 
     async def hear(self) -> None:
         """Read what has settled since."""
-        found = await self.host.store.read(journal.since, self.looks())
+        found, canceled = await self.host.store.read(journal.news, self.looks())
         await self.hear_of_children()
+        for run_id, number in canceled:
+            self.host.interrupt(run_id, number, "canceled")
         self.heard(found)
 
     def looks(self) -> list[journal.Look]:
         """What to read of its journal: nothing where it has none."""
-        durable = self.operations()
-        return [] if durable is None else [journal.Look(self.claimed.id, durable.journal.seen)]
+        if (durable := self.operations()) is not None:
+            return [journal.Look(self.claimed.id, durable.journal.seen)]
+        return [journal.Look(self.claimed.id, 0)] if self.entries else []
 
     def heard(self, found: Mapping[str, Sequence[Entry]]) -> None:
         """This is all that has settled since."""
+        entries = found.get(self.claimed.id, ())
         if (durable := self.operations()) is not None:
-            durable.heard(found.get(self.claimed.id, ()))
+            durable.heard(entries)
+        elif entries:  # its code has not come to its journal yet
+            self.entries = entries
 
     async def hear_of_children(self) -> None:
         """A child that has ended may have written to its metadata."""

@@ -269,9 +269,12 @@ class Worker:
         """Something has settled for which runs here wait. What fails on the way is not forgotten."""
         self.unheard.update(await self.store.run(journal.take_news, self.me))
         lives = [live for run_id in self.unheard if (live := self.hold.held.get(run_id)) is not None]
-        found = await self.store.read(journal.since, [look for live in lives for look in live.looks()])
+        found, canceled = await self.store.read(journal.news, [look for live in lives for look in live.looks()])
         for live in lives:
             await live.hear_of_children()
+        for run_id, number in canceled:
+            self.hold.interrupt(run_id, number, "canceled")
+        for live in lives:
             live.heard(found)
         self.unheard.clear()
 

@@ -67,6 +67,9 @@ UPDATE {s}journal SET result = :result, remaining = CAST(:remaining AS INTEGER) 
 -- name: standing
 SELECT id, state, claim FROM {s}run WHERE id {in:ids}
 
+-- name: canceled_of
+SELECT id, claim FROM {s}run WHERE id {in:ids} AND cancel_at IS NOT NULL
+
 -- name: take_news
 UPDATE {s}run SET news = 0 WHERE worker_id = :me AND news = 1 RETURNING id
 
@@ -97,7 +100,8 @@ JOIN {s}run r ON {by r.id} r.id = x.id AND (x.claim = -1 OR (r.claim = x.claim A
 WHERE r.parent_key IS NOT NULL GROUP BY r.parent_id, r.parent_key
 
 -- name: settle_children
--- So many of the children that an entry waits for have ended; at the last one it is done.
+-- So many of the children that an entry waits for have ended; at the last one it is done. A run that is only resumed to hear
+-- that it is canceled hears of nothing else: its children have been canceled with it.
 UPDATE {s}journal SET remaining = remaining - x.n,
   state = CASE WHEN remaining - x.n <= 0 THEN 'done' ELSE state END,
   done_at = CASE WHEN remaining - x.n <= 0 THEN {now} END,
@@ -105,6 +109,7 @@ UPDATE {s}journal SET remaining = remaining - x.n,
             THEN 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0) END
 FROM {rows(id text, key text, n int)}
 WHERE {by {s}journal.run_id} {s}journal.run_id = x.id AND {s}journal.key = x.key AND {s}journal.state = 'open'
+  AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.id = x.id AND r.cancel_at IS NOT NULL AND r.state <> 'executing')
 RETURNING {s}journal.run_id, {s}journal.state
 
 -- name: foreign_ends
