@@ -2,7 +2,7 @@
 
     GET /healthz    200 as long as this process answers
     GET /readyz     200 if the database answers, else 503 with the reason
-    GET /           what is here, for people
+    GET /           the dashboard, for people
     /api/v1/waitpoints/tokens/…/callback/…    where tokens are completed
     /api            runs and all that belongs to them, as Trigger.dev's client knows it
     /v2             HTTP tasks and schedules, as Mergent had them
@@ -17,18 +17,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from holdfast import views
-from holdfast.api.auth import caller_of, needs, refuse_undeclared
+from holdfast.api.auth import caller_of, refuse_undeclared
 from holdfast.api.gate import Gate
 from holdfast.api.limit import Limit
-from holdfast.api.page import Facts, page
 from holdfast.api.refused import Refused
 from holdfast.api.tokens import loggable
 from holdfast.api.tokens import tokens as waited_for
@@ -36,17 +35,13 @@ from holdfast.api.v1.routes import v1
 from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
 from holdfast.client import Client
+from holdfast.dashboard import dashboard
 from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy, TooLarge
 from holdfast.rate import read_rate
 
 if TYPE_CHECKING:
-    from holdfast.storage import Store, Tx
+    from holdfast.storage import Store
 
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
 log = logging.getLogger("holdfast")
 
 
@@ -62,7 +57,8 @@ def application(client: Callable[[], Client], *, key: str | None = None, rate: s
         dependencies=[Depends(refuse_undeclared)],
     )
     app.state.client = client
-    for router in (v1(client), tasks(client), waited_for(client), schedules(client)):
+    pages = dashboard(client, app.version)
+    for router in (v1(client), tasks(client), waited_for(client), schedules(client), pages):
         app.include_router(router)
     for error in (Refused, HTTPException, HoldfastError):
         app.add_exception_handler(error, told)
@@ -81,15 +77,6 @@ def application(client: Callable[[], Client], *, key: str | None = None, rate: s
         except DatabaseError as error:
             return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
         return JSONResponse({"status": "ready", "database": store.kind, "workers": sum(each.alive for each in workers)})
-
-    @app.get("/", dependencies=[Depends(needs("read"))])
-    async def index() -> HTMLResponse:
-        try:
-            store = await opened(client)
-            text = page(app.version, store.url, await store.read(facts))
-        except DatabaseError as error:
-            return HTMLResponse(page(app.version, "", None, str(error)), status_code=503, headers=HEADERS)
-        return HTMLResponse(text, headers=HEADERS)
 
     list(routes(app))  # nothing is served that cannot say what it needs
     return app
@@ -139,7 +126,3 @@ def unmatched(request: Request, error: HTTPException) -> Refused | None:
 async def opened(client: Callable[[], Client]) -> Store:
     """The database, opened if it was not; that may take a while, so not on the event loop."""
     return await asyncio.to_thread(lambda: client().store)
-
-
-def facts(tx: Tx) -> Facts:
-    return Facts(views.tasks(tx), views.queues(tx), views.workers(tx))

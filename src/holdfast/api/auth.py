@@ -38,6 +38,7 @@ from holdfast.scopes import ADMIN, Action, Kind, Right, allows
 OPEN: Final = {
     "/healthz": "whoever looks whether it is up",
     "/readyz": "whoever looks whether it is up",
+    "/assets/{name}": "the dashboard's style sheet, scripts and icon",
     "/api/v1/waitpoints/tokens/{token_id}/callback/{secret}": "the URL of a token has a secret of its own",
 }
 PREFIXES: Final = ("run_", "batch_", "waitpoint_")  # of ids on the wire

@@ -1,0 +1,73 @@
+"""The list of runs, newest first, page by page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from holdfast import views
+from holdfast.dashboard.query import GROUPS, Query, resolved, words
+from holdfast.dashboard.site import READ, Site, back
+from holdfast.errors import InvalidOption
+from holdfast.storage import Tx
+
+LIMIT: Final = 50
+SINCE: Final = ("15m", "1h", "24h", "7d", "30d")
+
+
+def routes(site: Site) -> APIRouter:
+    router = site.router()
+
+    @router.get("/runs", dependencies=READ)
+    async def runs(request: Request) -> Response:
+        asked = request.query_params.get("q")
+        if asked is not None:
+            return await search(request, asked)
+        query = Query.of(request.query_params.multi_items())
+        cursor = request.query_params.get("cursor") or None
+        problem, page = None, None
+        try:
+            page = await site.read(listed, query, cursor)
+        except InvalidOption as error:
+            problem = error
+        tasks, queues = await site.read(names)
+        return site.page(
+            request,
+            "runs.html",
+            status=422 if problem else 200,
+            here="runs",
+            query=query,
+            text=query.text(),
+            page=page,
+            problem=problem,
+            cursor=cursor,
+            tasks=tasks,
+            queues=queues,
+            groups=GROUPS,
+            times=SINCE,
+        )
+
+    async def search(request: Request, text: str) -> Response:
+        """Say in the address what the search box says."""
+        said, alone = words(text)
+        if len(alone) == 1 and not said and await site.read(is_run, alone[0]):
+            return back(f"/runs/{alone[0]}")
+        tasks, queues = await site.read(names)
+        known = dict.fromkeys(queues, "queue") | dict.fromkeys(tasks, "task")
+        return back(Query.of(said + resolved(alone, known)).url())
+
+    return router
+
+
+def listed(tx: Tx, query: Query, cursor: str | None) -> views.Page:
+    return views.page(tx, query.filter(tx.now()), limit=LIMIT, before=cursor)
+
+
+def is_run(tx: Tx, text: str) -> bool:
+    return bool(views.listed_runs(tx, [text]))
+
+
+def names(tx: Tx) -> tuple[list[str], list[str]]:
+    """What there is to choose from: tasks and queues."""
+    return [task.id for task in views.tasks(tx)], [queue.name for queue in views.queues(tx)]

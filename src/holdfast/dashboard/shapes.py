@@ -1,0 +1,139 @@
+"""How values look: times, durations, sizes, JSON, statuses. Whatever a user has written is escaped on the way.
+
+Times leave the server in UTC, as ``<time>``; a script says them in the viewer's zone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+from holdfast.dashboard.traceback import frames
+from holdfast.duration import format_ms
+from holdfast.model import FINAL, STATUSES
+
+STATUS_WORDS: Final[Mapping[str, str]] = {word: word.replace("_", " ") for word in STATUSES}
+LONGEST_JSON: Final = 40_000  # characters of a value that a page shows
+NONE: Final = Markup('<span class="none">\u2013</span>')
+PART: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d[\d.eE+-]*)')
+
+
+def moment(ms: int | None, kind: str = "ago") -> Markup:
+    """A time. ``ago`` is told from now by the script, ``at`` as a date; the exact one is in the title."""
+    if ms is None:
+        return NONE
+    when = datetime.fromtimestamp(ms / 1000, UTC)
+    said = f"{when:%d %b %H:%M:%S}" if kind != "clock" else f"{when:%H:%M:%S}.{ms % 1000:03d}"
+    exact = f"{when:%Y-%m-%d %H:%M:%S}.{ms % 1000:03d} UTC"
+    return Markup('<time datetime="{}" data-as="{}" title="{}">{}</time>').format(
+        f"{when:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z", kind, exact, said
+    )
+
+
+def span(ms: int | None) -> str | Markup:
+    """A duration."""
+    return NONE if ms is None else format_ms(ms)
+
+
+def fine(microseconds: int | None) -> str | Markup:
+    """A duration that is known to the microsecond."""
+    if microseconds is None:
+        return NONE
+    return f"{microseconds / 1000:.1f} ms" if microseconds < 1_000_000 else f"{microseconds / 1e6:.2f}s"
+
+
+def number(value: float) -> str:
+    """With thin spaces between thousands."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def size(count: int) -> str:
+    """Bytes."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024  # type: ignore[assignment]
+    return ""
+
+
+def short(run_id: str) -> str:
+    """The end of an id, by which people tell runs apart."""
+    return run_id[-8:]
+
+
+def pretty(value: Any) -> str:
+    """JSON over several lines; lone surrogates are spelled out, for no page can hold them."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def coloured(value: Any) -> Markup:
+    """JSON with its parts told apart."""
+    text = pretty(value)
+    shown, rest = text[:LONGEST_JSON], len(text) - LONGEST_JSON
+    more = Markup('<i class="cut">… {} more characters</i>').format(number(rest)) if rest > 0 else Markup()
+    return Markup().join(parts(shown)) + more
+
+
+def parts(text: str) -> Iterator[Markup]:
+    place = 0
+    for found in PART.finditer(text):
+        yield escape(text[place : found.start()])
+        string, colon, word, figure = found.groups()
+        kind = ("k" if colon else "s") if string else "w" if word else "n"
+        yield Markup('<b class="{}">{}</b>{}').format(kind, string or word or figure, colon or "")
+        place = found.end()
+    yield escape(text[place:])
+
+
+def line(value: Any, most: int = 120) -> str:
+    """JSON in one line, cut."""
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def percent(part: float, whole: float) -> str:
+    """For the geometry of a drawing."""
+    return f"{100 * part / whole if whole else 0:.3f}%"
+
+
+def icon(name: str, title: str = "") -> Markup:
+    """One of the drawings in ``icons.html``."""
+    label = Markup(' role="img" aria-label="{}"').format(title) if title else Markup(' aria-hidden="true"')
+    return Markup('<svg class="i i-{0}"{1}><use href="#i-{0}"/></svg>').format(name, label)
+
+
+def status(word: str) -> Markup:
+    """A status: a shape, a colour and a word."""
+    meaning = next((text for known, text in STATUSES.items() if known == word), "")
+    return Markup('<span class="status s-{}" title="{}">{}{}</span>').format(
+        word, meaning, icon(word), word.replace("_", " ")
+    )
+
+
+def segment(text: str) -> str:
+    """A name as one part of a path."""
+    return quote(text, safe="")
+
+
+FILTERS: Final[dict[str, Callable[..., Any]]] = {
+    "moment": moment,
+    "span": span,
+    "fine": fine,
+    "number": number,
+    "size": size,
+    "short": short,
+    "pretty": pretty,
+    "coloured": coloured,
+    "line": line,
+    "status": status,
+    "segment": segment,
+    "frames": frames,
+}
+GLOBALS: Final[dict[str, Any]] = {"icon": icon, "percent": percent, "final": FINAL}

@@ -1,0 +1,102 @@
+// What every page does in a browser: times in the viewer's zone, the theme, copying. Pages read well without it.
+"use strict";
+
+document.documentElement.classList.add("js");
+
+// -- times ----------------------------------------------------------------------------------------------------------
+
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const year = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const UNITS = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
+
+function length(seconds) {
+  for (const [unit, size] of UNITS) if (seconds >= size) return `${Math.floor(seconds / size)}${unit}`;
+  return "0s";
+}
+
+function ago(when, now) {
+  const seconds = (now - when) / 1000;
+  if (Math.abs(seconds) < 1) return "now";
+  if (Math.abs(seconds) > 30 * 86400) return year.format(when);
+  return seconds > 0 ? `${length(seconds)} ago` : `in ${length(-seconds)}`;
+}
+
+function say(element, now) {
+  const as = element.dataset.as;
+  const when = new Date(element.dataset.ms ? Number(element.dataset.ms) : element.dateTime);
+  let text;
+  if (as === "ago") text = ago(when, now);
+  else if (as === "since") text = length((now - when) / 1000);
+  else if (as === "clock") text = `${clock.format(when)}.${String(when.getMilliseconds()).padStart(3, "0")}`;
+  else text = Math.abs(now - when) > 300 * 86400000 ? year.format(when) : day.format(when);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function localise(root) {
+  const now = Date.now();
+  for (const element of root.querySelectorAll("time[data-as]")) {
+    if (!element.dataset.said) {
+      element.dataset.said = "1";
+      const when = new Date(element.dataset.ms ? Number(element.dataset.ms) : element.dateTime);
+      element.title = `${exact.format(when)}\n${when.toISOString()}`;
+    }
+    say(element, now);
+  }
+}
+
+// -- the theme ------------------------------------------------------------------------------------------------------
+
+function themes() {
+  const root = document.documentElement;
+  const button = document.querySelector("[data-theme-toggle]");
+  if (!button) return;
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const dark = getComputedStyle(root).colorScheme === "dark" || (!root.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
+    root.dataset.theme = dark ? "light" : "dark";
+    document.cookie = `holdfast_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
+  });
+}
+
+// -- small things ---------------------------------------------------------------------------------------------------
+
+function reveal(root) {
+  for (const element of root.querySelectorAll("[data-copy], [data-log-search], [data-js]")) element.hidden = false;
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1200);
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
+});
+
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-log-search]")) return;
+  const wanted = event.target.value.toLowerCase();
+  for (const line of document.querySelectorAll("[data-logs] li")) line.hidden = !line.textContent.toLowerCase().includes(wanted);
+});
+
+document.addEventListener("submit", (event) => {
+  // an address without what was left empty
+  if (event.target.method === "get") for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, textarea, select") || event.metaKey || event.ctrlKey || event.altKey) return;
+  const search = document.querySelector("[data-search]");
+  if (event.key === "/" && search) { event.preventDefault(); search.focus(); search.select(); }
+});
+
+addEventListener("pageshow", () => { for (const field of document.querySelectorAll("form [disabled][name]")) field.disabled = false; });
+setInterval(() => localise(document), 1000);
+reveal(document);
+localise(document);
+themes();

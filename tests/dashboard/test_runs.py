@@ -1,0 +1,127 @@
+"""The list of runs and the page of one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from holdfast import Holdfast
+from holdfast.engine import catalogue
+from tests.dashboard.conftest import Served
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Holdfast]:
+    app = Holdfast(database=f"sqlite:///{tmp_path}/holdfast.db")
+    app.client.open()
+    yield app
+    await app.aclose()
+
+
+async def test_the_address_says_which_runs_are_shown(database_url: str, served: Served) -> None:
+    home = Holdfast(database=database_url)
+    wanted = home.trigger("send", {"to": "Ada"}, tags=["web"], delay="1h")
+    other = home.trigger("pack", tags=["web"], queue="packing")
+    async with served(home) as http:
+        everything = (await http.get("/runs")).text
+        of_task = (await http.get("/runs", params={"task": "send"})).text
+        delayed = (await http.get("/runs", params={"status": "delayed", "tag": "web"})).text
+        packing = (await http.get("/runs", params={"queue": "packing"})).text
+    await home.aclose()
+    assert wanted.id in everything
+    assert other.id in everything
+    assert wanted.id in of_task
+    assert other.id not in of_task
+    assert wanted.id in delayed
+    assert other.id not in delayed
+    assert other.id in packing
+    assert wanted.id not in packing
+
+
+async def test_a_list_goes_on_where_it_ended(home: Holdfast, served: Served) -> None:
+    handles = [home.trigger("send") for _ in range(60)]
+    async with served(home) as http:
+        first = (await http.get("/runs")).text
+        older = first.split('rel="next"')[0].rpartition('href="')[2].partition('"')[0]
+        second = (await http.get(older.replace("&amp;", "&"))).text
+    shown = [[handle.id in page for handle in handles].count(True) for page in (first, second)]
+    assert shown == [50, 10]
+
+
+@pytest.mark.parametrize(
+    ("words", "address"),
+    [
+        ("status:failed task:send", "/runs?status=failed&task=send"),
+        ('tag:"a b" since:1h', "/runs?tag=a+b&since=1h"),
+        ("send", "/runs?task=send"),
+        ("packing", "/runs?queue=packing"),
+        ("customer:7", "/runs?tag=customer%3A7"),
+        ("", "/runs"),
+    ],
+)
+async def test_the_search_box_says_the_same_in_words(home: Holdfast, served: Served, words: str, address: str) -> None:
+    @home.task(queue="packing")
+    def send() -> None: ...
+
+    home.client.write(catalogue.announce, [send.entry()], [])
+    async with served(home) as http:
+        answer = await http.get("/runs", params={"q": words})
+    assert (answer.status_code, answer.headers["location"]) == (303, address)
+
+
+async def test_the_id_of_a_run_leads_to_its_page(home: Holdfast, served: Served) -> None:
+    run = home.trigger("send")
+    async with served(home) as http:
+        answer = await http.get("/runs", params={"q": run.id})
+    assert answer.headers["location"] == f"/runs/{run.id}"
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [("/runs?status=faild", "Did you mean failed?"), ("/runs?since=soon", "neither a duration")]
+)
+async def test_what_cannot_be_asked_is_told(home: Holdfast, served: Served, address: str, told: str) -> None:
+    async with served(home) as http:
+        answer = await http.get(address)
+    assert answer.status_code == 422
+    assert told in answer.text
+
+
+async def test_a_run_shows_why_it_is_not_running_and_what_it_was_given(home: Holdfast, served: Served) -> None:
+    run = home.trigger("send", {"to": "Ada", "big": 2**80}, tags=["web"])
+    async with served(home) as http:
+        page = (await http.get(f"/runs/{run.id}")).text
+        missing = await http.get("/runs/nothing")
+    assert "No worker is alive" in page
+    assert "holdfast worker" in page
+    assert str(2**80) in page
+    assert "Timeline" in page
+    assert missing.status_code == 404
+    assert "There is no such run" in missing.text
+
+
+async def test_pages_carry_nothing_out_that_is_written_into_them(home: Holdfast, served: Served) -> None:
+    run = home.trigger("send")
+    async with served(home) as http:
+        for path in ("/", "/runs", f"/runs/{run.id}"):
+            answer = await http.get(path)
+            policy = answer.headers["content-security-policy"]
+            assert "unsafe" not in policy
+            assert "default-src 'none'" in policy
+            assert "style=" not in answer.text
+            assert "<style" not in answer.text
+            assert " onclick" not in answer.text
+            for part in answer.text.split("://")[1:]:
+                assert not part.startswith(("cdn", "fonts", "unpkg"))
+
+
+async def test_files_are_kept_for_ever_under_names_that_change_with_them(home: Holdfast, served: Served) -> None:
+    async with served(home) as http:
+        page = (await http.get("/runs")).text
+        address = page.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
+        style, other = await http.get(address), await http.get("/assets/style.000000000000.css")
+    assert style.status_code == 200
+    assert style.headers["content-type"].startswith("text/css")
+    assert "immutable" in style.headers["cache-control"]
+    assert other.status_code == 404
