@@ -34,6 +34,7 @@ R = TypeVar("R")
 Item = TypeVar("Item")
 Row = tuple[Any, ...]
 Batch = Sequence[Any]
+Job = Callable[[], None]
 
 log = logging.getLogger("holdfast")
 
@@ -105,47 +106,62 @@ Results = Sequence[R | Exception] | Deferred[list[R | Exception]]
 
 
 class Threads:
-    """Daemon threads that carry out jobs in order. A job never raises: it settles a future."""
+    """Daemon threads that carry out jobs in order. A job never raises: it settles a future.
+
+    Of those that are idle the last one to work is the next: what it needs, and its connection's server process, is
+    still in the processor's caches.
+    """
 
     def __init__(self, count: int, name: str) -> None:
         self.count, self.name = count, name
-        self.jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.jobs: deque[Job] = deque()  # that nobody is free for
+        self.idle: list[SimpleQueue[Job | None]] = []  # where threads wait for a job; the last one was busy last
         self.lock = threading.Lock()
         self.started: list[threading.Thread] = []
-        self.idle = 0
         self.stopped = False
 
-    def submit(self, job: Callable[[], None]) -> bool:
+    def submit(self, job: Job) -> bool:
         """Have a job done. False when these threads were told to stop: nobody would ever do it."""
         with self.lock:
             if self.stopped:
                 return False
-            if self.idle > 0:
-                self.idle -= 1
+            if self.idle:
+                self.idle.pop().put(job)
             elif len(self.started) < self.count:
-                self.start_another()
-            self.jobs.put(job)
+                self.start_another(job)
+            else:
+                self.jobs.append(job)
         return True
 
-    def start_another(self) -> None:
-        thread = threading.Thread(target=self.work, name=f"{self.name}-{len(self.started)}", daemon=True)
+    def start_another(self, job: Job) -> None:
+        thread = threading.Thread(target=self.work, args=(job,), name=f"{self.name}-{len(self.started)}", daemon=True)
         thread.start()
         self.started.append(thread)
 
-    def work(self) -> None:
-        while (job := self.jobs.get()) is not None:
+    def work(self, job: Job | None) -> None:
+        inbox: SimpleQueue[Job | None] = SimpleQueue()
+        while job is not None:
             job()
-            del job
-            with self.lock:
-                if self.jobs.empty():
-                    self.idle += 1
+            job = None  # what it answered is not kept while this waits
+            job = self.next_job(inbox) or inbox.get()
+
+    def next_job(self, inbox: SimpleQueue[Job | None]) -> Job | None:
+        """What waits; if nothing does, this thread is idle from now on, or told to end."""
+        with self.lock:
+            if self.jobs:
+                return self.jobs.popleft()
+            if self.stopped:
+                inbox.put(None)
+            else:
+                self.idle.append(inbox)
+            return None
 
     def stop(self, timeout: float = 10) -> None:
         """Do what was submitted, and end."""
         with self.lock:
             self.stopped = True
-            for _ in self.started:
-                self.jobs.put(None)
+            for inbox in self.idle:
+                inbox.put(None)
         for thread in self.started:
             if thread is not threading.current_thread():
                 thread.join(timeout)
