@@ -187,6 +187,8 @@ class Worker:
             await self.look_around()
             if not took:
                 await self.rest()
+            elif self.wants_idle:  # the line is empty: what has come starts now, not while the next round is sent
+                await asyncio.sleep(0)
         except LATER as error:
             log.warning("the database does not answer, work goes on and is reported later: %s", error)
             await self.doubt()
@@ -388,7 +390,8 @@ class Worker:
         """Sleep until something happens here or elsewhere, something is due, or it is time to look."""
         if not self.changed.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.changed.wait(), self.patience() * random.uniform(0.9, 1.0))
+                async with asyncio.timeout(self.patience() * random.uniform(0.9, 1.0)):
+                    await self.changed.wait()
         if pause := self.breath():
             await asyncio.sleep(pause)
         self.changed.clear()
