@@ -89,6 +89,16 @@ if TYPE_CHECKING:
     from holdfast.stream import StreamReader, StreamWriter
     from holdfast.task import AsyncTask, SyncTask, Task
     from holdfast.tokens import TokenPage, Tokens, TokenState, TokenStatus
+    from holdfast.webhooks import (
+        GitHub,
+        SharedSecret,
+        Slack,
+        StandardWebhooks,
+        Stripe,
+        Svix,
+        Webhook,
+        WebhookRequest,
+    )
 
 __all__ = [
     "AbortRun",
@@ -121,6 +131,7 @@ __all__ = [
     "Failure",
     "FamilyMetadata",
     "FiredSlot",
+    "GitHub",
     "Holdfast",
     "HoldfastError",
     "HookTimedOut",
@@ -169,12 +180,17 @@ __all__ = [
     "ScheduleOptions",
     "Schedules",
     "Secret",
+    "SharedSecret",
+    "Slack",
     "Slot",
+    "StandardWebhooks",
     "StepFailed",
     "StreamReader",
     "StreamWriter",
+    "Stripe",
     "Success",
     "Suspended",
+    "Svix",
     "SyncTask",
     "SystemFailure",
     "Task",
@@ -191,6 +207,8 @@ __all__ = [
     "UnknownSchedule",
     "UnknownTask",
     "WaitTimedOut",
+    "Webhook",
+    "WebhookRequest",
     "step",
 ]
 
@@ -221,6 +239,7 @@ _MODULES = (
     "scheduled",
     "schedules",
     "tokens",
+    "webhooks",
     "app",
 )
 

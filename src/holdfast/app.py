@@ -24,7 +24,16 @@ from holdfast.hooks import Hooked
 from holdfast.http_task import RESPONSE, HttpTaskOptions, PushOptions, PushResponse, http_task, new_push
 from holdfast.idempotency import Scope
 from holdfast.names import ID_LENGTH, checked_name, checked_run_id
-from holdfast.options import Rules, Target, TriggerOptions, key_to_reset, new_run, read_rules, read_trigger_options
+from holdfast.options import (
+    Rules,
+    Target,
+    TaskOptions,
+    TriggerOptions,
+    key_to_reset,
+    new_run,
+    read_rules,
+    read_trigger_options,
+)
 from holdfast.queue import Queue, own_queue
 from holdfast.queues import Queues
 from holdfast.records import NewRun
@@ -33,7 +42,7 @@ from holdfast.retry import Retry
 from holdfast.runs import Runs
 from holdfast.schedules import Schedules
 from holdfast.settings import Settings, calling_file, calling_place, project_of
-from holdfast.task import Task, TaskFactory
+from holdfast.task import Task, TaskDecorator, TaskFactory, check_options
 from holdfast.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -42,6 +51,7 @@ if TYPE_CHECKING:
     from holdfast.inside import Running
     from holdfast.storage.lending import Loan
     from holdfast.testing import Jobs
+    from holdfast.webhooks.endpoint import Endpoint, Verify
 
 __all__ = ["Holdfast"]
 
@@ -103,6 +113,7 @@ class Holdfast(Hooked[Any, Any]):
         self._tasks: dict[str, Task[Any, Any]] = {}
         self._declared: dict[str, Declared[Any, Any]] = {}
         self._queues: dict[str, Queue] = {}
+        self._endpoints: dict[str, Endpoint] = {}
         # The URL is settled when it is needed: a command's flag comes after the app was imported.
         self.client = Client(
             lambda: str(self.settings.get("database").value),
@@ -210,6 +221,40 @@ class Holdfast(Hooked[Any, Any]):
         self._register(task)
         self.client.http_tasks[task.id] = task.entry
         return task
+
+    def webhook(self, path: str, /, *, verify: Verify, **options: Unpack[TaskOptions]) -> TaskDecorator:
+        """Makes a function a task whose runs are requests that come in at ``/webhooks`` and this ``path``.
+
+        ``verify`` says whether a request is from whom it should be: `Stripe`, `GitHub`, `Slack`, `Svix`,
+        `StandardWebhooks`, `SharedSecret`, or a function of yours that is given a `WebhookRequest` and answers True, or
+        the sender's id as a string. The task takes a `Webhook`, whose ``body`` is of the type you say. It is answered
+        as soon as its run is on disk; the same id of the sender's makes no second run.
+
+        Raises:
+            InvalidOption: the path, the verifier or an option of the task cannot be used.
+            DuplicateTask: another task has this path.
+            InvalidTask: the function takes something else than a `Webhook`.
+
+        >>> @app.webhook("/stripe", verify=Stripe(os.environ["STRIPE_SECRET"]))
+        ... async def paid(hook: Webhook[Event]) -> None: ...
+        """
+        from holdfast.webhooks.endpoint import Endpoint  # who has no webhooks need not load it
+
+        endpoint = Endpoint(path, verify)
+
+        def register(task: Task[Any, Any]) -> None:
+            self._check_endpoint(endpoint, task)
+            endpoint.attach(task)
+            self._register(task)
+            self._endpoints[endpoint.path] = endpoint
+
+        check_options(options)
+        return TaskDecorator(register, options)
+
+    @property
+    def webhooks(self) -> Mapping[str, Endpoint]:
+        """The endpoints defined so far, by path."""
+        return MappingProxyType(self._endpoints)
 
     def load(self) -> None:
         """Import the modules named in ``imports=``, so that their tasks are defined. What is imported already stays."""
@@ -413,6 +458,15 @@ class Holdfast(Hooked[Any, Any]):
         self.client.loads[task.id] = task.load
         if task.id in self._declared:
             self._declared[task.id].definition = task
+
+    def _check_endpoint(self, endpoint: Endpoint, task: Task[Any, Any]) -> None:
+        earlier = self._endpoints.get(endpoint.path)
+        if earlier is not None and earlier.task is not None and earlier.task.id != task.id:
+            raise DuplicateTask(
+                f"Two tasks have the webhook {endpoint.path}",
+                seen=f"{earlier.task.place} and {task.place}",
+                do="Give one of them another path.",
+            )
 
     def _check(self, task: Task[Any, Any], id: str) -> None:
         refuse_reserved(task, id)

@@ -320,6 +320,7 @@ class TaskEntry(msgspec.Struct, kw_only=True):
 
     ``end_hooks`` are bits: which ends its hooks are to be told of, also when no worker was there (1: canceled, 2: any
     other but completed). ``kind`` says who carries its runs out: workers its ``code``, pushers send it over ``http``.
+    ``webhook`` is the path at which requests come in that become its runs, ``verified_by`` whose signature they have.
     """
 
     id: str
@@ -329,6 +330,22 @@ class TaskEntry(msgspec.Struct, kw_only=True):
     version: str | None = None
     end_hooks: int = 0
     kind: str = "code"
+    webhook: str | None = None
+    verified_by: str | None = None
+
+
+class Rejected(msgspec.Struct, kw_only=True):
+    """A request to a webhook that was refused, as far as it is kept: ``headers`` is JSON, and what looks like a
+    credential in it is stars; ``size`` is that of the whole body, in bytes."""
+
+    id: str
+    path: str
+    reason: str
+    source: str
+    headers: str
+    body: str
+    size: int
+    at: int = 0
 
 
 class QueueEntry(msgspec.Struct, kw_only=True):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -32,6 +33,7 @@ __all__ = [
     "STARS",
     "Scrubber",
     "Secret",
+    "is_secret_header",
     "masked",
     "opened",
     "revealed",
@@ -47,6 +49,10 @@ STARS: Final = "**********"
 MARK: Final = '"writeOnly":true'  # what a stored schema says of a secret
 SHORTEST: Final = 4  # characters: a shorter text is found everywhere, and taking it out would garble what is said
 SEALING: Final[Mapping[str, bool]] = {KEY: True}  # the context in which pydantic writes for the database
+SECRET_HEADERS: Final = frozenset(
+    ("authorization", "cookie", "proxy-authorization", "set-cookie", "x-mergent-signature")
+)
+SECRET_WORDS: Final = ("api-key", "apikey", "auth", "credential", "passw", "secret", "session", "signature", "token")
 
 
 class Secret:
@@ -278,3 +284,15 @@ def written_as(secret: str) -> set[str]:
         quote(secret, safe="", errors="replace"),
         quote(secret, errors="replace"),
     }
+
+
+# -- headers ----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4_096)
+def is_secret_header(name: str) -> bool:
+    """Whether what a header of this name says looks like a credential."""
+    lower = name.lower()
+    if lower == "webhook-signature":  # good for this body and five minutes only, and what one looks for
+        return False
+    return lower in SECRET_HEADERS or any(word in lower for word in SECRET_WORDS) or lower.endswith(("-key", "_key"))

@@ -52,6 +52,7 @@ __all__ = [
     "TaskDecorator",
     "TaskFactory",
     "Verbs",
+    "check_options",
     "define",
 ]
 
@@ -85,6 +86,15 @@ class Verbs(RunVerbs, Protocol):
         """Make a queue with its limits known. Raises InvalidOption if it was declared with other limits."""
 
 
+class Hookup(Protocol):
+    """Where requests come in that become runs of a task."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def verified_by(self) -> str: ...
+
+
 class Task(Hooked[T, R], Generic[T, R]):
     """A task with payload ``T`` and output ``R``.
 
@@ -104,6 +114,7 @@ class Task(Hooked[T, R], Generic[T, R]):
         self.queue = Queue(own_queue(self.id)) if queue is None else queue_of(queue)
         schedule = said.pop("schedule", None)
         self.schedules = () if schedule is None else schedules_in(schedule)
+        self.webhook: Hookup | None = None
         self.rules = read_rules(said)
         self.payload_codec = _codec(signature.annotation, "payload", self.place)
         self.output_codec = _codec(signature.output, "output", self.place)
@@ -252,6 +263,11 @@ class Task(Hooked[T, R], Generic[T, R]):
             return None
         return self.payload_codec.load(self._if_none if text == _NULL and self._if_none is not None else text)
 
+    def unchecked(self, payload: Any) -> str:
+        """A payload that nobody has compared with the annotation, as JSON text: what is secret in it is sealed. What
+        does not fit fails where it runs."""
+        return codec.encode(secret.sealed_by(self._secret_schema, payload) if self._secret_schema else payload)
+
     def secrets(self, payload: str) -> list[str]:
         """The texts of what is secret in a payload, however that came to be written."""
         if secret.KEY not in payload:
@@ -291,6 +307,8 @@ class Task(Hooked[T, R], Generic[T, R]):
             schema=codec.encode(schema) if schema is not None else None,
             version=version,
             end_hooks=ends_of(self.hooks_in_order()),
+            webhook=self.webhook.path if self.webhook else None,
+            verified_by=self.webhook.verified_by if self.webhook else None,
         )
 
     def declared_schedules(self, app: str) -> list[NewSchedule]:
@@ -445,7 +463,7 @@ class TaskFactory(TaskDecorator):
     def __call__(self, *functions: Any, **options: Unpack[TaskOptions]) -> Any:
         decorate = TaskDecorator(self._register, options)
         if not functions:
-            _check_options(options)
+            check_options(options)
             return decorate
         if len(functions) != 1 or options:
             raise InvalidTask("@app.task takes a function or options", do='Write @app.task(id="…") above the function.')
@@ -463,7 +481,7 @@ def define(fn: Callable[..., Any], options: TaskOptions) -> Task[Any, Any]:
     return (AsyncTask if signature.is_async else SyncTask)(fn, signature, options)
 
 
-def _check_options(options: TaskOptions) -> None:
+def check_options(options: TaskOptions) -> None:
     """Refuse what no function could be a task with, on the line where it is written."""
     said: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if "id" in said:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from holdfast.engine import catalogue, limits, reap, ticks, tokens, workers
+from holdfast.engine import catalogue, limits, reap, ticks, tokens, webhooks, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -163,6 +163,7 @@ class Upkeep:
         while self.store.run_sync(tokens.forget, self.retention_ms) == tokens.FORGET:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
+        self.store.run_sync(webhooks.prune)
         while self.store.run_sync(ticks.prune, self.retention_ms) == ticks.DUE:
             pass
 

@@ -30,6 +30,7 @@ from holdfast import (
     Depends,
     DuplicateTask,
     FamilyMetadata,
+    GitHub,
     Holdfast,
     HoldfastError,
     Metadata,
@@ -40,8 +41,13 @@ from holdfast import (
     RunHandle,
     RunNotFound,
     Runs,
+    SharedSecret,
+    Slack,
     Slot,
+    StandardWebhooks,
     StreamWriter,
+    Stripe,
+    Svix,
     Task,
     TaskOptions,
     Tokens,
@@ -305,6 +311,16 @@ OF: dict[str, Kind] = {
     "Tokens.tag": Kind("a", ("word", "list", "empty list")),
     "Runs.task": looked_up,
     "Runs.queue": Kind("mail", (*TEXTS, "queue")),
+    "Holdfast.webhook.path": Kind("/stripe"),
+    "Holdfast.webhook.verify": Kind(function, ("function",)),
+    **{
+        f"{sender}.secret": Kind("whsec_" + "A" * 32, ("long", "digits"))
+        for sender in ("GitHub", "SharedSecret", "Slack", "Stripe")
+    },
+    **{f"{sender}.secret": Kind("whsec_" + "A" * 32) for sender in ("StandardWebhooks", "Svix")},
+    **{f"{sender}.tolerance": duration for sender in ("Slack", "StandardWebhooks", "Stripe", "Svix")},
+    "SharedSecret.header": Kind("X-Token", ("word",)),
+    "SharedSecret.id_header": Kind("X-Id", ("word",)),
     "Queues.queue": Kind("mail", (*TEXTS, "queue")),
     "Task.payload": Kind("Ada", (*STRINGS, "bytes", "nobytes")),
     "Jobs.payload": Kind("Ada", (*STRINGS, "bytes", "nobytes")),
@@ -321,7 +337,10 @@ BESIDE: dict[str, dict[str, Any]] = {
     },
 }
 
-MADE = (AsyncFakeContext, Cron, Debounce, Depends, FakeContext, Holdfast, Queue, RRule, Retry)
+MADE = (
+    AsyncFakeContext, Cron, Debounce, Depends, FakeContext, GitHub, Holdfast, Queue, RRule, Retry, SharedSecret, Slack,
+    StandardWebhooks, Stripe, Svix,
+)  # fmt: skip
 # What Holdfast makes and hands out, and what takes no options. A RetryAfter is raised where an error is on its way
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
 HANDED_OUT = {
@@ -331,6 +350,7 @@ HANDED_OUT = {
     "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunFilter", "RunHandle", "RunPage", "Runs",
     "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter", "Success",
     "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TokenPage", "TokenState", "Tokens", "TriggerOptions",
+    "Webhook", "WebhookRequest",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {
@@ -344,6 +364,7 @@ INSIDE = {
         "rename",
         "scheduled_payload",
         "secrets",
+        "unchecked",
     },
     Retry: {"delay_ms", "wants"},
     Metadata: {"later", "refresh", "take"},

@@ -162,6 +162,16 @@ CREATE TABLE holdfast.queue (
   rate_per_key_ms bigint,
   paused_at bigint
 );
+CREATE TABLE holdfast.rejected (
+  id text COLLATE "C" NOT NULL,
+  at bigint NOT NULL,
+  path text NOT NULL,
+  reason text NOT NULL,
+  source text NOT NULL,
+  headers text NOT NULL,
+  body text NOT NULL,
+  size bigint NOT NULL
+);
 CREATE TABLE holdfast.route (
   id bigint NOT NULL,
   kind text NOT NULL,
@@ -263,7 +273,9 @@ CREATE TABLE holdfast.task (
   version text,
   end_hooks integer DEFAULT 0 NOT NULL,
   seen_at bigint NOT NULL,
-  kind text DEFAULT 'code'::text NOT NULL
+  kind text DEFAULT 'code'::text NOT NULL,
+  webhook text,
+  verified_by text
 );
 CREATE TABLE holdfast.token (
   id text COLLATE "C" NOT NULL,
@@ -351,6 +363,7 @@ ALTER TABLE holdfast.log ADD CONSTRAINT log_pkey PRIMARY KEY (run_id, claim, seq
 ALTER TABLE holdfast.migration ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
 ALTER TABLE holdfast.queue ADD CONSTRAINT queue_name_key UNIQUE (name);
 ALTER TABLE holdfast.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.rejected ADD CONSTRAINT rejected_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.route ADD CONSTRAINT route_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.run ADD CONSTRAINT run_check CHECK (((state = 'executing'::text) = (worker_id IS NOT NULL)));
 ALTER TABLE holdfast.run ADD CONSTRAINT run_pkey PRIMARY KEY (id);
@@ -375,6 +388,7 @@ CREATE INDEX journal_settled ON holdfast.journal USING btree (run_id, settled);
 CREATE INDEX journal_target ON holdfast.journal USING btree (target) WHERE ((target IS NOT NULL) AND (state = 'open'::text));
 CREATE INDEX lane_due_at ON holdfast.lane_due USING btree (due_at, seq);
 CREATE INDEX lane_due_lane ON holdfast.lane_due USING btree (lane_id, due_at);
+CREATE INDEX rejected_at ON holdfast.rejected USING btree (at);
 CREATE INDEX route_task ON holdfast.route USING btree (task);
 CREATE INDEX run_batch ON holdfast.run USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX run_cancel ON holdfast.run USING btree (id) WHERE (cancel_at IS NOT NULL);
@@ -397,6 +411,7 @@ CREATE INDEX schedule_waiting ON holdfast.schedule USING btree (waiting_at) WHER
 CREATE INDEX slot_dealt ON holdfast.slot USING btree (dealt_at);
 CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
 CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);
+CREATE INDEX task_webhook ON holdfast.task USING btree (webhook) WHERE (webhook IS NOT NULL);
 CREATE INDEX token_over ON holdfast.token USING btree (COALESCE(completed_at, expires_at)) WHERE (run_id IS NULL);
 CREATE INDEX token_run ON holdfast.token USING btree (run_id) WHERE (run_id IS NOT NULL);
 CREATE INDEX token_state ON holdfast.token USING btree (state, id);

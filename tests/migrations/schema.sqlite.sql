@@ -152,6 +152,16 @@ CREATE TABLE holdfast_queue (
   rate_per_key_ms BIGINT,
   paused_at BIGINT
 );
+CREATE TABLE holdfast_rejected (
+  id TEXT PRIMARY KEY,
+  at BIGINT NOT NULL,
+  path TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  source TEXT NOT NULL,
+  headers TEXT NOT NULL,
+  body TEXT NOT NULL,
+  size BIGINT NOT NULL
+);
 CREATE TABLE holdfast_route (
   id BIGINT PRIMARY KEY,
   kind TEXT NOT NULL,
@@ -247,7 +257,7 @@ CREATE TABLE holdfast_task (
   version TEXT,
   end_hooks INTEGER NOT NULL DEFAULT 0,
   seen_at BIGINT NOT NULL
-, kind TEXT NOT NULL DEFAULT 'code');
+, kind TEXT NOT NULL DEFAULT 'code', webhook TEXT, verified_by TEXT);
 CREATE TABLE holdfast_token (
   id TEXT PRIMARY KEY,
   state TEXT NOT NULL,
@@ -300,6 +310,7 @@ CREATE INDEX holdfast_journal_settled ON holdfast_journal (run_id, settled);
 CREATE INDEX holdfast_journal_target ON holdfast_journal (target) WHERE target IS NOT NULL AND state = 'open';
 CREATE INDEX holdfast_lane_due_at ON holdfast_lane_due (due_at, seq);
 CREATE INDEX holdfast_lane_due_lane ON holdfast_lane_due (lane_id, due_at);
+CREATE INDEX holdfast_rejected_at ON holdfast_rejected (at);
 CREATE INDEX holdfast_route_task ON holdfast_route (task);
 CREATE INDEX holdfast_run_batch ON holdfast_run (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE INDEX holdfast_run_cancel ON holdfast_run (id) WHERE cancel_at IS NOT NULL;
@@ -323,6 +334,7 @@ CREATE INDEX holdfast_schedule_waiting ON holdfast_schedule (waiting_at) WHERE w
 CREATE INDEX holdfast_slot_dealt ON holdfast_slot (dealt_at);
 CREATE INDEX holdfast_start_lane ON holdfast_start (lane_id, at);
 CREATE INDEX holdfast_tag_run ON holdfast_tag (run_id);
+CREATE INDEX holdfast_task_webhook ON holdfast_task (webhook) WHERE webhook IS NOT NULL;
 CREATE INDEX holdfast_token_over ON holdfast_token ((COALESCE(completed_at, expires_at))) WHERE run_id IS NULL;
 CREATE INDEX holdfast_token_run ON holdfast_token (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX holdfast_token_state ON holdfast_token (state, id);

@@ -17,8 +17,10 @@ from holdfast import (
     Queue,
     Retry,
     RunHandle,
+    Stripe,
     Success,
     Task,
+    Webhook,
 )
 from holdfast.testing import AsyncFakeContext, FakeContext
 
@@ -161,3 +163,12 @@ with app.testing() as jobs:
     jobs.assert_triggered(greet, "Ada", times="1")  # E
 FakeContext(attempt="2")  # E
 AsyncFakeContext(labels=["a"])  # E
+app.webhook("/stripe")  # E
+app.webhook("/stripe", verify="secret")  # E
+app.webhook(5, verify=Stripe("whsec_secret"))  # E
+Stripe(5)  # E
+
+
+@app.webhook("/stripe", verify=Stripe("whsec_secret"))
+async def stripe(hook: Webhook[User]) -> None:
+    hook.body.email  # E

@@ -32,8 +32,11 @@ from holdfast import (
     RunHandle,
     RunStatus,
     Secret,
+    Stripe,
     Success,
     Task,
+    Webhook,
+    WebhookRequest,
 )
 from holdfast.testing import AsyncFakeContext, FakeContext
 
@@ -234,6 +237,23 @@ async def lifespan() -> None:
 
 with app.connection() as connection:
     greet.trigger("Ada", connection=connection)
+
+
+@app.webhook("/stripe", verify=Stripe("whsec_secret", tolerance="10m"))
+async def stripe(hook: Webhook[User], ctx: AsyncContext) -> None:
+    assert_type(hook.body.email, str)
+
+
+def verified(request: WebhookRequest) -> bool | str:
+    return request.headers.get("x-id", False)
+
+
+@app.webhook("/own", verify=verified, id="own", retry=Retry(max_attempts=5))
+def own(hook: Webhook[str]) -> int:
+    return len(hook.body)
+
+
+assert_type(own.trigger(Webhook("hi", id="1")).result(), int)
 
 # -- 8 ----------------------------------------------------------------------------------------------------------------
 

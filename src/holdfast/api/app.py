@@ -5,6 +5,7 @@
     GET /           the dashboard, for people
     /api/v1/waitpoints/tokens/…/callback/…    where tokens are completed
     /api            runs and all that belongs to them, as Trigger.dev's client knows it
+    /webhooks       what other servers send, verified
     /v2             HTTP tasks and schedules, as Mergent had them
 
 It holds no state: ``client()`` is asked for each request, for the database may change under ``holdfast dev``. Before
@@ -34,6 +35,7 @@ from holdfast.api.tokens import tokens as waited_for
 from holdfast.api.v1.routes import v1
 from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
+from holdfast.api.webhooks import Endpoints, webhooks
 from holdfast.client import Client
 from holdfast.dashboard import dashboard
 from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy, TooLarge
@@ -45,9 +47,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("holdfast")
 
 
-def application(client: Callable[[], Client], *, key: str | None = None, rate: str | None = None) -> FastAPI:
+def application(
+    client: Callable[[], Client], *, key: str | None = None, rate: str | None = None, endpoints: Endpoints = dict
+) -> FastAPI:
     """The application over the database of ``client()``. With a ``key`` it answers whoever brings it, and without one
-    this machine only. A ``rate`` such as ``1000/s`` says how many calls are answered."""
+    this machine only. A ``rate`` such as ``1000/s`` says how many calls are answered. ``endpoints()`` are the webhooks
+    of the app that is loaded here."""
     app = FastAPI(
         title="Holdfast",
         version=version("holdfast"),
@@ -58,7 +63,14 @@ def application(client: Callable[[], Client], *, key: str | None = None, rate: s
     )
     app.state.client = client
     pages = dashboard(client, app.version)
-    for router in (v1(client), tasks(client), waited_for(client), schedules(client), pages):
+    for router in (
+        v1(client),
+        tasks(client),
+        waited_for(client),
+        schedules(client),
+        webhooks(client, endpoints),
+        pages,
+    ):
         app.include_router(router)
     for error in (Refused, HTTPException, HoldfastError):
         app.add_exception_handler(error, told)

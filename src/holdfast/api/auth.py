@@ -39,6 +39,7 @@ OPEN: Final = {
     "/healthz": "whoever looks whether it is up",
     "/readyz": "whoever looks whether it is up",
     "/assets/{name}": "the dashboard's style sheet, scripts and icon",
+    "/webhooks/{path:path}": "what comes in is verified by its sender's signature",
     "/api/v1/waitpoints/tokens/{token_id}/callback/{secret}": "the URL of a token has a secret of its own",
 }
 PREFIXES: Final = ("run_", "batch_", "waitpoint_")  # of ids on the wire

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "queues": "List, pause, resume and limit queues.",
     "schedules": "List, preview, make, pause and run schedules.",
     "tokens": "List, show, create and complete tokens.",
+    "webhooks": "List webhooks, and the requests that were refused.",
     "tasks": "List the tasks, and who knows them.",
     "workers": "List the workers, and what they hold.",
     "secret": "Print, or replace, the secret that requests are signed with.",

@@ -121,7 +121,12 @@ def application(here: Place) -> object:
     from holdfast.api.app import application as made
 
     settings = here.app.settings
-    return made(lambda: here.app.client, key=settings.get("api_key").value, rate=settings.get("api_rate").value)
+    return made(
+        lambda: here.app.client,
+        key=settings.get("api_key").value,
+        rate=settings.get("api_rate").value,
+        endpoints=lambda: here.app.webhooks,
+    )
 
 
 def tell(here: Place, store: Store, listening: socket.socket, word: str, *, json: bool) -> None:

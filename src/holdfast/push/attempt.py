@@ -14,7 +14,6 @@ import base64
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -33,10 +32,6 @@ from holdfast.worker.outcome import Outcome
 STARS: Final = secret.STARS
 SUCCESS: Final = frozenset((200, 201))
 LONGEST_RETRY_AFTER_MS: Final = 24 * 3_600_000
-SECRET_HEADERS: Final = frozenset(
-    ("authorization", "cookie", "proxy-authorization", "set-cookie", "x-mergent-signature")
-)
-SECRET_WORDS: Final = ("api-key", "apikey", "auth", "credential", "passw", "secret", "session", "signature", "token")
 TOLD: Final = 300  # characters of a failed answer's body that its error tells
 HEADERS_TOLD: Final = 100
 
@@ -215,15 +210,7 @@ def invocation(claimed: Claimed, call: Call, answer: Answer, hushed: Any) -> Inv
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers to keep: what looks like a credential is stars."""
     few = list(headers.items())[:HEADERS_TOLD]
-    return {name: STARS if is_secret(name) else value for name, value in few}
-
-
-@lru_cache(maxsize=4_096)
-def is_secret(name: str) -> bool:
-    lower = name.lower()
-    if lower == "webhook-signature":  # good for this body and five minutes only, and what one looks for
-        return False
-    return lower in SECRET_HEADERS or any(word in lower for word in SECRET_WORDS) or lower.endswith(("-key", "_key"))
+    return {name: STARS if secret.is_secret_header(name) else value for name, value in few}
 
 
 def text_of(body: bytes) -> str:

@@ -49,11 +49,12 @@ INSERT INTO {s}worker_task (worker_id, task) SELECT x.worker_id, x.task FROM {ro
 ON CONFLICT (worker_id, task) DO NOTHING
 
 -- name: upsert_tasks
-INSERT INTO {s}task (id, queue, options, schema, version, end_hooks, kind, seen_at)
-SELECT x.id, x.queue, x.options, x.schema, x.version, x.end_hooks, x.kind, {now}
-FROM {rows(id text, queue text, options text, schema text, version text, end_hooks int, kind text)} WHERE true
+INSERT INTO {s}task (id, queue, options, schema, version, end_hooks, kind, webhook, verified_by, seen_at)
+SELECT x.id, x.queue, x.options, x.schema, x.version, x.end_hooks, x.kind, x.webhook, x.verified_by, {now}
+FROM {rows(id text, queue text, options text, schema text, version text, end_hooks int, kind text, webhook text, verified_by text)} WHERE true
 ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, options = excluded.options, schema = excluded.schema,
-  version = excluded.version, end_hooks = excluded.end_hooks, kind = excluded.kind, seen_at = excluded.seen_at
+  version = excluded.version, end_hooks = excluded.end_hooks, kind = excluded.kind, webhook = excluded.webhook,
+  verified_by = excluded.verified_by, seen_at = excluded.seen_at
 
 -- name: task
 SELECT id, queue, options, schema, version FROM {s}task WHERE id = :id
