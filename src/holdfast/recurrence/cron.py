@@ -96,7 +96,7 @@ def number(item: str, hashed: int, span: tuple[int, int]) -> str:
         return item
     least, most, step = (None if each is None else int(each) for each in found.groups())
     first, last = span if least is None or most is None else (least, most)
-    if last < first or step == 0:
+    if not span[0] <= first <= last <= span[1] or step == 0:
         return item  # which nobody can read
     if step is None:
         return str(first + hashed % (last - first + 1))
