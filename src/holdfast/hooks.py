@@ -19,7 +19,7 @@ from holdfast.annotations import invalid
 from holdfast.errors import AbortRun, InvalidTask, RetryAfter, shown
 from holdfast.events import Cancellation, Completion, Event, Failure, Success
 
-__all__ = ["ENDS", "Hook", "Hooked", "Hooks", "ends_of", "in_order"]
+__all__ = ["ENDS", "ENDS_ELSEWHERE", "Hook", "Hooked", "Hooks", "ends_of", "in_order"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,8 +42,10 @@ WAY_OUT: Final = (
     "cleanup",
 )
 
-# Which ends a hook is for that may come without a worker, as bits: 1 is canceled, 2 is any other but completed.
+# Which ends a hook is for that may come without a worker, as bits: 1 is canceled, 2 is any other but completed …
 ENDS: Final[Mapping[str, int]] = {"on_cancel": 1, "on_failure": 2, "on_complete": 3}
+# … and 4 is completed, which only what runs elsewhere can be.
+ENDS_ELSEWHERE: Final[Mapping[str, int]] = {"on_cancel": 1, "on_failure": 2, "on_success": 4, "on_complete": 7}
 
 
 class Hooked(Generic[T, R]):
@@ -148,10 +150,10 @@ def in_order(shared: Mapping[str, list[Hook]], own: Mapping[str, list[Hook]]) ->
     return ordered
 
 
-def ends_of(hooks: Hooks) -> int:
+def ends_of(hooks: Hooks, ends: Mapping[str, int] = ENDS) -> int:
     """Which ends these hooks want to be told of, as the bits of `ENDS`."""
     bits = 0
-    for kind, bit in ENDS.items():
+    for kind, bit in ends.items():
         bits |= bit if hooks.get(kind) else 0
     return bits
 

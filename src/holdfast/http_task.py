@@ -3,16 +3,17 @@
     app.push("https://example.com/jobs", json={"n": 1})          one request: a run of the task ``http``
     notify = app.http_task("notify", "https://…", User)          a task like any other: its payload is the body
 
-No code of the user's runs for them, so they have no hooks. What the app answered is the run's output.
+No code of the user's runs for their attempts. What the app answered is the run's output. Hooks for the end of a run are
+called by a worker that knows the task, as they are for any run that has ended without one.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, NoReturn, TypedDict, TypeVar
+from typing import Any, Final, NamedTuple, TypedDict, TypeVar
 
 import msgspec
 
@@ -21,6 +22,7 @@ from holdfast.annotations import check_type
 from holdfast.codec import AnyCodec, Codec, codec_for
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import InvalidOption, InvalidTask, shown
+from holdfast.hooks import ENDS_ELSEWHERE, Hooks, ends_of
 from holdfast.names import ID_LENGTH, checked_name
 from holdfast.options import Parent, Rules, Target, TriggerOptions, encode_rules, new_run, read_trigger_options
 from holdfast.queue import Queue
@@ -54,6 +56,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 RULES: Final = ("id", "retry", "queue", "ttl", "priority", "schedule")
 SHORTEST_TIMEOUT_MS: Final = 1
@@ -138,8 +141,13 @@ class HttpTaskOptions(TypedDict, total=False):
 
 
 class HttpTask(Task[T, PushResponse]):
-    """A task whose attempt is a request. Made by ``app.http_task``; triggered, scheduled and waited for like any
-    other."""
+    """A task whose attempt is a request. Made by ``app.http_task``; triggered, scheduled and waited for like any other.
+
+    Of hooks it has those for the end of a run: ``on_success``, ``on_failure``, ``on_cancel``, ``on_complete``. A worker
+    that knows the task calls them, soon after the end.
+    """
+
+    heard = True  # nobody has to be told of the end of its runs
 
     def __init__(self, id: str, request: Request, payload: Any, place: str, options: Mapping[str, Any]) -> None:
         function = _stand_in(payload)
@@ -151,12 +159,13 @@ class HttpTask(Task[T, PushResponse]):
         self.place, self.request = place, request
 
     @classmethod
-    def announced(cls, id: str, queue: str, options: str) -> HttpTask[Any]:
-        """The task as it was announced, for whoever carries its runs out."""
+    def announced(cls, id: str, queue: str, options: str, *, heard: bool = True) -> HttpTask[Any]:
+        """The task as it was announced, for whoever carries its runs out. Not ``heard``: it has hooks for their end."""
         said = codec.decode(options)
         request = request_in(said)
         task: HttpTask[Any] = cls(id, request, Any, "the catalogue", {"queue": queue})
         task.rules = Rules(retry=request.retry.retry() if request.retry else HTTP_RETRY)
+        task.heard = heard
         task._settle()
         return task
 
@@ -184,12 +193,21 @@ class HttpTask(Task[T, PushResponse]):
         super()._settle()
         self._governing = Governing(self.retry, self.retry.max_attempts, None)
 
-    def _add(self, kind: str, hook: Any) -> NoReturn:
-        raise InvalidTask(
-            f"Task {self.id} is a request, and has no hooks: nothing of it runs here",
-            seen=f"{kind}, for the task defined at {self.place}",
-            do="Trigger it in a task, and look at its result there.",
-        )
+    def hooks_in_order(self) -> Hooks:
+        """Those for the end of a run: of its attempts, nothing runs where hooks could be called."""
+        return {kind: hooks for kind, hooks in super().hooks_in_order().items() if kind in ENDS_ELSEWHERE}
+
+    def ends(self) -> int:
+        return ends_of(self.hooks_in_order(), ENDS_ELSEWHERE)
+
+    def _add(self, kind: str, hook: F) -> F:
+        if kind not in ENDS_ELSEWHERE:
+            raise InvalidTask(
+                f"Task {self.id} is a request: its attempts do not run here, and have no hooks",
+                seen=f"{kind}, for the task defined at {self.place}",
+                do=f"There are hooks for its end: {', '.join(ENDS_ELSEWHERE)}.",
+            )
+        return super()._add(kind, hook)
 
     def __repr__(self) -> str:
         return f"<Task {self.id}, {self.request.method or 'POST'} {self.request.url}>"

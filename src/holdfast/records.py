@@ -177,6 +177,7 @@ class Ended(msgspec.Struct, gc=False, omit_defaults=True):
     metadata: str | None = None
     tidings: Tidings | None = None
     awaited: bool = False  # its parent waits for it
+    unheard: bool = False  # its hooks have not been called: they are where its code is, and its attempt was not
 
 
 class Again(msgspec.Struct, gc=False):
@@ -319,7 +320,8 @@ class TaskEntry(msgspec.Struct, kw_only=True):
     """A task as workers announce it, so that others can trigger it by name without its code.
 
     ``end_hooks`` are bits: which ends its hooks are to be told of, also when no worker was there (1: canceled, 2: any
-    other but completed). ``kind`` says who carries its runs out: workers its ``code``, pushers send it over ``http``.
+    other but completed, 4: completed, by a pusher). ``kind`` says who carries its runs out: workers its ``code``,
+    pushers send it over ``http``.
     ``webhook`` is the path at which requests come in that become its runs, ``verified_by`` whose signature they have.
     """
 

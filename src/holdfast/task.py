@@ -297,6 +297,10 @@ class Task(Hooked[T, R], Generic[T, R]):
         """The app's hooks and its own, by kind, in the order in which they are called."""
         return in_order(self._shared_hooks, self.hooks)
 
+    def ends(self) -> int:
+        """Which ends its hooks are to be told of that may come without a worker, as bits."""
+        return ends_of(self.hooks_in_order())
+
     def entry(self, version: str | None = None) -> TaskEntry:
         """This task as workers announce it."""
         schema = self.payload_codec.schema() if self.signature.payload else None
@@ -306,7 +310,7 @@ class Task(Hooked[T, R], Generic[T, R]):
             options=encode_rules(self.rules),
             schema=codec.encode(schema) if schema is not None else None,
             version=version,
-            end_hooks=ends_of(self.hooks_in_order()),
+            end_hooks=self.ends(),
             webhook=self.webhook.path if self.webhook else None,
             verified_by=self.webhook.verified_by if self.webhook else None,
         )

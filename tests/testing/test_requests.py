@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from pydantic import BaseModel
 
 from holdfast import AsyncContext, Holdfast, PushResponse
@@ -50,10 +49,3 @@ def test_a_task_can_wait_for_a_request() -> None:
     with app.testing() as jobs:
         jobs.replace(notify, PushResponse(201))
         assert jobs.run(onboard, User(id=1)).output == 201
-
-
-def test_an_http_task_has_no_hooks() -> None:
-    app = Holdfast()
-    notify = app.http_task("notify", "https://no-such-name.invalid/")
-    with pytest.raises(TypeError, match="has no hooks"):
-        notify.on_success(lambda _: None)

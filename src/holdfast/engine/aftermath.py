@@ -1,4 +1,5 @@
-"""Hooks for runs that ended while no worker carried them out: canceled before they started, expired, crashed.
+"""Hooks for runs that ended while no worker carried them out: canceled before they started, expired, crashed, or sent
+as requests.
 
 Whoever ends such a run leaves a note in the same transaction, if the catalogue says that its task has hooks for that.
 A worker that knows the task takes the note, calls the hooks, and tears it up. A note of a worker that is dead is taken
@@ -8,15 +9,16 @@ by another one, so hooks are called at least once. ``(run, claim, worker)`` is a
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from holdfast.engine import read
-from holdfast.records import LogLine, RunRecord
+from holdfast.records import Ended, LogLine, RunRecord
 from holdfast.storage.base import Tx, repeatable
 
-CANCELED, OTHER = 1, 2  # the bits of ``task.end_hooks``
+CANCELED, OTHER, COMPLETED = 1, 2, 4  # the bits of ``task.end_hooks``
+BITS: Final = {"canceled": CANCELED, "completed": COMPLETED}
 
 
 class Fence(msgspec.Struct, frozen=True):
@@ -43,7 +45,17 @@ class Settled(NamedTuple):
 
 def note(tx: Tx, ids: Sequence[str], status: str) -> None:
     """Leave notes for these runs, which have just ended with this status and without a worker to call their hooks."""
-    tx.send("note_aftermath", ids=list(ids), status=status, bit=CANCELED if status == "canceled" else OTHER)
+    tx.send("note_aftermath", ids=list(ids), status=status, bit=BITS.get(status, OTHER))
+
+
+def note_unheard(tx: Tx, ended: Sequence[Ended]) -> None:
+    """Leave notes for those of these outcomes, which have just been written, whose hooks nobody has called."""
+    owed: dict[str, list[str]] = {}
+    for run in ended:
+        if run.unheard or run.status == "system_failure":
+            owed.setdefault(run.status, []).append(run.id)
+    for status, ids in owed.items():
+        note(tx, ids, status)
 
 
 def waits(tx: Tx, me: str, tasks: Sequence[str], known: Collection[str]) -> bool:

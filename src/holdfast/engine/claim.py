@@ -74,8 +74,7 @@ def exchange(
     if ended:
         journal.settle_ended(tx, ended)
         losses.append(store_runs.complete(tx, ended))
-        if broken := [run.id for run in ended if run.status == "system_failure"]:
-            aftermath.note(tx, broken, "system_failure")
+        aftermath.note_unheard(tx, ended)
     if again:
         for run in forgetful:
             tx.send("forget_entries", run_id=run.id, claim=run.claim, keys=list(run.forget))

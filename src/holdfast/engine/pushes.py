@@ -43,7 +43,8 @@ class SigningRow(NamedTuple):
 
 def http_tasks(tx: Tx) -> list[TaskEntry]:
     """The tasks whose runs are requests, as they were announced last."""
-    return [TaskEntry(id=row[0], queue=row[1], options=row[2], kind="http") for row in tx.rows("http_tasks")]
+    rows = tx.rows("http_tasks")
+    return [TaskEntry(id=row[0], queue=row[1], options=row[2], end_hooks=row[3], kind="http") for row in rows]
 
 
 def any_http_task(tx: Tx) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from holdfast import codec, secret
+from holdfast.http_task import HttpTask
 from holdfast.ids import as_uuid
 from holdfast.push.deliver import USER_AGENT, Answer, Call, Sender
 from holdfast.push.sign import Signer
@@ -48,6 +49,7 @@ class Push(Live):
     """An attempt that sends a request."""
 
     host: Sending
+    task: HttpTask[Any]
 
     __slots__ = ("answer", "invocation", "request", "sent_to")
 
@@ -62,6 +64,11 @@ class Push(Live):
         """It cannot be sent now: back in line for a while, with its attempt."""
         run = self.claimed
         self.end(Again(run.id, run.claim, max(1, round(seconds * 1000)), False, "deferred"))
+
+    def end(self, outcome: Outcome | None) -> None:
+        if isinstance(outcome, Ended):
+            outcome.unheard = not self.task.heard
+        super().end(outcome)
 
     async def outcome(self) -> Outcome | None:
         body = body_bytes(await self.payload_text(), self.request)

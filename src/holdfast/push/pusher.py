@@ -66,7 +66,7 @@ class Pusher(Worker):
     def __init__(self, store: Store, settings: Settings, push: PushSettings, **more: Any) -> None:
         self.push = push
         self.known: dict[str, HttpTask[Any]] = {}
-        self.announced: dict[str, tuple[str, str]] = {}
+        self.announced: dict[str, tuple[str, str, bool]] = {}
         self.signer = Signer(read_secrets(push.secrets), push.api_key)
         self.signed_at = float("-inf")
         super().__init__(Home(self.known, [], None), store, settings, **more)
@@ -99,17 +99,18 @@ class Pusher(Worker):
 
     async def learn_tasks(self) -> list[str]:
         """Read which tasks are requests; answers those that were not known."""
-        found = {task.id: (task.queue, task.options) for task in await self.store.read(pushes.http_tasks)}
+        tasks = await self.store.read(pushes.http_tasks)
+        found = {task.id: (task.queue, task.options, not task.end_hooks) for task in tasks}
         new = [name for name in found if name not in self.known]
         for name, announced in found.items():
             if self.announced.get(name) != announced:
                 self.learn_task(name, *announced)
         return new
 
-    def learn_task(self, id: str, queue: str, options: str) -> None:
-        self.announced[id] = queue, options
+    def learn_task(self, id: str, queue: str, options: str, heard: bool) -> None:
+        self.announced[id] = queue, options, heard
         try:
-            self.known[id] = HttpTask.announced(id, queue, options)
+            self.known[id] = HttpTask.announced(id, queue, options, heard=heard)
         except Exception:  # written by a newer version, perhaps: its runs wait for who can read it
             log.exception("the HTTP task %s cannot be read", id)
 

@@ -16,14 +16,13 @@ from holdfast.engine import aftermath, read
 from holdfast.engine.aftermath import Fence, Owed, Settled
 from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy
 from holdfast.events import Unfit
-from holdfast.hooks import ends_of
 from holdfast.model import Run, RunError, failure
 from holdfast.records import LogLine, RunRecord
 from holdfast.storage import Store
 from holdfast.task import Task
 from holdfast.worker.capture import Lines, listening
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
-from holdfast.worker.hooks import Caller, Wrapping
+from holdfast.worker.hooks import Caller, wrapping_of
 from holdfast.worker.told import Told, tell_end
 
 log = logging.getLogger("holdfast")
@@ -39,7 +38,6 @@ class Place(Protocol):
     home: Home
     store: Store
     settings: Settings
-    wrappings: dict[str, Wrapping | None]
     loop: asyncio.AbstractEventLoop
     context: Any
     changed: asyncio.Event
@@ -59,7 +57,9 @@ class Aftermath:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.tasks = [task.id for task in place.home.tasks.values() if ends_of(task.hooks_in_order())]
+        known = (*place.home.elsewhere, *place.home.tasks.values())
+        self.known = {task.id: (task, wrapping_of(task)) for task in known if task.ends()}
+        self.tasks = list(self.known)
         self.busy: dict[str, asyncio.Task[None]] = {}
         self.look_at = 0.0  # not before
 
@@ -121,7 +121,7 @@ class Aftermath:
         record = owed.record
         if record is None:
             return
-        task, wrapping = self.place.home.tasks[record.task], self.place.wrappings[record.task]
+        task, wrapping = self.known[record.task]
         lines = Lines(Writer(record.id, record.claim + owed.fence.claim, record.attempts), sink)
         if owed.fence.claim > TRIES:
             given_up(owed.fence, lines)
@@ -130,7 +130,11 @@ class Aftermath:
             lines.hush(secrets_of(record, task))
             caller = Caller(wrapping, lines, self.place.settings.hook_seconds)
             caller.share_context()
-            await tell_end(caller, self.told(record, task), error=error_of(record))
+            told = self.told(record, task)
+            if record.status == "completed":
+                await tell_end(caller, told, output=told.run.output)
+            else:
+                await tell_end(caller, told, error=error_of(record))
         lines.close()
 
     def told(self, record: RunRecord, task: Task[Any, Any]) -> Told:

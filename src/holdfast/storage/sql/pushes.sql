@@ -24,7 +24,7 @@ SELECT run_id, claim, number, at, status, total_us, record FROM {s}invocation WH
 DELETE FROM {s}invocation WHERE run_id {in:ids}
 
 -- name: http_tasks
-SELECT id, queue, options FROM {s}task WHERE kind = 'http' ORDER BY id
+SELECT id, queue, options, end_hooks FROM {s}task WHERE kind = 'http' ORDER BY id
 
 -- name: any_http_task
 SELECT 1 FROM {s}task WHERE kind = 'http' LIMIT 1
