@@ -308,14 +308,7 @@ class _Wanted(NamedTuple):
 def _search(tx: Tx, wanted: _Wanted) -> views.Page:
     found = wanted.filter
     if wanted.ago_ms is not None:
-        found = views.Filter(
-            statuses=found.statuses,
-            task=found.task,
-            queue=found.queue,
-            tags=found.tags,
-            batch=found.batch,
-            since=tx.now() - wanted.ago_ms,
-        )
+        found = msgspec.structs.replace(found, since=tx.now() - wanted.ago_ms)
     return views.page(tx, found, limit=wanted.limit, before=wanted.cursor)
 
 
@@ -325,8 +318,8 @@ def _read(
     ago_ms = to_ms(since, name="since") if since is not None and not isinstance(since, datetime) else None
     wanted = views.Filter(
         statuses=frozenset(map(_status, _several(status, "status"))),
-        task=_text(task.id if isinstance(task, Task) else task, "task"),
-        queue=_text(queue.name if isinstance(queue, Queue) else queue, "queue"),
+        tasks=_one_of(task.id if isinstance(task, Task) else task, "task"),
+        queues=_one_of(queue.name if isinstance(queue, Queue) else queue, "queue"),
         tags=tuple(_several(tag, "tag")),
         batch=_text(batch.id if isinstance(batch, BatchHandle) else batch, "batch"),
         since=moment_ms(since, option="since") if isinstance(since, datetime) else None,
@@ -343,6 +336,11 @@ def _several(value: object, option: str) -> list[str]:
     if not isinstance(values, Iterable) or isinstance(values, bytes | Mapping):
         raise InvalidOption(f"{option} is neither text nor a list of it", seen=shown(value), do="Write it as text.")
     return [checked_text(each, option=option) for each in values]
+
+
+def _one_of(value: object, option: str) -> frozenset[str]:
+    text = _text(value, option)
+    return frozenset() if text is None else frozenset((text,))
 
 
 def _text(value: object, option: str) -> str | None:

@@ -46,7 +46,7 @@ def found(answer: Answer) -> list[str]:
 def test_list_is_empty_and_says_so(cli: Cli) -> None:
     answer = cli("runs", "list")
     assert (answer.code, answer.out, "No runs" in answer.err) == (0, "", True)
-    assert cli("runs", "list", "--json").json == {"runs": [], "next_cursor": None, "complete": True}
+    assert cli("runs", "list", "--json").json["runs"] == []
 
 
 def test_list_shows_what_is_there_in_full_when_piped(cli: Cli, store: Store) -> None:

@@ -7,11 +7,13 @@ import re
 from importlib import resources
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast import views
 from holdfast.clock import FrozenClock
 from holdfast.engine import catalogue, reap, workers
+from holdfast.ids import new_id
 from holdfast.records import QueueEntry, RunRecord
 from holdfast.storage import Store
 from holdfast.views import Filter, Page, Reason, RunView, backlog, lists
@@ -22,6 +24,7 @@ from tests.storage.test_plans import memory, plan
 
 __all__ = ["memory"]
 
+TAGS = ('["red"]', '["blue"]', '["red","blue"]')
 ERROR = json.dumps({"type": "ValueError", "message": "no\nsecond line", "traceback": "Traceback …"})
 
 
@@ -117,22 +120,83 @@ def test_filters_by_task_queue_batch_and_tags(store: Store) -> None:
     Hand(store, "greet")
     plain, other, slow, batched = send(store, new(), new("wave"), new(queue="slow"), new(batch_id="b1"))
     red, both = send(store, new(tags='["red"]'), new(tags='["red","blue"]', batch_id="b1"))
-    assert listed(store, task="wave") == [other]
-    assert listed(store, queue="slow") == [slow]
+    assert listed(store, tasks=frozenset({"wave"})) == [other]
+    assert listed(store, queues=frozenset({"slow"})) == [slow]
     assert listed(store, batch="b1") == [both, batched]
     assert listed(store, tags=("red",)) == [both, red]
     assert listed(store, tags=("red", "blue")) == [both]
     assert listed(store, tags=("red",), batch="b1") == [both]
-    assert listed(store, tags=("red",), queue="slow") == []
-    assert plain in listed(store, task="greet")
+    assert listed(store, tags=("red",), queues=frozenset({"slow"})) == []
+    assert plain in listed(store, tasks=frozenset({"greet"}))
 
 
 def test_a_filter_finds_runs_on_both_sides_of_their_end(store: Store) -> None:
     hand = Hand(store, "greet")
     made = send(store, *[new(tags='["red"]', batch_id="b1") for _ in range(4)])
     hand.end(*hand.claim(2))
-    for wanted in ({"task": "greet"}, {"queue": "task/greet"}, {"tags": ("red",)}, {"batch": "b1"}):
+    some: list[dict[str, Any]] = [{"tasks": frozenset({"greet"})}, {"queues": frozenset({"task/greet"})}]
+    for wanted in (*some, {"tags": ("red",)}, {"any_tags": frozenset({"red", "blue"})}, {"batch": "b1"}):
         assert listed(store, **wanted) == made[::-1], wanted
+
+
+def test_filters_by_several_of_a_kind(store: Store) -> None:
+    Hand(store, "greet")
+    plain, other, slow = send(store, new(), new("wave"), new(queue="slow"))
+    red, blue, both = send(
+        store, *[new(tags=tags, batch_id="b1") for tags in ('["red"]', '["blue"]', '["red","blue"]')]
+    )
+    assert listed(store, tasks=frozenset({"wave", "greet"})) == [both, blue, red, slow, other, plain]
+    assert listed(store, queues=frozenset({"slow", "task/wave"})) == [slow, other]
+    assert listed(store, any_tags=frozenset({"red", "blue"})) == [both, blue, red]
+    assert listed(store, any_tags=frozenset({"red"}), batch="b1") == [both, red]
+    assert listed(store, any_tags=frozenset({"red"}), tags=("blue",)) == [both]
+
+
+def test_filters_by_what_was_said_at_the_trigger(store: Store) -> None:
+    plain, tried, one = send(store, new(), new(options='{"max_attempts":9}'), new(version="v1"))
+    assert listed(store, told=lambda options: options.get("max_attempts") == 9) == [tried]
+    assert listed(store, versions=frozenset({"v1"})) == [one]
+    (keyed,) = send(store, new(concurrency_key="ada"))
+    assert listed(store, concurrency_key="ada") == [keyed]
+    assert plain in listed(store, told=lambda options: not options)
+
+
+def test_until_is_when_a_run_was_made_at_the_latest(store: Store, clock: FrozenClock) -> None:
+    (early,) = send(store, new())
+    clock.advance("1h")
+    (late,) = send(store, new())
+    assert listed(store, until=clock.now() - 60_000) == [early]
+    assert listed(store, until=clock.now()) == [late, early]
+
+
+@pytest.mark.parametrize("wanted", [{}, {"tasks": frozenset({"wave"})}, {"any_tags": frozenset({"red", "blue"})}])
+@pytest.mark.parametrize("far", [1, 3, 100])
+def test_pages_go_back_as_they_came(
+    store: Store, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any], far: int
+) -> None:
+    monkeypatch.setattr(lists, "FAR", far)
+    monkeypatch.setattr(lists, "CHUNK", 1)
+    hand = Hand(store, "wave")
+    kinds = [new("wave", tags='["red"]'), new(), new("wave", tags='["blue"]'), new("wave", tags='["red","blue"]')]
+    for each in kinds * 2:
+        send(store, msgspec.structs.replace(each, id=new_id()))
+        if each.task == "wave" and each.tags != '["blue"]':
+            hand.end(hand.claim_one())
+    there, cursor = [], None
+    while True:
+        part = page(store, limit=2, before=cursor, **wanted)
+        there += [run.id for run in part.runs]
+        if part.next_cursor is None:
+            break
+        cursor = part.next_cursor
+    assert part.previous_cursor is not None
+    back, cursor = [run.id for run in part.runs][::-1], part.previous_cursor
+    while cursor is not None:
+        part = store.read_sync(views.page, Filter(**wanted), limit=2, after=cursor)
+        back += [run.id for run in part.runs][::-1]
+        cursor = part.previous_cursor
+    assert back == there[::-1]
+    assert len(there) == (8 if not wanted else 6)
 
 
 def test_since_is_when_a_run_was_made(store: Store, clock: FrozenClock) -> None:
@@ -150,7 +214,7 @@ def test_a_search_that_has_gone_far_says_where_to_go_on(store: Store, monkeypatc
     send(store, *[new() for _ in range(30)])
     found, cursor, pages = [], None, 0
     while True:
-        part = page(store, limit=1, before=cursor, task="wave")
+        part = page(store, limit=1, before=cursor, tasks=frozenset({"wave"}))
         found += [run.id for run in part.runs]
         pages += 1
         cursor = part.next_cursor
@@ -172,7 +236,7 @@ def test_a_side_that_is_searched_further_does_not_overtake_the_other(
     send(store, *[new() for _ in range(30)])
     found, cursor = [], None
     while True:
-        part = page(store, limit=3, before=cursor, task="wave")
+        part = page(store, limit=3, before=cursor, tasks=frozenset({"wave"}))
         found += [run.id for run in part.runs]
         cursor = part.next_cursor
         if cursor is None:

@@ -87,8 +87,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         """
         return Filter(
             statuses=frozenset(word for each in self.status for word in statuses(each)),
-            task=self.task or None,
-            queue=self.queue or None,
+            tasks=frozenset(filter(None, [self.task])),
+            queues=frozenset(filter(None, [self.queue])),
             tags=self.tag,
             batch=self.batch or None,
             since=None if not self.since else moment(self.since, now),

@@ -56,8 +56,8 @@ def read_filter(
     """
     return Filter(
         statuses=frozenset(known(word) for text in status or () for word in text.split(",") if word),
-        task=task,
-        queue=queue,
+        tasks=frozenset([task] if task else []),
+        queues=frozenset([queue] if queue else []),
         tags=tuple(tag or ()),
         batch=batch,
         since=None if since is None else read_since(since),

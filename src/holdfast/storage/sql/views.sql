@@ -30,6 +30,54 @@ SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE
 FROM (SELECT run_id FROM {s}tag WHERE tag = :tag AND run_id < :before AND run_id >= :floor ORDER BY run_id DESC LIMIT :n) t
 LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id DESC
 
+-- name: list_of_schedule
+-- The runs that a schedule has made; a slot that is run at once is made last, wherever it lies.
+SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at)
+FROM (SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND run_id < :before AND run_id >= :floor ORDER BY run_id DESC LIMIT :n) t
+LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id DESC
+
+-- Each of these once more, the oldest first: what is newer than a run, for who pages back.
+
+-- name: list_hot_back
+SELECT id, state, task, queue_id, created_at FROM {s}run WHERE id > :before AND id >= :floor ORDER BY id LIMIT :n
+
+-- name: list_executing_back
+WITH held AS MATERIALIZED (SELECT id, state, task, queue_id, created_at FROM {s}run WHERE worker_id IS NOT NULL)
+SELECT * FROM held WHERE id > :before AND id >= :floor ORDER BY id LIMIT :n
+
+-- name: list_hot_of_batch_back
+SELECT id, state, task, queue_id, created_at FROM {s}run WHERE batch_id = :batch AND id > :before AND id >= :floor ORDER BY id LIMIT :n
+
+-- name: list_done_back
+SELECT id, status, task, queue_id, created_at FROM {s}done WHERE id > :before AND id >= :floor ORDER BY id LIMIT :n
+
+-- name: list_done_bad_back
+SELECT id, status, task, queue_id, created_at FROM {s}done WHERE status <> 'completed' AND id > :before AND id >= :floor ORDER BY id LIMIT :n
+
+-- name: list_done_of_task_back
+SELECT id, status, task, queue_id, created_at FROM {s}done WHERE task = :task AND id > :before AND id >= :floor ORDER BY id LIMIT :n
+
+-- name: list_done_of_batch_back
+SELECT id, status, task, queue_id, created_at FROM {s}done WHERE batch_id = :batch AND id > :before AND id >= :floor ORDER BY id LIMIT :n
+
+-- name: list_tagged_back
+SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at)
+FROM (SELECT run_id FROM {s}tag WHERE tag = :tag AND run_id > :before AND run_id >= :floor ORDER BY run_id LIMIT :n) t
+LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id
+
+-- name: list_of_schedule_back
+SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at)
+FROM (SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND run_id > :before AND run_id >= :floor ORDER BY run_id LIMIT :n) t
+LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id
+
+-- name: made_by
+SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND run_id {in:ids}
+
+-- name: told_at_trigger
+-- What no index of a list knows, of a few runs.
+SELECT id, version, concurrency_key, options FROM {s}run WHERE id {in:ids}
+UNION ALL SELECT id, version, concurrency_key, options FROM {s}done WHERE id {in:ids}
+
 -- name: tags_of
 SELECT run_id, tag FROM {s}tag WHERE run_id {in:ids}
 
