@@ -4,14 +4,17 @@
 
 It finds the app, runs a ``Worker`` (or a ``Pusher``, which needs no app), and says its name each time it has one, so
 that the supervisor can beat for it. SIGTERM drains it. SIGINT is the supervisor's business: a terminal sends it to
-both. When the channel closes the supervisor is gone and nobody beats any more: the worker hands back what it holds and
-ends.
+both. SIGQUIT makes it tell where each of its threads is.
+
+When the channel closes the supervisor is gone and nobody beats any more: the worker hands back what it holds and ends.
+Where it cannot, its guard ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -35,7 +38,7 @@ from holdfast.inside import home_of
 from holdfast.loops import Loop
 from holdfast.storage import Store
 from holdfast.version import version_of
-from holdfast.worker import capture
+from holdfast.worker import capture, leftovers
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
 from holdfast.worker.home import Settings
 from holdfast.worker.worker import Worker
@@ -45,15 +48,22 @@ log = logging.getLogger("holdfast")
 SWITCH_SECONDS = 0.0005  # how long a thread may keep the interpreter from others: bounds a hop beside a busy loop
 BLOCKED_SECONDS = 3.0
 SPARE_FILES = 200
+LEAVE_SECONDS = 5.0  # for handing back what is held once nobody beats any more …
+GUARD_SECONDS = 6.0  # … before it is ended from outside; both are shorter where a lease is
+LEASE_MS = 30_000
 
 
 def main() -> None:
     """Run the worker that the supervisor asks for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGQUIT)
     sys.setswitchinterval(SWITCH_SECONDS)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     channel = Channel(socket.socket(fileno=CHANNEL))
     orders = msgspec.json.decode(channel.hear(), type=Orders)
+    if not orders.push:
+        leftovers.post_guard(min(GUARD_SECONDS, 0.6 * (orders.lease_ms or LEASE_MS) / 1000))
     try:
         worker = prepare_pusher(orders, channel) if orders.push else prepare(orders, channel)
     except HoldfastError as error:
@@ -91,13 +101,18 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
         drain_seconds=orders.drain_seconds,
         version=version_of(app),
         pins=app.settings.get("pin_versions").value,
+        max_runs=orders.max_runs,
     )
     capture.install()
     gc.collect()
     gc.freeze()  # what was imported lives for good: no collection need look at it again
     tasks = sorted(app.tasks)
     return Worker(
-        home, store, settings, registered=lambda me: channel.tell(News(worker=me, tasks=tasks, database=store.url))
+        home,
+        store,
+        settings,
+        registered=lambda me: channel.tell(News(worker=me, tasks=tasks, database=store.url)),
+        spent=lambda why: channel.tell(News(spent=why)),
     )
 
 
@@ -171,7 +186,7 @@ def follow(channel: Channel, loop: asyncio.AbstractEventLoop, worker: Worker) ->
     log.error("the supervisor is gone: this worker hands back what it holds and ends")
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(worker.abort)
-    time.sleep(min(5.0, worker.settings.lease_ms / 2000))
+    time.sleep(min(LEAVE_SECONDS, worker.settings.lease_ms / 2000))
     os._exit(1)
 
 

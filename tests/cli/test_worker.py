@@ -152,7 +152,7 @@ def test_it_carries_out_runs_and_drains(
 def test_what_is_not_done_in_the_drain_time_goes_back(
     start: Start, store: Store, database_url: str, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
-    worker = start("--json", "--database", database_url, "--drain", "200ms").ready()
+    worker = start("--json", "--database", database_url, "--drain-timeout", "200ms").ready()
     run = send(store, "wait", json.dumps(f"{tmp_path}/gate"))
     eventually(began(tmp_path / "gate"), SECONDS)
     assert worker.stop()[0] == 0
@@ -222,7 +222,10 @@ def test_an_app_that_cannot_be_used(start: Start, tmp_path: Path, code: str, tol
         ["nothing.py"],
         ["--lease", "1s"],
         ["--lease", "soon"],
-        ["--drain", "soon"],
+        ["--drain-timeout", "soon"],
+        ["--ready-timeout", "soon"],
+        ["--max-runs", "0"],
+        ["--max-memory", "much"],
         ["--concurrency", "0"],
         ["--processes", "many"],
         ["--database", "mysql://localhost/x"],
@@ -232,6 +235,29 @@ def test_an_app_that_cannot_be_used(start: Start, tmp_path: Path, code: str, tol
 def test_what_cannot_be_meant(start: Start, arguments: list[str]) -> None:
     code, said = start(*arguments).ended()
     assert (code, "Error: " in said, "Traceback" in said) == (2, True, False)
+
+
+def test_an_app_whose_import_does_not_end(start: Start, tmp_path: Path) -> None:
+    """It says so, and where it hangs. Fails with waiting for it for ever, without a word."""
+    (tmp_path / "shop" / "tasks.py").write_text("import time\n\ntime.sleep(600)\n")
+    code, said = start("tasks.py", "--ready-timeout", "1s").ended()
+    assert (code, "--ready-timeout" in said) == (2, True)
+    assert 'tasks.py", line 3' in said
+
+
+def test_processes_that_are_replaced_in_time(
+    start: Start, store: Store, database_url: str, eventually: Callable[..., None]
+) -> None:
+    worker = start("--json", "--database", database_url, "--max-runs", "1", "--max-memory", "4GB").ready()
+    run = send(store, "greet", '"Ada"')
+    eventually(becomes(store, run, "completed"), SECONDS)
+
+    def replaced() -> None:
+        assert [each.id for each in store.read_sync(views.workers)] != worker.facts["workers"]
+        assert [each.state for each in store.read_sync(views.workers)] == ["live"]
+
+    eventually(replaced, SECONDS)
+    assert worker.stop()[0] == 0
 
 
 def test_no_app_at_all(tmp_path: Path) -> None:

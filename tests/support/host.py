@@ -19,10 +19,12 @@ from tests.support import ledger
 JOBS = "tests.support.jobs:app"
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
+ALONE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
 class Host:
-    """A supervisor with ``processes`` workers. ``folder`` is what its tasks share with the test."""
+    """A supervisor with ``processes`` workers. ``folder`` is what its tasks share with the test; ``first`` has it
+    started as process 1 of a namespace of its own, as in a container; ``more`` are further orders."""
 
     def __init__(
         self,
@@ -35,6 +37,8 @@ class Host:
         lease: float = 30.0,
         drain: float = 10.0,
         environment: dict[str, str] | None = None,
+        first: bool = False,
+        **more: Any,
     ) -> None:
         self.folder = folder
         self.processes = processes
@@ -47,10 +51,12 @@ class Host:
             "lease_ms": round(lease * 1000),
             "drain_seconds": drain,
             "processes": processes,
+            **more,
         }
+        self.first = first
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.supervise", json.dumps(orders)],
+                [*(ALONE if first else []), sys.executable, "-m", "tests.support.supervise", json.dumps(orders)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -79,18 +85,20 @@ class Host:
             assert self.changed.wait_for(lambda: len(self.announced) >= wanted, START_SECONDS), self.said()
         return self
 
+    @property
+    def supervisor(self) -> int:
+        """Its process, also if it is the first one of a namespace."""
+        return children_of(self.process.pid)[0] if self.first else self.process.pid
+
     def children(self) -> list[int]:
         """The worker processes that live."""
-        with contextlib.suppress(OSError):
-            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-            return [int(pid) for pid in text.split() if state(int(pid)) not in ("", "Z")]
-        return []
+        return [pid for pid in children_of(self.supervisor) if state(pid) not in ("", "Z")]
 
     def ready_children(self) -> list[int]:
         return [pid for pid in self.children() if pid in self.announced]
 
     def send(self, number: int) -> None:
-        self.process.send_signal(number)
+        kill(self.supervisor, number)
 
     def wait(self, timeout: float = 60.0) -> int:
         """The exit code of the supervisor."""
@@ -107,7 +115,7 @@ class Host:
 
     def clear_away(self) -> None:
         """End whatever is left, stopped processes too."""
-        for pid in {*self.children(), self.process.pid}:
+        for pid in {*(self.children() if children_of(self.process.pid) else []), self.process.pid}:
             kill(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.group, signal.SIGKILL)
@@ -119,6 +127,13 @@ def kill(pid: int, number: int) -> None:
     """Send a signal to a process that may be gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process, ended ones too."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def reached(condition: Callable[[], object], timeout: float = 60.0) -> None:

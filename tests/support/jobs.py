@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import logging
 import os
+import subprocess
 import time
 from typing import Any, TypedDict
 
@@ -153,6 +155,40 @@ async def blocker(seconds: float) -> str:
     time.sleep(seconds)  # noqa: ASYNC251
     ledger.note("ended", "blocker", os.getpid())
     return "done"
+
+
+@app.task
+def deaf(n: int) -> None:
+    """Holds the interpreter: nothing else in its process runs, no thread and no handler of a signal."""
+    ledger.note("began", n, os.getpid())
+    ctypes.PyDLL(None).sleep(600)
+
+
+kept: list[bytes] = []
+
+
+@app.task
+def hoard(n: int) -> int:
+    """Keeps so many megabytes."""
+    kept.append(b"x" * (n * 1024 * 1024))
+    return os.getpid()
+
+
+@app.task
+def parent(n: int) -> None:
+    """Starts a process that leaves its session, and goes on for as long as the gate is shut."""
+    far = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    ledger.note("began", n, os.getpid(), far.pid)
+    while not ledger.is_open():
+        time.sleep(0.01)
+
+
+@app.task
+def orphans(n: int) -> None:
+    """Starts processes whose parent ends before them."""
+    end = f"(sleep 0.1; echo orphan >> {ledger.folder()}/ledger) &"
+    for _ in range(n):
+        subprocess.run(["sh", "-c", end], check=True)
 
 
 def in_a_slot(place: str, slots: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,15 +17,17 @@ from typing import Any
 
 import pytest
 
+from holdfast.sizes import MIB
 from holdfast.storage import Store
 from holdfast.worker import supervisor as module
 from holdfast.worker.channel import CANNOT_START, Channel, Orders
 from holdfast.worker.supervisor import Child, Supervisor
 from tests.support import jobs, ledger
-from tests.support.host import Host, kill, reached, state
+from tests.support.host import ALONE, Host, children_of, kill, reached, state
 from tests.support.looking import worker_states
 
 Hosts = Callable[..., Host]
+on_one = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is the same on both
 
 
 def test_a_drained_supervisor_ends_with_zero(app: Any, host: Hosts) -> None:
@@ -35,6 +38,7 @@ def test_a_drained_supervisor_ends_with_zero(app: Any, host: Hosts) -> None:
     assert states == []  # nobody is left who would have to be declared lost
 
 
+@on_one
 @pytest.mark.parametrize(
     ("source", "says"),
     [
@@ -115,6 +119,107 @@ def test_children_whose_supervisor_is_killed_hand_back_and_end(app: Any, host: H
     assert [run.retrieve()._record.crashes for run in runs] == [0] * 4
 
 
+@on_one
+def test_a_child_that_hangs_while_it_imports_the_app_is_killed_told_and_replaced(
+    host: Hosts, folder: Path, tmp_path: Path
+) -> None:
+    """And where it hangs is said. Fails with waiting for it for ever."""
+    file = tmp_path / "slow.py"
+    file.write_text(
+        "import os, time\n"
+        f"while not os.path.exists({str(folder / 'gate')!r}):\n"
+        "    time.sleep(0.01)\n"
+        "from holdfast import Holdfast\n"
+        "app = Holdfast()\n"
+    )
+    hired = host(app=str(file), processes=1, ready_seconds=3)
+    reached(lambda: f'File "{file}", line 3' in hired.said())
+    reached(lambda: "was killed by SIGKILL and is replaced" in hired.said())
+    assert "was not ready after 3 s: it is killed" in hired.said()
+    ledger.open_gate(folder)
+    hired.ready(1)
+    assert hired.stop() == 0
+
+
+@on_one
+def test_a_child_is_replaced_after_so_many_runs_by_one_that_is_ready_before(
+    app: Any, host: Hosts, folder: Path
+) -> None:
+    """It ends what it has. Fails with draining it before another one is ready, and with starting none."""
+    hired = host(processes=1, max_runs=5).ready()
+    first = hired.children()[0]
+    long = jobs.gated.trigger(1)
+    reached(lambda: ledger.lines(folder, "began"))
+    assert jobs.leaf.batch_trigger(range(5)).results(timeout=30).outputs() == list(range(5))
+    hired.ready(2)
+    reached(lambda: worker_states(app) == ["draining", "live"])
+    assert "it has carried out 5 runs" in hired.said()
+    assert jobs.leaf.trigger(7).result(timeout=30) == 7
+    assert {line[2] for line in ledger.lines(folder, "leaf")} == {str(pid) for pid in hired.announced}
+    ledger.open_gate(folder)
+    assert (long.result(timeout=30), long.retrieve().attempts) == (first, 1)
+    reached(lambda: state(first) in ("", "Z"))
+    assert hired.stop() == 0
+
+
+@on_one
+def test_a_child_that_has_grown_too_large_is_replaced(app: Any, host: Hosts) -> None:
+    hired = host(processes=2, max_memory=256 * MIB).ready()
+    grown = jobs.hoard.trigger(300).result(timeout=30)
+    hired.ready(3)
+    reached(lambda: grown not in hired.children())
+    assert re.search(r"it uses \d+ MB, and 256 are allowed", hired.said())
+    assert len(hired.announced) == 3
+    assert hired.stop() == 0
+
+
+@on_one
+@pytest.mark.parametrize("victim", ["worker", "supervisor"])
+def test_what_a_run_has_started_does_not_outlive_its_process(app: Any, host: Hosts, folder: Path, victim: str) -> None:
+    """Whatever it has done to leave it: its run goes on elsewhere, and would be done twice at once. Fails with looking
+    for it in the process group."""
+    hired = host(processes=1).ready()
+    jobs.parent.trigger(1)
+    reached(lambda: ledger.lines(folder, "began"))
+    _, _, worker, far = ledger.lines(folder, "began")[0]
+    reached(lambda: state(int(far)) == "S")
+    kill(int(worker) if victim == "worker" else hired.supervisor, signal.SIGKILL)
+    reached(lambda: all(state(int(pid)) in ("", "Z") for pid in (worker, far)))
+
+
+@on_one
+def test_a_worker_that_hears_nothing_ends_with_its_supervisor(app: Any, host: Hosts, folder: Path) -> None:
+    """Before its lease does: one whose interpreter is held, and one that is stopped. Fails without a guard: it ran on
+    beside the worker that took its runs over."""
+    hired = host(processes=2, concurrency=1, lease=60).ready()
+    jobs.deaf.trigger(1)
+    reached(lambda: ledger.lines(folder, "began"))
+    held = int(ledger.lines(folder, "began")[0][2])
+    (stopped,) = {*hired.children()} - {held}
+    kill(stopped, signal.SIGSTOP)
+    heir = host(processes=1, lease=60).ready()
+    hired.send(signal.SIGKILL)
+    reached(lambda: all(state(pid) in ("", "Z") for pid in (held, stopped)), timeout=50)
+    assert "has not beaten for its whole lease" not in heir.said()
+
+
+@pytest.mark.skipif(subprocess.run([*ALONE, "true"], check=False).returncode != 0, reason="no namespaces here")
+@on_one
+def test_as_the_first_process_of_a_container_it_waits_for_orphans(app: Any, host: Hosts, folder: Path) -> None:
+    """And drains when it is told to. Fails with waiting for its own children only: they stayed as zombies."""
+    hired = host(processes=1, first=True).ready()
+    jobs.orphans.trigger(20).result(timeout=30)
+    reached(lambda: len(ledger.lines(folder, "orphan")) == 20)
+    reached(lambda: not [pid for pid in children_of(hired.supervisor) if state(pid) == "Z"])
+    run = jobs.gated.trigger(1)
+    reached(lambda: ledger.lines(folder, "began"))
+    hired.send(signal.SIGTERM)
+    reached(lambda: worker_states(app) == ["draining"])
+    ledger.open_gate(folder)
+    assert hired.wait() == 0
+    assert run.retrieve().status == "completed"
+
+
 def test_a_signal_that_comes_while_a_child_is_started_reaches_it(app: Any, host: Hosts) -> None:
     """Fails with telling only those that were there when the signal came: the supervisor waited for ever."""
     hired = host(processes=3)
@@ -144,8 +249,8 @@ def pause(supervisor: Supervisor) -> float:
 
 def test_children_that_do_not_even_get_ready_are_replaced_more_and_more_slowly(idle: Supervisor) -> None:
     pauses = []
-    for _ in range(15):
-        idle.pause(Pretended(0.5, ready=False))  # type: ignore[arg-type]
+    for age in range(15):
+        idle.pause(Pretended(20 * age, ready=False))  # type: ignore[arg-type]
         pauses.append(pause(idle))
     assert pauses[:3] == [0, 0, 0]
     assert 1 < pauses[3] < pauses[5] < pauses[7]
@@ -188,7 +293,8 @@ class Silent(Child):
         self.process = subprocess.Popen(SILENT, **how)
         self.channel = Channel(ours)
         self.started_at = time.monotonic()
-        self.names, self.news, self.error, self.told_at = [], None, None, None
+        self.names, self.news, self.error, self.told_at, self.spent = [], None, None, None, None
+        self.mark, self.ready_seconds, self.asked_at = "", 60.0, None
         self.listening = threading.Thread(target=self.listen, daemon=True)
         self.listening.start()
 
@@ -197,12 +303,11 @@ def test_a_child_that_does_not_get_ready_is_killed_and_replaced(
     idle: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fails with waiting for it for ever."""
-    monkeypatch.setattr(module, "READY_SECONDS", 0.0)
     monkeypatch.setattr(module, "Child", lambda orders: pytest.fail("started in this test"))
     silent = Silent()
+    silent.ready_seconds = 0.0
     idle.children, idle.count = [silent], 0
-    idle.look()
-    assert silent.process.wait(30) == -signal.SIGKILL
+    reached(lambda: idle.look() or silent.process.poll())
     silent.theirs.close()
     idle.look()
     assert idle.children == []

@@ -26,3 +26,34 @@ App = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")]
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="APP",
+        help="The app: tasks.py, shop.tasks or shop.tasks:app. Default: HOLDFAST_APP, pyproject.toml, tasks.py.",
+        show_default=False,
+    ),
+]
+Concurrency = Annotated[
+    int,
+    typer.Option("--concurrency", "-c", metavar="N", min=1, max=10_000, help="Runs at a time, in each process."),
+]
+Processes = Annotated[int, typer.Option("--processes", "-p", metavar="N", min=1, max=256, help="Worker processes.")]
+DrainTimeout = Annotated[
+    str,
+    typer.Option("--drain-timeout", metavar="DURATION", help="How long runs may go on once it is told to stop."),
+]
+ReadyTimeout = Annotated[
+    str,
+    typer.Option("--ready-timeout", metavar="DURATION", help="How long a process may take to import the app."),
+]
+MaxRuns = Annotated[
+    int | None,
+    typer.Option("--max-runs", metavar="N", min=1, help="Replace a process after so many runs.", show_default=False),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory", metavar="SIZE", help="Replace a process that uses more, as in 512MB.", show_default=False
+    ),
+]

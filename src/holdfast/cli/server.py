@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from holdfast.cli.options import App, Database, Json
+from holdfast.cli.options import App, Database, DrainTimeout, Json
 from holdfast.cli.place import Place, file_of, place
+from holdfast.duration import to_ms
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
     import socket
 
     from holdfast.storage import Store
+    from holdfast.worker.channel import Orders
 
 app = typer.Typer(add_completion=False)
 
@@ -38,10 +40,7 @@ def server(
     target: App = None,
     host: Host = "127.0.0.1",
     port: Port = PORT,
-    drain: Annotated[
-        str,
-        typer.Option("--drain", metavar="DURATION", help="How long open requests may go on once it is told to stop."),
-    ] = "30s",
+    drain_timeout: DrainTimeout = "30s",
     database: Database = None,
     json: Json = False,
 ) -> int:
@@ -54,7 +53,7 @@ def server(
     here = place(database, target)
     listening = listen(host, port)
     check_key(here, listening)
-    return serve(here, listening, count=0, drain=drain, json=json, word="holdfast server")
+    return serve(here, listening, orders_for(here, drain_timeout), count=0, json=json, word="holdfast server")
 
 
 def check_key(here: Place, listening: socket.socket) -> None:
@@ -70,32 +69,27 @@ def check_key(here: Place, listening: socket.socket) -> None:
         )
 
 
-def serve(
-    here: Place,
-    listening: socket.socket,
-    *,
-    count: int,
-    drain: str,
-    json: bool,
-    word: str,
-    concurrency: int = 32,
-) -> int:
+def orders_for(here: Place, drain_timeout: str, **more: Any) -> Orders:
+    """What its processes are told."""
+    from holdfast.worker.channel import Orders
+
+    return Orders(
+        app=here.name,
+        database=here.url,
+        queues=None,
+        lease_ms=here.app.settings.get("lease").value,
+        drain_seconds=to_ms(drain_timeout, name="--drain-timeout") / 1000,
+        **{"concurrency": 32, **more},
+    )
+
+
+def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, json: bool, word: str) -> int:
     """Run a supervisor with so many workers and a pusher, and the API beside it."""
     from holdfast import schema
     from holdfast.cli.dev.serve import Server
-    from holdfast.duration import to_ms
-    from holdfast.worker.channel import Orders
     from holdfast.worker.supervisor import Supervisor
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    orders = Orders(
-        app=here.name,
-        database=here.url,
-        concurrency=concurrency,
-        queues=None,
-        lease_ms=here.app.settings.get("lease").value,
-        drain_seconds=to_ms(drain, name="--drain") / 1000,
-    )
     check_push_settings(here)
     with schema.ready(here.url) as store:
         serving = Server(lambda: application(here), listening)

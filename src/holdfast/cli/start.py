@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from holdfast.cli.options import Database, Json
-from holdfast.cli.server import PORT, Host, Port, check_key, serve
+from holdfast.cli.options import (
+    Concurrency,
+    Database,
+    DrainTimeout,
+    Json,
+    MaxMemory,
+    MaxRuns,
+    Processes,
+    ReadyTimeout,
+    Target,
+)
+from holdfast.cli.server import PORT, Host, Port, check_key, orders_for, serve
+from holdfast.duration import to_ms
+from holdfast.sizes import to_bytes
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def start(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="APP",
-            help="The app: tasks.py, shop.tasks or shop.tasks:app. Default: HOLDFAST_APP, pyproject.toml, tasks.py.",
-            show_default=False,
-        ),
-    ] = None,
+    target: Target = None,
     host: Host = "127.0.0.1",
     port: Port = PORT,
-    concurrency: Annotated[
-        int,
-        typer.Option("--concurrency", "-c", metavar="N", min=1, max=10_000, help="Runs at a time, in each process."),
-    ] = 32,
-    processes: Annotated[
-        int, typer.Option("--processes", "-p", metavar="N", min=1, max=256, help="Worker processes.")
-    ] = 1,
-    drain: Annotated[
-        str, typer.Option("--drain", metavar="DURATION", help="How long runs may go on once it is told to stop.")
-    ] = "30s",
+    concurrency: Concurrency = 32,
+    processes: Processes = 1,
+    drain_timeout: DrainTimeout = "30s",
+    ready_timeout: ReadyTimeout = "60s",
+    max_runs: MaxRuns = None,
+    max_memory: MaxMemory = None,
     database: Database = None,
     json: Json = False,
 ) -> int:
@@ -45,10 +44,12 @@ def start(
     from holdfast.cli.place import place
     from holdfast.cli.worker import looked
 
-    looked(target, database)  # in a process of its own: what is wrong with the app is said in a sentence
+    ready_seconds = to_ms(ready_timeout, name="--ready-timeout") / 1000
+    memory = None if max_memory is None else to_bytes(max_memory, name="--max-memory")
+    looked(target, database, ready_seconds)  # elsewhere: what is wrong with the app is said in a sentence
     here = place(database, target, need_app=True)
     listening = listen(host, port)
     check_key(here, listening)
-    return serve(
-        here, listening, count=processes, drain=drain, json=json, word="holdfast start", concurrency=concurrency
-    )
+    how = {"concurrency": concurrency, "ready_seconds": ready_seconds, "max_runs": max_runs, "max_memory": memory}
+    orders = orders_for(here, drain_timeout, **how)
+    return serve(here, listening, orders, count=processes, json=json, word="holdfast start")

@@ -14,11 +14,22 @@ import typer
 
 from holdfast import schema
 from holdfast.cli.dev.look import Look, Trouble, look_at
-from holdfast.cli.options import Database, Json
+from holdfast.cli.options import (
+    Concurrency,
+    Database,
+    DrainTimeout,
+    Json,
+    MaxMemory,
+    MaxRuns,
+    Processes,
+    ReadyTimeout,
+    Target,
+)
 from holdfast.cli.place import AppBroken, file_of
 from holdfast.cli.show import clean, complain, err, masked, plural, print_json
 from holdfast.duration import format_ms, to_ms
 from holdfast.errors import HoldfastError, InvalidOption
+from holdfast.sizes import to_bytes
 from holdfast.worker.channel import Orders
 from holdfast.worker.supervisor import Child, Supervisor
 
@@ -31,21 +42,9 @@ SHOWN: Final = 20
 
 @app.command()
 def worker(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="APP",
-            help="The app: tasks.py, shop.tasks or shop.tasks:app. Default: HOLDFAST_APP, pyproject.toml, tasks.py.",
-            show_default=False,
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int,
-        typer.Option("--concurrency", "-c", metavar="N", min=1, max=10_000, help="Runs at a time, in each process."),
-    ] = 32,
-    processes: Annotated[
-        int, typer.Option("--processes", "-p", metavar="N", min=1, max=256, help="Worker processes.")
-    ] = 1,
+    target: Target = None,
+    concurrency: Concurrency = 32,
+    processes: Processes = 1,
     queues: Annotated[
         list[str] | None,
         typer.Option("--queues", "-q", metavar="NAME,…", help="Take from these queues only.", show_default=False),
@@ -59,9 +58,10 @@ def worker(
             show_default=False,
         ),
     ] = None,
-    drain: Annotated[
-        str, typer.Option("--drain", metavar="DURATION", help="How long runs may go on once it is told to stop.")
-    ] = "30s",
+    drain_timeout: DrainTimeout = "30s",
+    ready_timeout: ReadyTimeout = "60s",
+    max_runs: MaxRuns = None,
+    max_memory: MaxMemory = None,
     database: Database = None,
     json: Json = False,
 ) -> int:
@@ -71,15 +71,20 @@ def worker(
     """
     names = None if not queues else [name for text in queues for name in map(str.strip, text.split(",")) if name]
     lease_ms = None if lease is None else read_lease(lease)
-    drain_ms = to_ms(drain, name="--drain")
-    look = looked(target, database)
+    drain_ms = to_ms(drain_timeout, name="--drain-timeout")
+    ready_seconds = to_ms(ready_timeout, name="--ready-timeout") / 1000
+    memory = None if max_memory is None else to_bytes(max_memory, name="--max-memory")
+    look = looked(target, database, ready_seconds)
     orders = Orders(
         app=target,
         database=look.database,
         concurrency=concurrency,
         queues=names,
-        lease_ms=lease_ms,
+        lease_ms=look.lease_ms if lease_ms is None else lease_ms,
         drain_seconds=drain_ms / 1000,
+        ready_seconds=ready_seconds,
+        max_runs=max_runs,
+        max_memory=memory,
     )
     start = Start(look, orders, processes, json=json)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
@@ -103,13 +108,13 @@ def read_lease(text: str) -> int:
     return milliseconds
 
 
-def looked(target: str | None, database: str | None) -> Look:
+def looked(target: str | None, database: str | None, seconds: float | None = None) -> Look:
     """What the app is, found out elsewhere.
 
     Raises:
         AppBroken, AppNotFound: it cannot be imported, or there is none, and why.
     """
-    found = look_at(target, database)
+    found = look_at(target, database, seconds)
     if isinstance(found, Look):
         return found
     raise broken(found)

@@ -2,6 +2,7 @@
 
     supervisor   starts worker processes, beats for them, replaces those that die
     channel      what those two say to each other
+    leftovers    what a process has started, and who ends it
     embedded     a worker inside another process
 
     worker       claim, dispatch, drain: the rounds of one process

@@ -17,7 +17,8 @@ CANNOT_START = 78  # EX_CONFIG, the exit code of a child that it would not help 
 
 class Orders(msgspec.Struct, kw_only=True):
     """What a supervisor tells a child. ``None`` leaves a setting to the app, the environment and the default. ``push``
-    makes it a pusher, which needs no app."""
+    makes it a pusher, which needs no app. A child that is not ready after ``ready_seconds`` is killed; one that has
+    carried out ``max_runs``, or whose memory exceeds ``max_memory`` bytes, is replaced."""
 
     app: str | None
     database: str | None
@@ -26,13 +27,17 @@ class Orders(msgspec.Struct, kw_only=True):
     lease_ms: int | None
     drain_seconds: float
     push: bool = False
+    ready_seconds: float = 60.0
+    max_runs: int | None = None
+    max_memory: int | None = None
 
 
 class News(msgspec.Struct, kw_only=True):
-    """What a child tells its supervisor: the worker it is now, or why it cannot start."""
+    """What a child tells its supervisor: the worker it is now, why it cannot start, or why it should be replaced."""
 
     worker: str | None = None
     error: str | None = None
+    spent: str | None = None
     tasks: list[str] = []
     database: str | None = None
 

@@ -62,6 +62,7 @@ class Hold:
         self.late: set[str] = set()  # runs in which a time seems to be over
         self.running = 0  # slots in use …
         self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
+        self.carried_out = 0  # attempts that have begun here and are over
         self.asked_at = 0.0  # when what comes in was asked for
         self.closing = self.starting = False
         self.aftermath = Aftermath(self)
@@ -145,6 +146,7 @@ class Hold:
         self.suspects.discard(run.id)
         if live.work is not None:
             self.pace.count()
+            self.carried_out += 1
         if isinstance(outcome, Again):
             outcome.begun = live.work is not None
         self.outbox.note(run, outcome)

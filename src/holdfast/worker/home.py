@@ -43,3 +43,4 @@ class Settings(NamedTuple):
     version: str | None = None
     suspend_after: float = 30.0  # how long a run that waits is kept in memory
     pins: bool = False  # what starts here goes on only where this version is
+    max_runs: int | None = None  # after so many somebody should replace this process

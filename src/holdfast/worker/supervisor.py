@@ -3,10 +3,12 @@
 It never imports the app. What users do in a worker, a blocked loop, a C extension that holds the interpreter, cannot
 stop its beats; and it gives none to a child that is stopped or gone, so that a lease says what is true. It tells each
 child that it has beaten, so that one whose supervisor is silent takes nothing that it could not keep. It saw a child
-exit, so the child's runs go on elsewhere at once, without waiting for a lease. A child that does not get ready is
-killed and replaced.
+exit, so the child's runs go on elsewhere at once, without waiting for a lease, and what they have started there is
+killed. A child that does not get ready is killed and replaced. One that is spent, for it has carried out many runs or
+has grown large, drains as soon as another one is ready in its place; one after the other.
 
-The first SIGTERM or SIGINT drains the children, a second one kills them; so does a drain that takes too long.
+The first SIGTERM, SIGINT or SIGHUP drains the children, a second one kills them; so does a drain that takes too long.
+As process 1 of a container a supervisor inherits orphans, and waits for those that have ended.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from holdfast.engine import pushes
 from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
 from holdfast.scheduler import Scheduler
+from holdfast.sizes import KIB, MIB
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
+from holdfast.worker import leftovers
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Beaten, Channel, News, Orders
 
 log = logging.getLogger("holdfast")
@@ -39,10 +43,10 @@ log = logging.getLogger("holdfast")
 BEAT_SECONDS = 1.0
 SAME_SECONDS = 0.1
 LOOK_SECONDS = 0.05
-READY_SECONDS = 60.0
 SHORT_LIFE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 30.0  # before the next child is started, when the last ones did not even get ready …
 SHORT_PAUSE_SECONDS = 1.0  # … and when they did
+LAST_WORDS_SECONDS = 0.5
 DEAF_SECONDS = 10.0  # for a child to end after its drain: its event loop may be blocked
 
 
@@ -53,8 +57,9 @@ class Child:
 
     def __init__(self, orders: Orders) -> None:
         ours, theirs = socket.socketpair()
-        self.pushes = orders.push
-        self.process = spawn(theirs)
+        self.pushes, self.ready_seconds = orders.push, orders.ready_seconds
+        self.mark = leftovers.new_mark()
+        self.process = spawn(theirs, self.mark)
         theirs.close()
         self.channel = Channel(ours)
         self.channel.tell(orders)
@@ -62,7 +67,9 @@ class Child:
         self.names: list[str] = []  # every worker it has been; the last one is the one it is
         self.news: News | None = None
         self.error: str | None = None
+        self.spent: str | None = None  # why it should be replaced
         self.told_at: float | None = None  # to drain
+        self.asked_at: float | None = None  # where it hangs
         self.listening = threading.Thread(target=self.listen, name="holdfast-news", daemon=True)
         self.listening.start()
 
@@ -77,7 +84,7 @@ class Child:
     def listen(self) -> None:
         while line := self.channel.hear():
             news = msgspec.json.decode(line, type=News)
-            self.error = news.error
+            self.error, self.spent = news.error, self.spent or news.spent
             if news.worker is not None:
                 self.news = news
                 self.names.append(news.worker)
@@ -98,14 +105,23 @@ class Child:
         return self.told_at is not None and time.monotonic() - self.told_at > drain_seconds + DEAF_SECONDS
 
     def late(self) -> bool:
-        return not self.names and time.monotonic() - self.started_at > READY_SECONDS
+        return not self.names and time.monotonic() - self.started_at > self.ready_seconds
+
+    def give_up(self) -> None:
+        """Have it tell where it hangs, and then kill it."""
+        if self.asked_at is None:
+            self.asked_at = time.monotonic()
+            log.error("worker process %d was not ready after %g s: it is killed", self.pid, self.ready_seconds)
+            self.send(signal.SIGQUIT)
+        elif time.monotonic() - self.asked_at > LAST_WORDS_SECONDS:
+            self.send(signal.SIGKILL)
 
     def send(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
 
-def spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
+def spawn(channel: socket.socket, mark: str) -> subprocess.Popen[bytes]:
     """Start a child that has the channel as its file descriptor 3. Never by fork: this process has threads."""
     number = channel.fileno()
     start = (
@@ -114,7 +130,8 @@ def spawn(channel: socket.socket) -> subprocess.Popen[bytes]:
         f"(os.dup2(number, {CHANNEL}), os.close(number)) if number != {CHANNEL} else None; "
         "from holdfast.child import main; main()"
     )
-    return subprocess.Popen([sys.executable, "-c", start], pass_fds=(number,), close_fds=True)
+    environment = os.environ | {leftovers.MARK: mark}
+    return subprocess.Popen([sys.executable, "-c", start], pass_fds=(number,), close_fds=True, env=environment)
 
 
 class Supervisor:
@@ -144,11 +161,10 @@ class Supervisor:
         self.start_at = 0.0  # not before this
         self.announced: set[int] = set()
         self.cannot_start: str | None = None
-        self.restarting = False
 
     def run(self) -> int:
         """Work until stopped; answers the exit code. Must be called from the main thread, for its signals."""
-        before = {number: signal.signal(number, self.signalled) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, self.signalled) for number in signals()}
         self.beating.start()
         self.upkeep.start()
         self.scheduler.start()
@@ -186,12 +202,6 @@ class Supervisor:
         for child in self.children:
             child.drain() if self.stopping == 1 else child.send(signal.SIGKILL)
 
-    def restart(self) -> None:
-        """Replace all children, as when the code has changed: the old ones drain."""
-        self.start_at, self.failures, self.cannot_start, self.restarting = 0.0, 0, None, True
-        for child in self.children:
-            child.drain()
-
     def kill(self) -> None:
         for child in self.children:
             child.send(signal.SIGKILL)
@@ -207,8 +217,7 @@ class Supervisor:
                 self.children.remove(child)
                 self.bury(child)
             elif child.late():
-                log.error("worker process %d did not get ready within %g s: it is replaced", child.pid, READY_SECONDS)
-                child.send(signal.SIGKILL)
+                child.give_up()
             elif child.deaf(self.orders.drain_seconds):
                 log.error("worker process %d did not end when it was drained: it is killed", child.pid)
                 child.send(signal.SIGKILL)
@@ -216,16 +225,39 @@ class Supervisor:
                 self.announced.add(child.pid)
                 if not child.pushes:
                     self.ready(child)
+        self.reap()
         if self.stopping:
             for child in self.children:
                 child.drain()  # one that was just being started when the signal came
-        elif not self.cannot_start and time.monotonic() >= self.start_at:
+            return
+        if not self.cannot_start and time.monotonic() >= self.start_at:
             self.fill_up()
+        self.relieve()
+
+    def reap(self) -> None:
+        """Wait for orphans that have ended. Only process 1 has any."""
+        ours = {child.pid for child in self.children}
+        with contextlib.suppress(ChildProcessError):
+            while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in ours:
+                os.waitpid(dead.si_pid, os.WNOHANG)
+
+    @property
+    def working(self) -> list[Child]:
+        """The children that take runs, or soon will."""
+        return [child for child in self.children if not child.pushes and child.told_at is None]
+
+    def relieve(self) -> None:
+        """Drain a child that is spent, if there is one more that is ready than there need be."""
+        ready = [child for child in self.working if child.worker]
+        spent = next((child for child in ready if child.spent), None)
+        if spent is not None and len(ready) > self.count:
+            log.info("worker process %d is replaced: %s", spent.pid, spent.spent)
+            spent.drain()
 
     def fill_up(self) -> None:
-        """Start the children that are missing."""
+        """Start the children that are missing, and one more while one of them is spent."""
         try:
-            while sum(not child.pushes for child in self.children) < self.count:
+            while len(self.working) < self.count + any(child.spent for child in self.working):
                 self.children.append(Child(self.orders))
             if self.pushing and not any(child.pushes for child in self.children):
                 self.children.append(Child(msgspec.structs.replace(self.orders, push=True)))
@@ -244,10 +276,12 @@ class Supervisor:
         young."""
         code = child.exited()
         child.last_words()
+        if left := leftovers.end(child.mark):
+            log.info("worker process %d had started %d others that are killed", child.pid, left)
         for name in child.names:
             with contextlib.suppress(HoldfastError):  # the sweep will find them
                 self.upkeep.gone(name)
-        if code == CANNOT_START:
+        if code == CANNOT_START and not any(each.worker for each in self.working):
             self.cannot_start = child.error or "the worker cannot start"
             log.error("the worker cannot start: %s", self.cannot_start)
         elif code != 0 and not self.stopping:
@@ -255,10 +289,11 @@ class Supervisor:
             self.pause(child)
 
     def pause(self, child: Child) -> None:
-        """Wait longer and longer while children die young; not for long if they got ready, for then a run may be to
-        blame, and others wait."""
+        """Wait longer and longer while children die young, or never get ready; not for long if they did, for then a run
+        may be to blame, and others wait."""
         now = time.monotonic()
-        self.failures = self.failures + 1 if now - child.started_at < SHORT_LIFE_SECONDS else 0
+        young = not child.names or now - child.started_at < SHORT_LIFE_SECONDS
+        self.failures = self.failures + 1 if young else 0
         if self.failures <= 3 or (child.names and now < self.start_at):  # each further death would put it off
             return
         longest = SHORT_PAUSE_SECONDS if child.names else LONGEST_PAUSE_SECONDS
@@ -272,6 +307,19 @@ class Supervisor:
             self.upkeep.beat(list(living))
             for child in living.values():
                 child.channel.hint(Beaten(time.monotonic()))
+                self.weigh(child)
+
+    def weigh(self, child: Child) -> None:
+        """One that has grown too large is spent."""
+        limit = self.orders.max_memory
+        if limit is not None and not child.pushes and not child.spent and (size := memory_of(child.pid)) > limit:
+            child.spent = f"it uses {size // MIB} MB, and {limit // MIB} are allowed"
+
+
+def signals() -> list[signal.Signals]:
+    """What drains: SIGHUP, too, when a terminal is closed, unless ``nohup`` has said otherwise."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hangs_up else [])]
 
 
 def described(code: int | None) -> str:
@@ -295,5 +343,18 @@ def state_of(pid: int) -> str:
         with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0]
         return ""
-    answer = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout.strip()[:1]
+    return asked_of_ps("stat", pid)[:1]
+
+
+def memory_of(pid: int) -> int:
+    """The memory that a process has in use, in bytes; 0 if there is none."""
+    if os.path.isdir("/proc/self"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return 0
+    return int(asked_of_ps("rss", pid) or 0) * KIB
+
+
+def asked_of_ps(column: str, pid: int) -> str:
+    answer = subprocess.run(["ps", "-o", f"{column}=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return answer.stdout.strip()

@@ -55,10 +55,17 @@ class Worker:
     hold: Hold
 
     def __init__(
-        self, home: Home, store: Store, settings: Settings, *, registered: Callable[[str], None] = lambda _: None
+        self,
+        home: Home,
+        store: Store,
+        settings: Settings,
+        *,
+        registered: Callable[[str], None] = lambda _: None,
+        spent: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.home, self.store, self.settings = home, store, settings
         self.registered = registered  # told the worker's id each time it has one
+        self.spent = spent  # told once why this process should be replaced
         self.me = ""
         self.outbox = Outbox(store)
         self.routes: list[int] = []
@@ -360,6 +367,7 @@ class Worker:
             self.hold.interrupt(run_id, number, "canceled")
         self.hold.hand_back(orders.held)
         self.hold.share()
+        self.count()
         await self.trust_survivors()
         self.hold.reports.stir_notes()  # for what was changed in place
 
@@ -377,6 +385,13 @@ class Worker:
             await self.store.run(claim.clear_suspects, self.me, trusted)
             for run_id in trusted:
                 self.hold.suspects.discard(run_id)
+
+    def count(self) -> None:
+        """Say so when this process has carried out as many runs as it should."""
+        most, done = self.settings.max_runs, self.hold.carried_out
+        if most is not None and done >= most:
+            self.settings = self.settings._replace(max_runs=None)
+            self.spent(f"it has carried out {done} runs")
 
     # sleep
 

@@ -7,15 +7,19 @@ why it cannot be imported. The workers that run go on until that has succeeded.
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 
 import msgspec
 
 from holdfast.errors import AppNotFound, HoldfastError
 
+LAST_WORDS_SECONDS = 0.5
 START = "from holdfast.cli.dev.look import main; main()"
 
 
@@ -33,12 +37,13 @@ class Task(msgspec.Struct):
 
 class Look(msgspec.Struct, kw_only=True):
     """An app that can be imported: its name, its project's folder, its database's URL (complete, with a password if it
-    has one), how long finished runs are kept, its tasks."""
+    has one), how long finished runs are kept and a silent worker keeps its own, its tasks."""
 
     name: str
     project: str
     database: str
     retention_ms: int
+    lease_ms: int
     tasks: list[Task]
 
 
@@ -57,15 +62,27 @@ class Answer(msgspec.Struct):
     trouble: Trouble | None = None
 
 
-def look_at(app: str | None, database: str | None) -> Look | Trouble:
-    """Import the app elsewhere, and say what it is."""
+def look_at(app: str | None, database: str | None, seconds: float | None = None) -> Look | Trouble:
+    """Import the app elsewhere, and say what it is; within so many seconds, if that is said."""
     looker = subprocess.Popen(
         [sys.executable, "-c", START],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         process_group=0,  # the Ctrl-C of a terminal is not for it
     )
-    out, _ = looker.communicate(msgspec.json.encode(Order(app, database)))
+    try:
+        out, _ = looker.communicate(msgspec.json.encode(Order(app, database)), seconds)
+    except subprocess.TimeoutExpired:
+        looker.send_signal(signal.SIGQUIT)  # it tells where it is
+        with suppress(subprocess.TimeoutExpired):
+            looker.wait(LAST_WORDS_SECONDS)
+        looker.kill()
+        looker.communicate()
+        return Trouble(
+            what="Importing the app does not end",
+            seen=f"after {seconds:g} s it was at what is told above",
+            do="Correct it, or give it more time: --ready-timeout",
+        )
     try:
         answer = msgspec.json.decode(out, type=Answer)
     except msgspec.DecodeError:
@@ -77,6 +94,7 @@ def look_at(app: str | None, database: str | None) -> Look | Trouble:
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGQUIT)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     answer = os.dup(1)
     os.dup2(2, 1)  # what the app prints while it is imported is for people
@@ -108,6 +126,7 @@ def described(name: str, app: object) -> Look:
         project=str(app.settings.project),
         database=app.settings.get("database").value,
         retention_ms=app.settings.get("retention").value,
+        lease_ms=app.settings.get("lease").value,
         tasks=[Task(task.id, task.queue.name) for _, task in sorted(app.tasks.items())],
     )
 

@@ -140,7 +140,7 @@ class Session:
                 database=look.database,
                 concurrency=self.wanted.concurrency,
                 queues=None,
-                lease_ms=None,
+                lease_ms=look.lease_ms,
                 drain_seconds=DRAIN_SECONDS,
             ),
             retention_ms=look.retention_ms,
