@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from holdfast.events import Cancellation, Completion, Event, Failure, Success
     from holdfast.handle import BatchHandle, RunHandle
     from holdfast.http_task import Invocation, PushOptions, PushResponse
+    from holdfast.machine import Machine
     from holdfast.metadata import FamilyMetadata, Metadata
     from holdfast.model import Chunk, JournalEntry, LogLine, Progress, Results, Run, RunError, RunStatus
     from holdfast.options import TaskOptions, TriggerOptions
@@ -145,6 +146,7 @@ __all__ = [
     "JournalMismatch",
     "ListedRun",
     "LogLine",
+    "Machine",
     "Metadata",
     "MigrationNeeded",
     "NotBound",
@@ -219,6 +221,7 @@ _MODULES = (
     "durable",
     "debounce",
     "retry",
+    "machine",
     "queue",
     "schedule",
     "secret",

@@ -23,6 +23,7 @@ from holdfast.handle import BatchHandle, RunHandle
 from holdfast.hooks import Hooked
 from holdfast.http_task import RESPONSE, HttpTaskOptions, PushOptions, PushResponse, http_task, new_push
 from holdfast.idempotency import Scope
+from holdfast.machine import Machine, MachineName
 from holdfast.names import ID_LENGTH, checked_name, checked_run_id
 from holdfast.options import (
     Rules,
@@ -63,8 +64,8 @@ class Holdfast(Hooked[Any, Any]):
     """An app.
 
     ``database`` is a URL or the path of an SQLite file, which starts at the project if it is relative; default is
-    ``HOLDFAST_DATABASE_URL``, else ``holdfast.db`` at the project. ``retry``, ``max_duration`` and ``ttl`` are for
-    tasks that do not say otherwise. ``imports`` are modules with further tasks, which workers import.
+    ``HOLDFAST_DATABASE_URL``, else ``holdfast.db`` at the project. ``retry``, ``max_duration``, ``ttl`` and ``machine``
+    are for tasks that do not say otherwise. ``imports`` are modules with further tasks, which workers import.
     ``payload_limit`` and ``output_limit`` are in bytes, by default 10 MiB. With ``pin_versions`` a run that has started
     goes on only on workers of the version that started it; by default on any worker that knows its task. A run that
     waits stays in memory for ``suspend_after`` (default 30 s), and is replayed from its journal after that.
@@ -91,6 +92,7 @@ class Holdfast(Hooked[Any, Any]):
         public_url: str | None = None,
         pin_versions: bool | None = None,
         suspend_after: Duration | None = None,
+        machine: Machine | MachineName | None = None,
     ) -> None:
         said = {
             "database": database,
@@ -101,6 +103,7 @@ class Holdfast(Hooked[Any, Any]):
             "public_url": public_url,
             "pin_versions": pin_versions,
             "suspend_after": suspend_after,
+            "machine": machine,
         }
         file = calling_file()
         self.settings = Settings(said, project_of(file), file=file)
@@ -437,11 +440,12 @@ class Holdfast(Hooked[Any, Any]):
         return f"<Holdfast with {len(self._tasks)} tasks>"
 
     def _read_defaults(self, retry: Retry | None) -> Rules:
-        settled = {name: self.settings.get(name).value for name in ("max_duration", "ttl")}
+        settled = {name: self.settings.get(name).value for name in ("max_duration", "ttl", "machine")}
         return Rules(
             retry=read_rules({"retry": retry}).retry,
             max_duration_ms=settled["max_duration"],
             ttl_ms=settled["ttl"],
+            machine=settled["machine"],
         )
 
     def _push(self, url: str, json: Any, content: str | bytes | None, options: PushOptions) -> NewRun:

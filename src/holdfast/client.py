@@ -29,7 +29,7 @@ from holdfast.engine import cancel as canceling
 from holdfast.engine import catalogue, journal, read, streams
 from holdfast.engine import replay as replaying
 from holdfast.engine.streams import Place
-from holdfast.engine.trigger import Outcome, reset_key
+from holdfast.engine.trigger import Outcome, RouteName, reset_key, route_name
 from holdfast.engine.trigger import trigger as make
 from holdfast.errors import (
     BatchIncomplete,
@@ -62,7 +62,7 @@ __all__ = ["Client"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Names = tuple[list[QueueEntry], list[tuple[str, str]], list[TaskEntry]]
+Names = tuple[list[QueueEntry], list[RouteName], list[TaskEntry]]
 
 _CHUNK: Final = 1000
 _CATALOGUE_SECONDS: Final = 10.0
@@ -91,7 +91,7 @@ class Client:
         self.public_url = public_url
         self._clock = clock
         self.http_tasks: dict[str, Callable[[], TaskEntry]] = {HTTP_TASK: http_entry}  # whoever triggers announces them
-        self._named: set[tuple[str, str]] = set()
+        self._named: set[RouteName] = set()
         self._targets: dict[str, tuple[float, Target]] = {}
         self._schemas: dict[str, str] = {}  # what tasks have announced of their payloads …
         self._secret: dict[str, Mapping[str, Any]] = {}  # … and of those that have secrets in them
@@ -331,7 +331,7 @@ class Client:
         schema = self._secret.get(task)
         return payload if schema is None else codec.encode(secret.sealed_by(schema, codec.decode(payload)))
 
-    def _check_payload(self, task: str, payload: str) -> None:
+    def check_payload(self, task: str, payload: str) -> None:
         """Raises PayloadInvalid: it does not fit the task, as its code says or as it has announced last."""
         load = self.loads.get(task)
         if load is not None:
@@ -352,17 +352,20 @@ class Client:
             self.queues[queue.name] = queue
 
     def _new_names(self, *runs: NewRun) -> Names | None:
-        new = {(run.queue, run.task) for run in runs}.difference(self._named)
+        new = {route_name(run) for run in runs}.difference(self._named)
         for run in runs:
             check_size(size_of(run.payload), self.payload_limit, what="The payload", limit="payload_limit")
         if not new:
             return None
-        queues = [self.queues[name].entry() if name in self.queues else QueueEntry(name=name) for name, _ in new]
-        tasks = [self.http_tasks[task]() for task in {task for _, task in new} if task in self.http_tasks]
-        return list({queue.name: queue for queue in queues}.values()), sorted(new), tasks
+        queues = [
+            self.queues[name].entry() if name in self.queues else QueueEntry(name=name)
+            for name in {each.queue for each in new}
+        ]
+        tasks = [self.http_tasks[task]() for task in {each.task for each in new} if task in self.http_tasks]
+        return queues, list(new), tasks
 
     def _remember(self, *runs: NewRun) -> None:
-        self._named.update((run.queue, run.task) for run in runs)
+        self._named.update(map(route_name, runs))
 
     def _handle(self, made: Outcome, output: Codec[Any]) -> RunHandle[Any]:
         if isinstance(made, Exception):
@@ -393,7 +396,7 @@ class Client:
         if entry is None:
             return Target(task, own_queue(task))
         options: Mapping[str, Any] = codec.decode(entry.options)
-        target = Target(task, entry.queue, options.get("ttl_ms"), options.get("priority_ms", 0), entry.schema)
+        target = Target(task, entry.queue, options.get("ttl_ms"), options.get("priority_ms", 0), options.get("machine"))
         self._targets[task] = time.monotonic(), target
         if entry.schema is not None:
             self._schemas[task] = entry.schema
@@ -440,7 +443,7 @@ class Client:
             copy.parent_id, copy.parent_claim, copy.root_id = parent.id, parent.claim, parent.root_id
             if anew:
                 copy.payload = self.sealed(copy.task, copy.payload)
-                self._check_payload(copy.task, copy.payload)
+                self.check_payload(copy.task, copy.payload)
         return [found[run_id] for run_id in ids]
 
     def retrieve(self, run_id: str, output: Codec[Any]) -> Run[Any]:

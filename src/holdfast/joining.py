@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast import storage
 from holdfast.engine import catalogue
-from holdfast.engine.trigger import Outcome, row
+from holdfast.engine.trigger import Outcome, RouteName, row
 from holdfast.engine.trigger import trigger as make
 from holdfast.errors import InvalidOption
 from holdfast.records import NewRun, QueueEntry, TaskEntry, Triggered
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ajoin", "join"]
 
-Names = tuple[list[QueueEntry], list[tuple[str, str]], list[TaskEntry]]
+Names = tuple[list[QueueEntry], list[RouteName], list[TaskEntry]]
 
 _CHUNK: Final = 1000
 

@@ -7,8 +7,8 @@
     new_run         target, payload and call in; the record of the run out
 
 Everything is checked where it is written, once. An option that is ``None`` was not given. What routes a run (queue,
-key, priority, ttl) is settled here, at the trigger; what governs an attempt (max_attempts, max_duration) travels with
-the run and is settled when it is claimed, over the options of the code that then runs.
+key, priority, ttl, machine) is settled here, at the trigger; what governs an attempt (max_attempts, max_duration)
+travels with the run and is settled when it is claimed, over the options of the code that then runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict, get_args
 
 from holdfast import codec
 from holdfast.clock import moment_ms
@@ -27,6 +27,7 @@ from holdfast.duration import Duration, to_ms
 from holdfast.errors import InvalidOption, shown
 from holdfast.idempotency import Scope, checked_scope, stored_key
 from holdfast.ids import new_id
+from holdfast.machine import Isolation, Machine, MachineName, machine_of
 from holdfast.names import checked_key, checked_name
 from holdfast.queue import Queue, queue_of
 from holdfast.records import NewRun
@@ -65,7 +66,7 @@ class TriggerOptions(TypedDict, total=False):
       Inside a task, ``idempotency_scope="run"`` makes it a key of that run, and ``"attempt"`` of that attempt.
     - ``debounce``: a burst of triggers makes one run. Neither with ``delay`` nor with an ``idempotency_key``.
     - ``tags``: to find it by; ``metadata``: a small JSON object that the run can read and change.
-    - ``max_attempts`` and ``max_duration``: stronger than the task's.
+    - ``max_attempts``, ``max_duration`` and ``machine``: stronger than the task's.
     - ``connection``: the run is made in the transaction of this connection, and is there when that is committed.
     """
 
@@ -83,6 +84,7 @@ class TriggerOptions(TypedDict, total=False):
     metadata: Mapping[str, Any]
     max_attempts: int
     max_duration: Duration
+    machine: Machine | MachineName
     connection: Any
 
 
@@ -94,7 +96,10 @@ class TaskOptions(TypedDict, total=False):
     - ``queue``: where its runs stand in line; default is a queue of its own.
     - ``max_duration``: an attempt that takes longer ends the run as ``timed_out``.
     - ``ttl`` and ``priority``: as at a trigger, for all its runs.
-    - ``machine``: the size of machine it asks for, as the workers name theirs.
+    - ``machine``: how much CPU and memory a run may use: a `Machine`, or the name of one (``"small-2x"``). Its runs
+      have a process of their own, and start where there is room for it.
+    - ``isolation``: ``"process"`` gives each run a process of its own, also without a machine; ``"worker"``, the
+      default, lets it share the worker's.
     - ``schedule``: a `Cron` or an `RRule`, or a list of them: its runs are made by themselves. The task takes nothing
       but what is injected, or a `Slot`.
     - ``max_crashes``: a run whose process died this often, with nobody else to blame, ends as ``crashed``. Default 3.
@@ -103,7 +108,8 @@ class TaskOptions(TypedDict, total=False):
     id: str
     retry: Retry
     queue: Queue | str
-    machine: str
+    machine: Machine | MachineName
+    isolation: Isolation
     max_duration: Duration
     ttl: Duration
     priority: float
@@ -123,7 +129,8 @@ class Rules:
     ttl_ms: int | None = None
     priority_ms: int | None = None
     max_crashes: int | None = None
-    machine: str | None = None
+    machine: Machine | None = None
+    isolation: Isolation | None = None
 
     def over(self, defaults: Rules) -> Rules:
         """These rules, and where they say nothing, the defaults."""
@@ -153,7 +160,8 @@ def encode_rules(rules: Rules) -> str:
         "ttl_ms": rules.ttl_ms,
         "priority_ms": rules.priority_ms,
         "max_crashes": rules.max_crashes,
-        "machine": rules.machine,
+        "machine": rules.machine.name if rules.machine else None,
+        "isolation": rules.isolation,
     }
     return codec.encode({name: value for name, value in settled.items() if value is not None})
 
@@ -162,13 +170,13 @@ def encode_rules(rules: Rules) -> str:
 
 
 class Target(NamedTuple):
-    """What a trigger must know of the task; by name also the JSON schema of its payload, if it has one."""
+    """What a trigger must know of the task."""
 
     task: str
     queue: str
     ttl_ms: int | None = None
     priority_ms: int = 0
-    schema: str | None = None
+    machine: str | None = None
 
 
 class Parent(NamedTuple):
@@ -214,7 +222,7 @@ def read_trigger_options(options: Mapping[str, Any]) -> dict[str, Any]:
     elif without := {"idempotency_ttl_ms", "idempotency_scope"} & found.keys():
         option = min(without).removesuffix("_ms")
         raise InvalidOption(f"{option} is given without idempotency_key", do="Add the key, or leave it out.")
-    governing = {name: found.pop(name) for name in ("max_attempts", "max_duration_ms") if name in found}
+    governing = {name: found.pop(name) for name in ("max_attempts", "max_duration_ms", "machine") if name in found}
     if governing:
         found["options"] = codec.encode(governing)
     return found
@@ -247,9 +255,17 @@ def new_run(
     for name, value in said.items():
         if name != "idempotency_scope":
             setattr(run, name, value)
+    if target.machine is not None:
+        run.options = with_machine(target.machine, run.options)
     if scope := said.get("idempotency_scope"):
         run.idempotency_key = stored_key(said["idempotency_key"], scope, parent.id, parent.attempt)
     return run
+
+
+def with_machine(machine: str, options: str | None) -> str:
+    """The options of a run whose task usually has this machine: what they say themselves is stronger."""
+    said = {} if options is None else codec.decode(options)
+    return codec.encode({**said, "machine": said.get("machine", machine)})
 
 
 def key_to_reset(key: object, scope: object, parent: Parent) -> str:
@@ -332,8 +348,22 @@ def _retry(value: Any, option: str) -> Retry:
     return value
 
 
-def _machine(value: Any, option: str) -> str:
-    return checked_name(value, option=option)
+def _machine(value: Any, option: str) -> Machine:
+    return machine_of(value, option=option)
+
+
+def _machine_name(value: Any, option: str) -> str:
+    return machine_of(value, option=option).name
+
+
+def _isolation(value: Any, option: str) -> str:
+    if isinstance(value, str) and value in get_args(Isolation):
+        return value
+    raise InvalidOption(
+        f'{option} is neither "worker" nor "process"',
+        seen=shown(value),
+        do='Write isolation="process", or leave it out.',
+    )
 
 
 def _tags(value: Any, option: str) -> str:
@@ -394,6 +424,7 @@ _TRIGGER_READERS: Final[Mapping[str, _Reader]] = {
     "metadata": ("metadata", _metadata),
     "max_attempts": ("max_attempts", _count),
     "max_duration": ("max_duration_ms", _lasting),
+    "machine": ("machine", _machine_name),
     "connection": ("connection", _connection),
 }
 
@@ -404,4 +435,5 @@ _TASK_READERS: Final[Mapping[str, _Reader]] = {
     "priority": ("priority_ms", _head_start_ms),
     "max_crashes": ("max_crashes", _count),
     "machine": ("machine", _machine),
+    "isolation": ("isolation", _isolation),
 }

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from holdfast import codec
 from holdfast.duration import Duration
 from holdfast.engine.ticks import make_of, rule_of
+from holdfast.machine import Machine, MachineName
 from holdfast.model import at
 from holdfast.queue import Queue
 from holdfast.records import ScheduleRecord, SlotRecord
@@ -30,6 +31,7 @@ class ScheduleOptions(TypedDict, total=False):
     metadata: Mapping[str, Any]
     max_attempts: int
     max_duration: Duration
+    machine: Machine | MachineName
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from holdfast.duration import to_ms
 from holdfast.errors import DatabaseUrlInvalid, InvalidOption, shown
+from holdfast.machine import Machine, machine_of
 from holdfast.names import checked_text
 from holdfast.rate import read_rate
 from holdfast.sizes import KIB, MIB
@@ -94,6 +95,10 @@ def _rate(value: Any, name: str) -> str:
     return text
 
 
+def _machine(value: Any, name: str) -> Machine:
+    return machine_of(value, option=name)
+
+
 _DECLARED: Final[Mapping[str, _Declared]] = {
     "database": _Declared("HOLDFAST_DATABASE_URL", _text, "holdfast.db"),
     "max_duration": _Declared("HOLDFAST_MAX_DURATION", _lasting, None),
@@ -112,6 +117,7 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "push_concurrency": _Declared("HOLDFAST_PUSH_CONCURRENCY", _whole, 10_000),
     "push_per_host": _Declared("HOLDFAST_PUSH_PER_HOST", _whole, None),
     "push_response_limit": _Declared("HOLDFAST_PUSH_RESPONSE_LIMIT", _whole, 16 * KIB),
+    "machine": _Declared("HOLDFAST_MACHINE", _machine, None),
     "version": _Declared("HOLDFAST_VERSION", _text, None),
     "pin_versions": _Declared("HOLDFAST_PIN_VERSIONS", _yes, False),
 }

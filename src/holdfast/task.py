@@ -356,7 +356,8 @@ class Task(Hooked[T, R], Generic[T, R]):
 
     def _settle(self) -> None:
         retry = self.rules.retry or Retry()
-        self._target = Target(self.id, self.queue.name, self.rules.ttl_ms, self.rules.priority_ms or 0)
+        machine = self.rules.machine.name if self.rules.machine else None
+        self._target = Target(self.id, self.queue.name, self.rules.ttl_ms, self.rules.priority_ms or 0, machine)
         self._governing = Governing(retry, retry.max_attempts, self.rules.max_duration_ms)
 
     def _bound(self) -> Verbs:

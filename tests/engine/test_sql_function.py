@@ -21,6 +21,7 @@ from holdfast.duration import to_ms
 from holdfast.engine import catalogue, read, trigger
 from holdfast.errors import InvalidOption
 from holdfast.ids import hash63, new_id
+from holdfast.machine import Machine
 from holdfast.options import Target, new_run, read_trigger_options
 from holdfast.records import QueueEntry, RunRecord, TaskEntry
 from holdfast.storage import Store
@@ -146,6 +147,8 @@ SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"metadata": {"x": [1, "é"]}}, {"metadata": {"x": [1, "é"]}}),
     ({"max_attempts": 5}, {"max_attempts": 5}),
     ({"max_attempts": 1, "max_duration": "1m"}, {"max_attempts": 1, "max_duration": "1m"}),
+    ({"machine": "small-2x"}, {"machine": "small-2x"}),
+    ({"machine": "1.5cpu-250mb", "max_attempts": 1}, {"machine": Machine(cpu=1.5, memory="250MB"), "max_attempts": 1}),
     ({"debounce": {"key": "d", "delay": "10s"}}, {"debounce": Debounce(key="d", delay="10s")}),
     (
         {"debounce": {"key": "d", "delay": "10s", "max_delay": "1m", "leading": True}},
@@ -272,6 +275,7 @@ def test_a_big_payload_does_not_ride_along_in_the_hot_row(store: Store, sql: Con
         ({"max_attempts": 1_000_001}, "max_attempts is not a whole number", "Write 1 or more."),
         ({"max_attempts": 10**30}, "max_attempts is not a whole number", "Write 1 or more."),
         ({"max_duration": 0}, "max_duration is no time at all (0)", "Leave it out"),
+        ({"machine": "huge"}, 'machine is not a machine ("huge")', "Write one of its names"),
         ({"debounce": "k"}, 'debounce is not an object ("k")', "Write"),
         ({"debounce": {"key": "k"}}, "debounce has no key, or no delay", "Write"),
         ({"debounce": {"delay": "5s"}}, "debounce has no key, or no delay", "Write"),

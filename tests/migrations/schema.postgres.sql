@@ -12,7 +12,8 @@ CREATE TABLE holdfast.attempt (
   started_at bigint,
   finished_at bigint NOT NULL,
   outcome text NOT NULL,
-  error text
+  error text,
+  usage text
 );
 CREATE TABLE holdfast.blob (
   run_id text COLLATE "C" NOT NULL,
@@ -75,7 +76,8 @@ CREATE TABLE holdfast.done (
   parent_id text COLLATE "C",
   root_id text COLLATE "C",
   batch_id text COLLATE "C",
-  error text
+  error text,
+  usage text
 ) WITH (autovacuum_vacuum_insert_scale_factor=0.1);
 CREATE TABLE holdfast.idempotency (
   task text NOT NULL,
@@ -147,7 +149,8 @@ CREATE TABLE holdfast.migration (
 );
 CREATE TABLE holdfast.name_due (
   queue text NOT NULL,
-  task text NOT NULL
+  task text NOT NULL,
+  machine text
 );
 CREATE TABLE holdfast.queue (
   id bigint NOT NULL,
@@ -177,7 +180,8 @@ CREATE TABLE holdfast.route (
   kind text NOT NULL,
   queue_id bigint NOT NULL,
   task text NOT NULL,
-  version text
+  version text,
+  machine text
 );
 CREATE TABLE holdfast.run (
   queue_id bigint NOT NULL,
@@ -431,6 +435,7 @@ CREATE FUNCTION holdfast.read_count(option text, value json) RETURNS integer LAN
 CREATE FUNCTION holdfast.read_debounce(x holdfast.new_run, value json) RETURNS holdfast.new_run LANGUAGE plpgsql AS '903ed4d71b19c66cd51cb6f63170ee56';
 CREATE FUNCTION holdfast.read_duration(option text, value json, lasting boolean DEFAULT false) RETURNS bigint LANGUAGE plpgsql AS 'a32b096177bb612fa6fee79588b262d7';
 CREATE FUNCTION holdfast.read_head_start(option text, value json) RETURNS bigint LANGUAGE plpgsql AS 'a2332a1ff6d7cdb246a9accfb48ff820';
+CREATE FUNCTION holdfast.read_machine(option text, value json) RETURNS text LANGUAGE plpgsql AS '14c08a4e9975a6058e7394c16df62c35';
 CREATE FUNCTION holdfast.read_metadata(option text, value json) RETURNS text LANGUAGE plpgsql AS 'beafb2342fc81d35e25c69b9c446caaa';
 CREATE FUNCTION holdfast.read_moment(option text, value json) RETURNS bigint LANGUAGE plpgsql AS '0d09e5afc66a6e0d96fc7d1ee82add8a';
 CREATE FUNCTION holdfast.read_tags(option text, value json) RETURNS text LANGUAGE plpgsql AS 'c77cde32231ff77c15afa9fd933478e7';
@@ -438,4 +443,4 @@ CREATE FUNCTION holdfast.read_text(option text, value json, longest integer, nam
 CREATE FUNCTION holdfast.refuse(what text, seen text, todo text) RETURNS void LANGUAGE plpgsql AS 'd0141436b8b3a681768a9ac508652a3b';
 CREATE FUNCTION holdfast.take_debounce(x holdfast.new_run, now_ms bigint) RETURNS text LANGUAGE plpgsql AS 'bbca7029104ae4c0f8553813f4381b59';
 CREATE FUNCTION holdfast.take_key(x holdfast.new_run, now_ms bigint) RETURNS text LANGUAGE plpgsql AS '6332d36864c861ef1bd758f9e5053297';
-CREATE FUNCTION holdfast.trigger(task text, payload json DEFAULT 'null'::json, options json DEFAULT '{}'::json) RETURNS text LANGUAGE plpgsql AS 'd7459df84d90b321597351e35e054268';
+CREATE FUNCTION holdfast.trigger(task text, payload json DEFAULT 'null'::json, options json DEFAULT '{}'::json) RETURNS text LANGUAGE plpgsql AS 'f2e29516d75c05fa0e6fe1d3a48375fb';

@@ -12,7 +12,7 @@ CREATE TABLE holdfast_attempt (
   started_at BIGINT,
   finished_at BIGINT NOT NULL,
   outcome TEXT NOT NULL,
-  error TEXT,
+  error TEXT, usage TEXT,
   PRIMARY KEY (run_id, claim)
 );
 CREATE TABLE holdfast_blob (
@@ -81,7 +81,7 @@ CREATE TABLE holdfast_done (
   root_id TEXT,
   batch_id TEXT,
   error TEXT
-);
+, usage TEXT);
 CREATE TABLE holdfast_idempotency (
   task TEXT NOT NULL,
   key TEXT NOT NULL,
@@ -168,7 +168,7 @@ CREATE TABLE holdfast_route (
   queue_id BIGINT NOT NULL,
   task TEXT NOT NULL,
   version TEXT
-);
+, machine TEXT);
 CREATE TABLE holdfast_run (
   queue_id BIGINT NOT NULL,
   route_id BIGINT NOT NULL,

@@ -85,7 +85,7 @@ def print_label(order: Order, ctx: Context) -> bytes:
     return b""
 
 
-@app.task(id="make-invoice", ttl=timedelta(hours=1), priority=2.5, machine="large")
+@app.task(id="make-invoice", ttl=timedelta(hours=1), priority=2.5, machine="large-1x")
 async def make_invoice(order: Order) -> dict[str, str]:
     return {"order": order.id}
 

@@ -10,6 +10,7 @@ import pytest
 from holdfast import codec
 from holdfast.debounce import Debounce
 from holdfast.errors import InvalidOption, NotSerializable, TooLarge
+from holdfast.machine import Machine
 from holdfast.options import (
     Parent,
     Rules,
@@ -68,7 +69,8 @@ def test_options_are_read(options: TriggerOptions, fields: dict[str, Any]) -> No
     ("options", "message"),
     [
         ({"dealy": "5m"}, r"dealy is not an option of a trigger. Did you mean delay\?"),
-        ({"machine": 1}, r"machine is not an option of a trigger. There are concurrency_key, connection, debounce"),
+        ({"isolation": 1}, r"isolation is not an option of a trigger. There are concurrency_key, connection, debounce"),
+        ({"machine": "huge"}, r"machine is not a machine \('huge'\). Write one of its names, such as \"small-2x\""),
         ({"delay": "soon"}, "delay is not a duration"),
         ({"delay": -1}, "delay cannot be negative"),
         ({"scheduled_for": datetime(2027, 1, 1)}, "scheduled_for has no time zone"),
@@ -121,6 +123,7 @@ def test_every_option_of_the_type_is_read_and_no_other() -> None:
         "concurrency_key": "k",
         "idempotency_key": "k",
         "debounce": Debounce(key="k", delay=1),
+        "machine": "small-2x",
     }
     with_the_key = {"idempotency_ttl": 1, "idempotency_scope": "run"}
     for option in get_type_hints(TriggerOptions).keys() - with_the_key.keys() - {"connection"}:
@@ -128,7 +131,10 @@ def test_every_option_of_the_type_is_read_and_no_other() -> None:
     assert read_trigger_options({"idempotency_key": "k", **with_the_key})
     assert read_trigger_options({"connection": object()}) == {}  # it says nothing of the run
     for option in set(get_type_hints(TaskOptions)) - {"id", "queue", "schedule"}:
-        assert read_rules({option: {"retry": Retry(), "machine": "small"}.get(option, 1)}) != Rules()
+        assert (
+            read_rules({option: {"retry": Retry(), "machine": "micro", "isolation": "process"}.get(option, 1)})
+            != Rules()
+        )
 
 
 # -- the run ----------------------------------------------------------------------------------------------------------
@@ -149,6 +155,14 @@ def test_the_call_beats_the_task() -> None:
     assert (run.queue, run.ttl_ms, run.priority_ms) == ("slow", 5000, 1000)
     run = new_run(target, "null")
     assert (run.queue, run.ttl_ms, run.priority_ms) == ("task/greet", 1000, 2000)
+
+
+def test_a_run_remembers_its_machine() -> None:
+    target = Target("greet", "task/greet", machine="micro")
+    assert codec.decode(new_run(target, "null").options or "") == {"machine": "micro"}
+    said = read_trigger_options({"machine": Machine(cpu=1.5, memory="250MB"), "max_attempts": 2})
+    assert codec.decode(new_run(target, "null", said).options or "") == {"machine": "1.5cpu-250mb", "max_attempts": 2}
+    assert new_run(GREET, "null").options is None
 
 
 def test_a_run_knows_its_parent() -> None:
@@ -174,7 +188,8 @@ def test_priority_zero_is_said() -> None:
     [
         ({"retries": 5}, r"retries is not an option of a task. Did you mean retry\?"),
         ({"retry": 5}, r"retry is not a Retry \(5\). Write Retry\(max_attempts=5\)"),
-        ({"machine": 5}, "machine is not a string"),
+        ({"machine": 5}, "machine is not a machine"),
+        ({"isolation": "thread"}, 'isolation is neither "worker" nor "process"'),
         ({"max_crashes": 0}, "max_crashes is not a whole number of at least 1"),
         ({"max_duration": "x"}, "max_duration is not a duration"),
         ({"delay": 5}, "delay is not an option of a task"),
@@ -188,7 +203,15 @@ def test_task_options_are_checked(options: Any, message: str) -> None:
 def test_what_workers_announce_is_settled() -> None:
     assert codec.decode(encode_rules(Rules())) == {"max_attempts": 3}
     rules = read_rules(
-        {"retry": Retry(max_attempts=5), "ttl": "1s", "priority": 2, "max_duration": 1, "max_crashes": 2}
+        {
+            "retry": Retry(max_attempts=5),
+            "ttl": "1s",
+            "priority": 2,
+            "max_duration": 1,
+            "max_crashes": 2,
+            "machine": Machine(cpu=1, memory="2GB"),
+            "isolation": "process",
+        }
     )
     assert codec.decode(encode_rules(rules)) == {
         "max_attempts": 5,
@@ -196,4 +219,6 @@ def test_what_workers_announce_is_settled() -> None:
         "priority_ms": 2000,
         "max_duration_ms": 1000,
         "max_crashes": 2,
+        "machine": "medium-1x",
+        "isolation": "process",
     }

@@ -89,6 +89,10 @@ def trigger(
         str | None,
         typer.Option("--max-duration", metavar="DURATION", help="Stronger than the task's.", show_default=False),
     ] = None,
+    machine: Annotated[
+        str | None,
+        typer.Option("--machine", metavar="MACHINE", help="Stronger than the task's: small-2x.", show_default=False),
+    ] = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", metavar="", help="Also an id that looks like a misspelt one.")
     ] = False,
@@ -113,6 +117,7 @@ def trigger(
         "metadata": None if metadata is None else read_json(metadata, "--metadata"),
         "max_attempts": max_attempts,
         "max_duration": max_duration,
+        "machine": machine,
     }
     options: Any = {name: value for name, value in said.items() if value is not None}
     value = None if payload is None else read_json(read_text(payload), "The payload")

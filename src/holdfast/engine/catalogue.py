@@ -11,9 +11,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from holdfast.engine.trigger import queue_id, route_id
+from holdfast.engine.trigger import RouteName, queue_id, route_id
+from holdfast.machine import machine_in
 from holdfast.records import QueueEntry, TaskEntry
 from holdfast.storage.base import Tx, repeatable
+
+Names = RouteName | tuple[str, str]
 
 
 class QueueRow(msgspec.Struct):
@@ -36,6 +39,7 @@ class RouteRow(msgspec.Struct):
     queue_id: int
     task: str
     version: str | None
+    machine: str | None
 
 
 def queue_row(queue: QueueEntry) -> QueueRow:
@@ -51,15 +55,15 @@ def queue_row(queue: QueueEntry) -> QueueRow:
     )
 
 
-def route_row(queue: str, task: str, version: str | None = None) -> RouteRow:
-    return RouteRow(route_id(queue, task, version), queue_id(queue), task, version)
+def route_row(queue: str, task: str, machine: str | None = None, *, version: str | None = None) -> RouteRow:
+    return RouteRow(route_id(queue, task, version, machine), queue_id(queue), task, version, machine)
 
 
 @repeatable
 def ensure_names(
-    tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[tuple[str, str]], tasks: Sequence[TaskEntry] = ()
+    tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[Names], tasks: Sequence[TaskEntry] = ()
 ) -> None:
-    """Make the queues and the (queue, task) routes that are not there yet. What operators or workers said stays.
+    """Make the queues and the routes that are not there yet. What operators or workers said stays.
     ``tasks`` are those that whoever triggers them announces, too."""
     tx.batch(
         "insert_queues",
@@ -67,16 +71,16 @@ def ensure_names(
     )
     tx.batch(
         "insert_routes",
-        sorted((route_row(queue, task) for queue, task in routes), key=lambda row: row.id),
+        sorted((route_row(*names) for names in routes), key=lambda row: row.id),
     )
     if tasks:
         tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
 
 
 @repeatable
-def pin_routes(tx: Tx, routes: Sequence[tuple[str, str]], version: str) -> None:
-    """Make these (queue, task) routes for runs that are pinned to a version."""
-    tx.batch("insert_routes", sorted((route_row(*names, version) for names in routes), key=lambda row: row.id))
+def pin_routes(tx: Tx, routes: Sequence[Names], version: str) -> None:
+    """Make these routes for runs that are pinned to a version."""
+    tx.batch("insert_routes", sorted((route_row(*names, version=version) for names in routes), key=lambda row: row.id))
 
 
 def adopt_names(tx: Tx, n: int = 500) -> int:
@@ -84,8 +88,8 @@ def adopt_names(tx: Tx, n: int = 500) -> int:
     Answers how many notes there were; call again while n."""
     notes = tx.rows("take_new_names", n=n)
     if notes:
-        queues, routes = {queue for queue, _ in notes}, {(queue, task) for queue, task in notes}
-        ensure_names(tx, [QueueEntry(name=queue) for queue in queues], list(routes))
+        routes = {RouteName(*note) for note in notes}
+        ensure_names(tx, [QueueEntry(name=queue) for queue in {name.queue for name in routes}], list(routes))
     return len(notes)
 
 
@@ -99,12 +103,19 @@ def announce(tx: Tx, tasks: Sequence[TaskEntry], queues: Sequence[QueueEntry]) -
     rows = sorted(map(queue_row, declared.values()), key=lambda row: row.id)
     tx.batch("insert_queues", rows)  # then they are there: what is declared meets them by their numbers
     changed = tx.batch("declare_queues", rows).rows()
-    tx.batch(
-        "insert_routes",
-        sorted((route_row(task.queue, task.id) for task in tasks), key=lambda row: row.id),
-    )
+    routes = {RouteName(task.queue, task.id, machine) for task in tasks for machine in (None, machine_in(task.options))}
+    ways = [route_row(*names) for names in routes | elsewhere(tx, tasks)]
+    tx.batch("insert_routes", sorted(ways, key=lambda row: row.id))
     tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
     return [by_id[row[0]] for row in changed]
+
+
+def elsewhere(tx: Tx, tasks: Sequence[TaskEntry]) -> set[RouteName]:
+    """The routes of tasks that have a machine, in the other queues where they have runs: a schedule makes them by the
+    defaults of the moment."""
+    machines = {task.id: machine for task in tasks if (machine := machine_in(task.options))}
+    known = tx.rows("queues_of_tasks", tasks=sorted(machines)) if machines else []
+    return {RouteName(queue, name, machines[name]) for queue, name in known}
 
 
 def task(tx: Tx, task_id: str) -> TaskEntry | None:

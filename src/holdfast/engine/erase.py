@@ -17,10 +17,11 @@ KEPT = ("prune_attempts", "prune_logs", "prune_chunks", "prune_tags", "prune_blo
 
 
 class Erasable(NamedTuple):
-    """A task and the queue its runs are in."""
+    """A task, the queue its runs are in, and the machine that they are for, if they are."""
 
     task: str
     queue: str
+    machine: str | None = None
 
 
 class Span(NamedTuple):
@@ -35,7 +36,7 @@ class Span(NamedTuple):
 def runs(tx: Tx, what: Erasable, workers: Sequence[str], n: int = CHUNK) -> int:
     """Erase up to ``n`` ready and ``n`` finished runs, and what these workers still hold. Answers how many; call it
     until there are none."""
-    erased = tx.rows("erase_ready", route=route_id(what.queue, what.task, None), n=n)
+    erased = tx.rows("erase_ready", route=route_id(what.queue, what.task, None, what.machine), n=n)
     erased += tx.rows("erase_executing", workers=list(workers), task=what.task)
     erased += tx.rows("erase_done", task=what.task, n=n)
     if ids := [row[0] for row in erased]:
@@ -50,7 +51,7 @@ def names(tx: Tx, whats: Sequence[Erasable], workers: Sequence[str]) -> None:
     for what in whats:
         tx.rows("erase_task_keys", task=what.task)
     tx.rows("erase_tasks", tasks=[what.task for what in whats])
-    tx.rows("erase_routes", routes=[route_id(what.queue, what.task, None) for what in whats])
+    tx.rows("erase_routes", routes=[route_id(what.queue, what.task, None, what.machine) for what in whats])
     tx.rows("erase_notes", queues=queues)
     tx.rows("erase_queues", queues=queues)
     tx.rows("erase_worker_tasks", workers=list(workers))

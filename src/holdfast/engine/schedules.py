@@ -18,9 +18,10 @@ import msgspec
 from holdfast import recurrence
 from holdfast.engine import catalogue
 from holdfast.engine.ticks import SlotRow, Template, jitter_of, make_of, rule_of, run_of, unfinished
-from holdfast.engine.trigger import insert
+from holdfast.engine.trigger import RouteName, insert
 from holdfast.errors import InvalidOption
 from holdfast.ids import new_id
+from holdfast.machine import machine_in
 from holdfast.records import NewSchedule, QueueEntry, ScheduleRecord, SlotRecord
 from holdfast.recurrence import Rule
 from holdfast.storage.base import Tx
@@ -136,7 +137,10 @@ def ensure_names(tx: Tx, new: NewSchedule) -> None:
     """Whoever makes a schedule names its queue, perhaps for the first time."""
     make = make_of(new.make)
     queue = make.queue or f"task/{make.task}"
-    catalogue.ensure_names(tx, [QueueEntry(name=queue)], [(queue, make.task)])
+    _, usual = tx.row("defaults_of_task", id=make.task) or (None, None)
+    machines = {None, machine_in(make.options), machine_in(usual)}
+    routes = [RouteName(queue, make.task, machine) for machine in machines]
+    catalogue.ensure_names(tx, [QueueEntry(name=queue)], routes)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

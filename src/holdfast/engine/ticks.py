@@ -277,6 +277,7 @@ def run_of(template: Template, slot: SlotRow, previous: int | None) -> NewRun:
     facts = slot_facts(template, slot.at, previous)
     usual: dict[str, Any] = defaults_of(template.options)
     said = {} if make.options is None else jsontext.decode(make.options)
+    machine = {"machine": usual["machine"]} if "machine" in usual else {}
     return NewRun(
         id=slot.run_id or new_id(),
         task=make.task,
@@ -285,7 +286,7 @@ def run_of(template: Template, slot: SlotRow, previous: int | None) -> NewRun:
         concurrency_key=make.concurrency_key,
         priority_ms=usual.get("priority_ms", 0) if make.priority_ms is None else make.priority_ms,
         ttl_ms=usual.get("ttl_ms") if make.ttl_ms is None else make.ttl_ms,
-        options=jsontext.encode({**said, "slot": facts}),
+        options=jsontext.encode({**machine, **said, "slot": facts}),
         metadata=make.metadata,
         tags=make.tags,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,7 @@ from holdfast.engine.debounce import debounce
 from holdfast.engine.replay import carry_over
 from holdfast.errors import AttemptLost, IdempotencyBusy
 from holdfast.ids import hash63
+from holdfast.machine import machine_in
 from holdfast.records import NewRun, Triggered
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Row, Tx, repeatable
@@ -35,6 +37,19 @@ class Tag(msgspec.Struct):
     run_id: str
 
 
+class RouteName(NamedTuple):
+    """What a route is known by, but for the version that some of its runs are pinned to."""
+
+    queue: str
+    task: str
+    machine: str | None = None
+
+
+def route_name(run: NewRun) -> RouteName:
+    """The route that a new run stands in."""
+    return RouteName(run.queue, run.task, machine_in(run.options))
+
+
 @lru_cache(maxsize=10_000)
 def queue_id(queue: str) -> int:
     """The number of a queue: a hash, so that a trigger needs no look-up."""
@@ -42,9 +57,9 @@ def queue_id(queue: str) -> int:
 
 
 @lru_cache(maxsize=10_000)
-def route_id(queue: str, task: str, version: str | None) -> int:
+def route_id(queue: str, task: str, version: str | None, machine: str | None = None) -> int:
     """The number of a route: what decides who may carry a run out."""
-    return hash63("route", "task", queue, task, version)
+    return hash63("route", "task", queue, task, version, *([] if machine is None else [machine]))
 
 
 @lru_cache(maxsize=100_000)
@@ -96,7 +111,7 @@ def row(run: NewRun) -> RunRow:
         run.id,
         run.task,
         queue_id(queue),
-        route_id(queue, run.task, run.version),
+        route_id(queue, run.task, run.version, machine_in(run.options)),
         None if run.concurrency_key is None else key_lane(queue, run.concurrency_key),
         run.concurrency_key,
         run.priority_ms,

@@ -38,12 +38,14 @@ class WorkerTask(msgspec.Struct):
 
 
 class Route(NamedTuple):
-    """A route: the runs of a task in a queue, of those that are pinned to a version or of all others."""
+    """A route: the runs of a task in a queue, of those that are pinned to a version or of all others, and of those for
+    a machine or for none."""
 
     id: int
     queue: str
     task: str
     version: str | None
+    machine: str | None
 
 
 class Beat(msgspec.Struct):
@@ -106,7 +108,7 @@ def routes(
 ) -> list[Route]:
     """The routes that a worker of this version with these tasks, and perhaps only these queues, may claim from."""
     rows = tx.rows("routes", tasks=list(tasks), version=version)
-    found = [Route(number, queue, task, pinned) for number, task, queue, pinned in rows]
+    found = [Route(number, queue, task, pinned, machine) for number, task, queue, pinned, machine in rows]
     return [route for route in found if queues is None or route.queue in queues]
 
 

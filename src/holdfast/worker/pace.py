@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from holdfast.engine.trigger import route_id
+from holdfast.machine import machine_in
 from holdfast.records import Claimed
 
 AHEAD = 1500  # runs claimed ahead of free slots, at most
@@ -55,7 +56,7 @@ class Heads:
         """Note the heads; answers how many routes gave something."""
         since: dict[int, int] = {}
         for run in claimed:
-            route = route_id(names.get(run.queue, ""), run.task, None)  # type: ignore[call-overload]
+            route = route_id(names.get(run.queue, ""), run.task, None, machine_in(run.options))  # type: ignore[call-overload]
             since[route] = min(run.sort_at, since.get(route, run.sort_at))
         self.since = since
         return len(since)

@@ -24,7 +24,7 @@ from typing import Any
 
 from holdfast.engine import catalogue, claim, journal, limits, schedules, workers
 from holdfast.engine.claim import Ask, Round
-from holdfast.engine.trigger import queue_id
+from holdfast.engine.trigger import RouteName, queue_id
 from holdfast.engine.workers import Route
 from holdfast.ids import new_id
 from holdfast.records import Claimed, Entry, Suspension, TaskEntry
@@ -174,10 +174,10 @@ class Worker:
         version = self.settings.version
         if not self.settings.pins or version is None:
             return False
-        pinned = {(route.queue, route.task) for route in found if route.version is not None}
-        missing = {(route.queue, route.task) for route in found} - pinned
+        pinned = {name_of(route) for route in found if route.version is not None}
+        missing = {name_of(route) for route in found} - pinned
         if missing:
-            await self.store.run(catalogue.pin_routes, sorted(missing), version)
+            await self.store.run(catalogue.pin_routes, list(missing), version)
         return bool(missing)
 
     # rounds
@@ -457,3 +457,7 @@ class Worker:
         log.error("this worker was declared lost: its %d runs are stopped, and it registers anew", len(self.hold.held))
         self.hold.lose_all()
         self.outcast = True
+
+
+def name_of(route: Route) -> RouteName:
+    return RouteName(route.queue, route.task, route.machine)

@@ -22,7 +22,6 @@ from holdfast.api.v1.shown import Said
 from holdfast.client import Client
 from holdfast.codec import AnyCodec
 from holdfast.debounce import Debounce
-from holdfast.fitting import check_fits
 from holdfast.options import new_run, read_trigger_options
 from holdfast.records import NewRun
 
@@ -116,10 +115,8 @@ async def run_of(
 ) -> NewRun:
     """The run that a trigger asks for. Raises Refused, and what an option raises that cannot be used."""
     target = await client.atarget(task)
-    value = packets.value_of(payload, options.payload_type)
-    if target.schema is not None:
-        check_fits(value, target.schema, what="The payload")
-    text = client.sealed(target.task, codec.encode(value))
+    text = client.sealed(target.task, codec.encode(packets.value_of(payload, options.payload_type)))
+    client.check_payload(target.task, text)
     return new_run(target, text, options_of(options, int(time.time() * 1000)), batch_id=batch_id)
 
 

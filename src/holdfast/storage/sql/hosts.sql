@@ -63,15 +63,18 @@ SELECT id, queue, options, schema, version FROM {s}task WHERE id = :id
 SELECT DISTINCT wt.task, w.queues, w.version FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live'
 
 -- name: routes
-SELECT o.id, o.task, q.name, o.version FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.kind = 'task' AND o.task {in:tasks}
+SELECT o.id, o.task, q.name, o.version, o.machine FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.kind = 'task' AND o.task {in:tasks}
   AND (o.version IS NULL OR o.version = CAST(:version AS TEXT))
+
+-- name: queues_of_tasks
+SELECT q.name, o.task FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.task {in:tasks} AND o.machine IS NULL AND o.version IS NULL
 
 -- name: all_routes
 SELECT o.id, o.task, o.version FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id
 
 -- name: insert_routes
-INSERT INTO {s}route (id, kind, queue_id, task, version)
-SELECT x.id, 'task', x.queue_id, x.task, x.version FROM {rows(id bigint, queue_id bigint, task text, version text)} WHERE true
+INSERT INTO {s}route (id, kind, queue_id, task, version, machine)
+SELECT x.id, 'task', x.queue_id, x.task, x.version, x.machine FROM {rows(id bigint, queue_id bigint, task text, version text, machine text)} WHERE true
 ON CONFLICT (id) DO NOTHING RETURNING id
 
 -- name: forget_routes
@@ -82,11 +85,11 @@ DELETE FROM {s}route WHERE version IS NOT NULL
 
 -- name: take_new_names
 -- Only PostgreSQL has triggers that leave such notes.
-SELECT 'none', 'none' WHERE 1 = 0 LIMIT :n
+SELECT 'none', 'none', NULL WHERE 1 = 0 LIMIT :n
 
 -- name: take_new_names (postgres)
 -- Left by triggers in SQL, each in a transaction that may have stayed open for long: nobody else has waited for its names.
-DELETE FROM {s}name_due WHERE ctid {any} SELECT ctid FROM {s}name_due LIMIT :n {skip_locked} {end} RETURNING queue, task
+DELETE FROM {s}name_due WHERE ctid {any} SELECT ctid FROM {s}name_due LIMIT :n {skip_locked} {end} RETURNING queue, task, machine
 
 -- name: worker_state
 SELECT state, EXISTS (SELECT 1 FROM {s}run WHERE worker_id = :me AND news = 1 AND worker_id IS NOT NULL) FROM {s}worker WHERE id = :me

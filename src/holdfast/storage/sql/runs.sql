@@ -70,7 +70,8 @@ UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claim
   started_at = COALESCE(started_at, {now}), version = COALESCE(version, CAST(:version AS TEXT)),
   pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
   route_id = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN route_id ELSE COALESCE((
-    SELECT o.id FROM {s}route o WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
+    SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = {s}run.route_id AND o.machine IS NOT DISTINCT FROM f.machine
+    WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
 WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worker
   WHERE id = :me AND (state = 'live' OR (state = 'draining' AND CAST(:pin AS TEXT) IS NOT NULL)))
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
@@ -83,7 +84,8 @@ UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claim
   started_at = COALESCE(started_at, {now}), version = COALESCE(version, CAST(:version AS TEXT)),
   pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
   route_id = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN route_id ELSE COALESCE((
-    SELECT o.id FROM {s}route o WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
+    SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = {s}run.route_id AND o.machine IS NOT DISTINCT FROM f.machine
+    WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
 WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker
   WHERE id = :me AND (state = 'live' OR (state = 'draining' AND CAST(:pin AS TEXT) IS NOT NULL)))
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
@@ -162,7 +164,8 @@ UPDATE {s}run SET
   version = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE version END,
   pinned = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN 0 ELSE pinned END,
   route_id = CASE WHEN x.begun = 0 AND started_at = claimed_at AND pinned = 1 THEN (
-    SELECT o.id FROM {s}route o WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version IS NULL) ELSE route_id END,
+    SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = {s}run.route_id AND o.machine IS NOT DISTINCT FROM f.machine
+    WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version IS NULL) ELSE route_id END,
   due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
   sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - priority_ms ELSE sort_at END,
   metadata = COALESCE(x.metadata, {s}run.metadata)
@@ -183,7 +186,8 @@ put AS (
     version = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.version END,
     pinned = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN 0 ELSE r.pinned END,
     route_id = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at AND r.pinned = 1 THEN (
-      SELECT o.id FROM {s}route o WHERE o.task = r.task AND o.queue_id = r.queue_id AND o.version IS NULL) ELSE r.route_id END,
+      SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = r.route_id AND o.machine IS NOT DISTINCT FROM f.machine
+      WHERE o.task = r.task AND o.queue_id = r.queue_id AND o.version IS NULL) ELSE r.route_id END,
     due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
     sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - r.priority_ms ELSE r.sort_at END,
     metadata = COALESCE(x.metadata, r.metadata)
