@@ -12,13 +12,15 @@ import hashlib
 import os
 import random
 import secrets
+import string
 import threading
 import time
 from typing import Final
 from uuid import UUID
 
-__all__ = ["as_uuid", "from_uuid", "hash63", "id_beside", "new_id", "new_secret"]
+__all__ = ["as_uuid", "from_uuid", "hash63", "id_beside", "new_api_key", "new_id", "new_secret"]
 
+_ALPHANUMERIC: Final = string.ascii_letters + string.digits
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _AS_BASE32: Final = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # what int() reads
 _PAIRS: Final = [a + b for a in _ALPHABET for b in _ALPHABET]
@@ -81,6 +83,12 @@ def id_beside(other: str, number: int) -> str:
 def new_secret() -> str:
     """43 characters for a URL that nobody can guess."""
     return secrets.token_urlsafe(32)
+
+
+def new_api_key() -> str:
+    """A key for the HTTP API: 142 random bits. Clients of Trigger.dev know by its shape that it is not they who sign
+    public tokens, but the server."""
+    return "tr_prod_sk_" + "".join(secrets.choice(_ALPHANUMERIC) for _ in range(24))
 
 
 def as_uuid(id: str) -> str:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from holdfast.engine import catalogue, limits, reap, ticks, tokens, webhooks, workers
+from holdfast.engine import audit, catalogue, limits, reap, ticks, tokens, webhooks, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -29,6 +29,7 @@ PROMPT_SECONDS = 1.0  # a write that takes longer says that others may have wait
 LANES_SECONDS = 30.0
 PRUNE_SECONDS = 60.0
 RETENTION_MS = 30 * 24 * 3600 * 1000
+AUDIT_MS = 400 * 24 * 3600 * 1000  # a year, and a month to look back on it
 WORKERS_MS = 24 * 3600 * 1000
 
 
@@ -164,6 +165,8 @@ class Upkeep:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
         self.store.run_sync(webhooks.prune)
+        while self.store.run_sync(audit.forget, AUDIT_MS) == audit.FORGET:
+            pass
         while self.store.run_sync(ticks.prune, self.retention_ms) == ticks.DUE:
             pass
 

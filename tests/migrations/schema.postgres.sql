@@ -4,6 +4,17 @@ CREATE TABLE holdfast.aftermath (
   worker_id text COLLATE "C",
   claim integer DEFAULT 0 NOT NULL
 ) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
+CREATE TABLE holdfast.api_key (
+  id text COLLATE "C" NOT NULL,
+  name text NOT NULL,
+  hash text COLLATE "C" NOT NULL,
+  ending text NOT NULL,
+  scopes text NOT NULL,
+  created_at bigint NOT NULL,
+  expires_at bigint,
+  revoked_at bigint,
+  used_at bigint
+);
 CREATE TABLE holdfast.attempt (
   run_id text COLLATE "C" NOT NULL,
   claim integer NOT NULL,
@@ -14,6 +25,15 @@ CREATE TABLE holdfast.attempt (
   outcome text NOT NULL,
   error text,
   usage text
+);
+CREATE TABLE holdfast.audit (
+  id text COLLATE "C" NOT NULL,
+  at bigint NOT NULL,
+  actor text NOT NULL,
+  key_id text COLLATE "C",
+  verb text NOT NULL,
+  subject text NOT NULL,
+  origin text NOT NULL
 );
 CREATE TABLE holdfast.blob (
   run_id text COLLATE "C" NOT NULL,
@@ -94,6 +114,10 @@ CREATE TABLE holdfast.invocation (
   status integer,
   total_us bigint NOT NULL,
   record text NOT NULL
+);
+CREATE TABLE holdfast.issuer (
+  number integer NOT NULL,
+  secret text NOT NULL
 );
 CREATE TABLE holdfast.joined (
   run_id text COLLATE "C" NOT NULL,
@@ -260,6 +284,11 @@ CREATE TABLE holdfast.slot (
   run_id text COLLATE "C",
   dealt_at bigint NOT NULL
 );
+CREATE TABLE holdfast.spent (
+  hash text COLLATE "C" NOT NULL,
+  call text,
+  expires_at bigint NOT NULL
+);
 CREATE TABLE holdfast.start (
   lane_id bigint NOT NULL,
   at bigint NOT NULL,
@@ -351,7 +380,10 @@ CREATE TYPE holdfast.new_run (
   debounce_leading boolean
 );
 ALTER TABLE holdfast.aftermath ADD CONSTRAINT aftermath_pkey PRIMARY KEY (run_id);
+ALTER TABLE holdfast.api_key ADD CONSTRAINT api_key_hash_key UNIQUE (hash);
+ALTER TABLE holdfast.api_key ADD CONSTRAINT api_key_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
+ALTER TABLE holdfast.audit ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
 ALTER TABLE holdfast.chunk ADD CONSTRAINT chunk_pkey PRIMARY KEY (run_id, name, claim, seq);
 ALTER TABLE holdfast.circuit ADD CONSTRAINT circuit_pkey PRIMARY KEY (host);
@@ -360,6 +392,7 @@ ALTER TABLE holdfast.declaration ADD CONSTRAINT declaration_pkey PRIMARY KEY (ap
 ALTER TABLE holdfast.done ADD CONSTRAINT done_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.idempotency ADD CONSTRAINT idempotency_pkey PRIMARY KEY (task, key);
 ALTER TABLE holdfast.invocation ADD CONSTRAINT invocation_pkey PRIMARY KEY (run_id, claim);
+ALTER TABLE holdfast.issuer ADD CONSTRAINT issuer_pkey PRIMARY KEY (number);
 ALTER TABLE holdfast.joined ADD CONSTRAINT joined_pkey PRIMARY KEY (run_id);
 ALTER TABLE holdfast.journal ADD CONSTRAINT journal_pkey PRIMARY KEY (run_id, key);
 ALTER TABLE holdfast.lane_due ADD CONSTRAINT lane_due_pkey PRIMARY KEY (seq);
@@ -374,6 +407,7 @@ ALTER TABLE holdfast.run ADD CONSTRAINT run_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.schedule ADD CONSTRAINT schedule_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.signing ADD CONSTRAINT signing_pkey PRIMARY KEY (secret);
 ALTER TABLE holdfast.slot ADD CONSTRAINT slot_pkey PRIMARY KEY (schedule_id, at);
+ALTER TABLE holdfast.spent ADD CONSTRAINT spent_pkey PRIMARY KEY (hash);
 ALTER TABLE holdfast.tag ADD CONSTRAINT tag_pkey PRIMARY KEY (tag, run_id);
 ALTER TABLE holdfast.task ADD CONSTRAINT task_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.token ADD CONSTRAINT token_idempotency_key_key UNIQUE (idempotency_key);
@@ -382,6 +416,7 @@ ALTER TABLE holdfast.token_tag ADD CONSTRAINT token_tag_pkey PRIMARY KEY (tag, t
 ALTER TABLE holdfast.waiter ADD CONSTRAINT waiter_pkey PRIMARY KEY (target, run_id, key);
 ALTER TABLE holdfast.worker ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (worker_id, task);
+CREATE INDEX audit_at ON holdfast.audit USING btree (at);
 CREATE INDEX done_bad ON holdfast.done USING btree (id) WHERE (status <> 'completed'::text);
 CREATE INDEX done_batch ON holdfast.done USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX done_finished ON holdfast.done USING btree (finished_at);

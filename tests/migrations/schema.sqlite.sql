@@ -4,6 +4,17 @@ CREATE TABLE holdfast_aftermath (
   worker_id TEXT,
   claim INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE holdfast_api_key (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  hash TEXT NOT NULL UNIQUE,
+  ending TEXT NOT NULL,
+  scopes TEXT NOT NULL,
+  created_at BIGINT NOT NULL,
+  expires_at BIGINT,
+  revoked_at BIGINT,
+  used_at BIGINT
+);
 CREATE TABLE holdfast_attempt (
   run_id TEXT NOT NULL,
   claim INTEGER NOT NULL,
@@ -14,6 +25,15 @@ CREATE TABLE holdfast_attempt (
   outcome TEXT NOT NULL,
   error TEXT, usage TEXT,
   PRIMARY KEY (run_id, claim)
+);
+CREATE TABLE holdfast_audit (
+  id TEXT PRIMARY KEY,
+  at BIGINT NOT NULL,
+  actor TEXT NOT NULL,
+  key_id TEXT,
+  verb TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  origin TEXT NOT NULL
 );
 CREATE TABLE holdfast_blob (
   run_id TEXT NOT NULL,
@@ -98,6 +118,10 @@ CREATE TABLE holdfast_invocation (
   total_us BIGINT NOT NULL,
   record TEXT NOT NULL,
   PRIMARY KEY (run_id, claim)
+);
+CREATE TABLE holdfast_issuer (
+  number INTEGER PRIMARY KEY,
+  secret TEXT NOT NULL
 );
 CREATE TABLE holdfast_journal (
   run_id TEXT NOT NULL,
@@ -239,6 +263,11 @@ CREATE TABLE holdfast_slot (
   dealt_at BIGINT NOT NULL,
   PRIMARY KEY (schedule_id, at)
 );
+CREATE TABLE holdfast_spent (
+  hash TEXT PRIMARY KEY,
+  call TEXT,
+  expires_at BIGINT NOT NULL
+);
 CREATE TABLE holdfast_start (
   lane_id BIGINT NOT NULL,
   at BIGINT NOT NULL,
@@ -300,6 +329,7 @@ CREATE TABLE holdfast_worker_task (
   task TEXT NOT NULL,
   PRIMARY KEY (worker_id, task)
 );
+CREATE INDEX holdfast_audit_at ON holdfast_audit (at);
 CREATE INDEX holdfast_done_bad ON holdfast_done (id) WHERE status <> 'completed';
 CREATE INDEX holdfast_done_batch ON holdfast_done (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE INDEX holdfast_done_finished ON holdfast_done (finished_at);

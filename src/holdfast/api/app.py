@@ -21,16 +21,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from holdfast import views
+from holdfast.api.access import access
 from holdfast.api.auth import caller_of, refuse_undeclared
-from holdfast.api.gate import Gate
-from holdfast.api.limit import Limit
-from holdfast.api.refused import Refused
-from holdfast.api.tokens import loggable
+from holdfast.api.gate import Gate, refusal
+from holdfast.api.keyring import Keyring
+from holdfast.api.limit import Limits
+from holdfast.api.refused import Refused, all_of
 from holdfast.api.tokens import tokens as waited_for
 from holdfast.api.v1.routes import v1
 from holdfast.api.v2.schedules import schedules
@@ -38,7 +40,7 @@ from holdfast.api.v2.tasks import tasks
 from holdfast.api.webhooks import Endpoints, webhooks
 from holdfast.client import Client
 from holdfast.dashboard import dashboard
-from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy, TooLarge
+from holdfast.errors import DatabaseError, HoldfastError
 from holdfast.rate import read_rate
 
 if TYPE_CHECKING:
@@ -61,9 +63,10 @@ def application(
         openapi_url=None,
         dependencies=[Depends(refuse_undeclared)],
     )
-    app.state.client = client
+    app.state.client, app.state.keys = client, Keyring(client, key)
     pages = dashboard(client, app.version)
     for router in (
+        access(client, app.state.keys),
         v1(client),
         tasks(client),
         waited_for(client),
@@ -72,10 +75,10 @@ def application(
         pages,
     ):
         app.include_router(router)
-    for error in (Refused, HTTPException, HoldfastError):
+    for error in (Refused, HTTPException, RequestValidationError, HoldfastError):
         app.add_exception_handler(error, told)
-    limit = None if rate is None else Limit(read_rate(rate, name="api_rate"))
-    app.add_middleware(Gate, key=key, limit=limit)
+    limits = None if rate is None else Limits(read_rate(rate, name="api_rate"))
+    app.add_middleware(Gate, keys=app.state.keys, limits=limits)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -114,14 +117,12 @@ async def told(request: Request, error: Exception) -> Response:
 
 
 def refused(request: Request, error: Exception) -> Refused:
-    if isinstance(error, Refused):
-        return error
+    if isinstance(error, RequestValidationError):
+        problems = [Refused(422, each["msg"], ".".join(map(str, each["loc"][1:])) or None) for each in error.errors()]
+        return all_of(problems) if problems else Refused(422, "The call is not valid")
     if isinstance(error, HTTPException):
         return unmatched(request, error) or Refused(error.status_code, str(error.detail), headers=error.headers)
-    if isinstance(error, DatabaseError | IdempotencyBusy):
-        log.warning("%s %s could not be answered: %s", request.method, loggable(request), error)
-        return Refused(503, f"The database does not answer: {error.what}", headers={"Retry-After": "1"})
-    return Refused(413 if isinstance(error, TooLarge) else 422, str(error))
+    return refusal(request, error)
 
 
 def unmatched(request: Request, error: HTTPException) -> Refused | None:

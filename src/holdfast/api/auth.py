@@ -9,6 +9,7 @@ Every route says what it needs, as a dependency that also gives it the `Caller`:
     Depends(needs("write", run="run_id"))       change that run; ``token=`` completes a token
     Depends(needs("admin"))                     change anything else
     Depends(needs("trigger", the_task="http"))  make runs of this task
+    Depends(needs(None))                        any key at all
     Depends(needs("trigger", anyhow=True))      whoever may trigger something; the route asks for each
 
 A route that declares nothing is refused, unless its path is in `OPEN`.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -28,9 +29,10 @@ import msgspec
 from fastapi import Request
 from fastapi.routing import APIRoute
 
+from holdfast.api.public import bare
 from holdfast.api.refused import Refused
 from holdfast.client import Client
-from holdfast.engine import read
+from holdfast.engine import keys, read
 from holdfast.records import RunRecord
 from holdfast.scopes import ADMIN, Action, Kind, Right, allows
 
@@ -42,16 +44,23 @@ OPEN: Final = {
     "/webhooks/{path:path}": "what comes in is verified by its sender's signature",
     "/api/v1/waitpoints/tokens/{token_id}/callback/{secret}": "the URL of a token has a secret of its own",
 }
-PREFIXES: Final = ("run_", "batch_", "waitpoint_")  # of ids on the wire
+SLACK_MS: Final = 3_600_000  # a clock elsewhere may be behind
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as the audit log writes it, and what they may do. ``key_id`` is None where no stored key was used."""
+    """Who calls, as the audit log writes it, and what they may do. ``key_id`` is None where no stored key was used.
+
+    Of a public token: ``once`` names it if it is for one use, it ends at ``ends_at`` (seconds since the epoch), and
+    its bearer is not shown what is ``hidden``.
+    """
 
     name: str
     key_id: str | None
     rights: frozenset[Right]
+    once: str | None = None
+    ends_at: int | None = None
+    hidden: frozenset[str] = frozenset()
 
     def may(self, action: Action, kind: Kind | None = None, id: str | None = None) -> bool:
         """Whether they may do this: on everything, on all of a kind, or on one thing of that kind."""
@@ -85,6 +94,24 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
+async def public_token(request: Request, scopes: list[str], seconds: float = 3600) -> str:
+    """A public token with these scopes for who calls, as an answer brings it; it counts as long as their key does.
+
+    >>> headers = {"x-trigger-jwt": await public_token(request, [f"read:runs:{run_id}"])}
+    """
+    token: str = await request.app.state.keys.public_token(caller_of(request), scopes, time.time() + seconds)
+    return token
+
+
+async def spend(caller: Caller, once: str, request: Request) -> None:
+    """Use a token that is for one use. Its call may be sent again, by a client that has not heard the answer."""
+    client: Callable[[], Client] = request.app.state.client
+    call = request.headers.get("x-trigger-request-idempotency-key")
+    lasting_ms = max(0, (caller.ends_at or 0) * 1000 - client().now()) + SLACK_MS
+    if not await client().awrite(keys.spend, once, call, lasting_ms):
+        raise Refused(422, "This token was for one use, and has been used")
+
+
 class Place(NamedTuple):
     """What thing a route is about: the one that this parameter of its path names, or always the one with this id."""
 
@@ -99,26 +126,31 @@ class Place(NamedTuple):
 class Needs:
     """What a route needs of who calls: a dependency that answers the `Caller`, or raises Refused (401 or 403)."""
 
-    def __init__(self, action: Action, place: Place | None, *, anyhow: bool) -> None:
+    def __init__(self, action: Action | None, place: Place | None, *, anyhow: bool) -> None:
         self.action, self.place, self.anyhow = action, place, anyhow
 
     async def __call__(self, request: Request) -> Caller:
         caller = caller_of(request)
+        if self.action is None:
+            return caller
         if self.place is None:
             met = caller.may(self.action) or (self.anyhow and self.somehow(caller))
         else:
-            met = await self.met(caller, request, self.place.kind, self.place.of(request))
+            met = await self.met(caller, request, self.action, self.place)
         if not met:
             raise forbidden(self.action)
+        if caller.once is not None and self.action in ("trigger", "write"):
+            await spend(caller, caller.once, request)
         return caller
 
-    async def met(self, caller: Caller, request: Request, kind: Kind, id: str) -> bool:
-        if caller.may(self.action, kind, id):
+    async def met(self, caller: Caller, request: Request, action: Action, place: Place) -> bool:
+        kind, thing = place.kind, place.of(request)
+        if caller.may(action, kind, thing):
             return True
-        if (self.action, kind) != ("read", "run") or not self.somehow(caller):
+        if (action, kind) != ("read", "run") or not self.somehow(caller):
             return False
         client: Callable[[], Client] = request.app.state.client
-        found = await client().aread(read.run, id)
+        found = await client().aread(read.run, thing)
         return found is not None and caller.sees(found)
 
     def somehow(self, caller: Caller) -> bool:
@@ -129,8 +161,16 @@ class Needs:
         return f"needs({self.action!r}{place}{', anyhow=True' if self.anyhow else ''})"
 
 
+def changed(request: Request, verb: str, subject: str) -> None:
+    """Say in words, for the audit log, what this call changes; else it is noted as method and path.
+
+    >>> changed(request, "queues pause", name)
+    """
+    request.state.change = (verb, subject)
+
+
 def needs(
-    action: Action,
+    action: Action | None,
     *,
     run: str | None = None,
     task: str | None = None,
@@ -167,11 +207,6 @@ async def refuse_undeclared(request: Request) -> None:
         raise Refused(403, "Nobody may call this: its route does not say what it needs")
 
 
-def bare(id: str) -> str:
-    """An id without the prefix that it has on the wire."""
-    return next((id.removeprefix(prefix) for prefix in PREFIXES if id.startswith(prefix)), id)
-
-
 def given_key(header: str) -> str | None:
     """The key that an ``Authorization`` brings: as a Bearer token, or as the user name of HTTP Basic."""
     kind, _, rest = header.partition(" ")
@@ -183,10 +218,6 @@ def given_key(header: str) -> str | None:
         return base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")[0] or None
     except (binascii.Error, ValueError):
         return None
-
-
-def same(given: str, key: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), key.encode("utf-8", "surrogatepass"))
 
 
 def from_elsewhere(request: Request) -> bool:

@@ -1,7 +1,8 @@
 """What stands before every route: who calls, how often, and what becomes of an error that nobody foresaw.
 
-With ``HOLDFAST_API_KEY`` a call brings that key. Without a key only programs on this machine are served: a page that a
-browser has open may not call its visitor's own machine, under whatever name, nor may what a proxy passes on.
+Where there are keys a call brings one of them: ``HOLDFAST_API_KEY``, or a stored one. Without a key only programs on
+this machine are served: a page that a browser has open may not call its visitor's own machine, under whatever name, nor
+may what a proxy passes on.
 
 It is plain ASGI, so that a stream is passed on piece by piece, and a client that goes away is seen at once.
 """
@@ -15,17 +16,23 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from fastapi import Request
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.api import auth
-from holdfast.api.auth import THIS_MACHINE, Caller
-from holdfast.api.limit import Limit, Verdict
+from holdfast.api.auth import THIS_MACHINE
+from holdfast.api.keyring import Keyring
+from holdfast.api.limit import Limits, Verdict
 from holdfast.api.refused import Refused
 from holdfast.api.tokens import loggable
+from holdfast.engine import audit
+from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy, TooLarge
 
 LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
 PASSED_ON: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 NO_KEY: Final = "This server has no API key, so it serves loopback only: set HOLDFAST_API_KEY"
+UNCOUNTED: Final = ("/healthz", "/readyz")  # for whoever looks whether it is up
+BAD: Final = 400
 WRONG_KEY: Final = "The API key is missing or wrong"
 log = logging.getLogger("holdfast")
 
@@ -33,51 +40,66 @@ log = logging.getLogger("holdfast")
 class Gate:
     """An ASGI application before another one."""
 
-    def __init__(self, app: ASGIApp, *, key: str | None, limit: Limit | None) -> None:
-        self.app, self.key, self.limit = app, key, limit
+    def __init__(self, app: ASGIApp, *, keys: Keyring, limits: Limits | None) -> None:
+        self.app, self.keys, self.limits = app, keys, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request, begun = Request(scope), False
+        request, begun, headers = Request(scope), False, dict[str, str]()
 
         async def watched(message: Message) -> None:
             nonlocal begun
-            begun = True
+            if message["type"] == "http.response.start":
+                begun = True
+                MutableHeaders(scope=message).update(headers)
+                if message["status"] < BAD:
+                    await note_change(request)
             await send(message)
 
         try:
-            self.let_in(request)
+            await self.identify(request)
+            headers |= self.count(request)
             await self.app(scope, receive, watched)
-        except Refused as refused:
-            await refused.answer(request)(scope, receive, send)
+        except (Refused, HoldfastError) as error:
+            await refusal(request, error).answer(request)(scope, receive, watched)
         except Exception:
             log.exception("%s %s could not be answered", request.method, loggable(request))
             if not begun:
                 problem = Refused(500, "Holdfast could not answer this: its log says why")
                 await problem.answer(request)(scope, receive, send)
 
-    def let_in(self, request: Request) -> None:
-        """Find out who calls, and count the call. Raises Refused."""
-        state = request.scope.setdefault("state", {})
-        if request.url.path in ("/healthz", "/readyz"):
-            state["stranger"] = WRONG_KEY
-            return
-        state["caller"], state["stranger"] = self.identify(request)
-        if self.limit is not None:
-            verdict = self.limit.count(time.monotonic())
-            if not verdict.allowed:
-                raise too_many(self.limit, verdict)
+    def count(self, request: Request) -> dict[str, str]:
+        """Count a call; answers what to tell the caller of their limit. Raises Refused (429)."""
+        if self.limits is None or request.url.path in UNCOUNTED:
+            return {}
+        caller, client = request.state.caller, request.client
+        who = f"from {client.host if client else ''}" if caller is None else caller.key_id or caller.name
+        verdict = self.limits.count(who, time.monotonic())
+        headers = limit_headers(request, self.limits.rate.starts, verdict)
+        if not verdict.allowed:
+            window = self.limits.rate.window_ms / 1000
+            what = f"There are more than {self.limits.rate.starts} calls in {window:g} s"
+            raise Refused(429, what, headers={**headers, "Retry-After": str(verdict.reset)})
+        return headers
 
-    def identify(self, request: Request) -> tuple[Caller | None, str]:
-        """Who calls; if nobody that is known, what to tell them."""
+    async def identify(self, request: Request) -> None:
+        """Find out who calls; if it is nobody that is known, what to tell them."""
+        state = request.scope.setdefault("state", {})
+        state["caller"], state["stranger"] = None, WRONG_KEY
+        if request.url.path in UNCOUNTED:
+            return
         given = auth.given_key(request.headers.get("authorization", ""))
-        if self.key is not None:
-            if given is not None and auth.same(given, self.key):
-                return Caller("HOLDFAST_API_KEY", None, THIS_MACHINE.rights), ""
-            return None, WRONG_KEY
-        return (THIS_MACHINE, "") if from_this_machine(request) else (None, NO_KEY)
+        if given is not None and (caller := await self.keys.caller(given)) is not None:
+            state["caller"] = caller
+        elif await self.keys.keyed():
+            if given is None and not auth.from_elsewhere(request):
+                state["caller"] = await self.keys.session(request)
+        elif from_this_machine(request):
+            state["caller"] = THIS_MACHINE
+        else:
+            state["stranger"] = NO_KEY
 
 
 def from_this_machine(request: Request) -> bool:
@@ -117,11 +139,41 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def too_many(limit: Limit, verdict: Verdict) -> Refused:
-    headers = {
-        "Retry-After": str(verdict.reset),
-        "X-RateLimit-Limit": str(limit.rate.starts),
+def refusal(request: Request, error: Exception) -> Refused:
+    """What to answer when this was raised."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, DatabaseError | IdempotencyBusy):
+        log.warning("%s %s could not be answered: %s", request.method, loggable(request), error)
+        return Refused(503, f"The database does not answer: {error.what}", headers={"Retry-After": "1"})
+    return Refused(413 if isinstance(error, TooLarge) else 422, str(error))
+
+
+def limit_headers(request: Request, most: int, verdict: Verdict) -> dict[str, str]:
+    """When there is room again is said in seconds to clients of Mergent, and as a moment in milliseconds to those of
+    Trigger.dev."""
+    mergent = request.url.path.startswith("/v2")
+    reset = verdict.reset if mergent else int((time.time() + verdict.reset) * 1000)
+    return {
+        "X-RateLimit-Limit": str(most),
         "X-RateLimit-Remaining": str(verdict.remaining),
-        "X-RateLimit-Reset": str(verdict.reset),
+        "X-RateLimit-Reset": str(reset),
     }
-    return Refused(429, f"There are more than {limit.rate.starts} calls in {limit.window:g} s", headers=headers)
+
+
+async def note_change(request: Request) -> None:
+    """Write into the audit log what this call has changed. A run that is triggered is a record of its own."""
+    route = request.scope.get("route")
+    need = auth.need_of(route)
+    if request.method in ("GET", "HEAD", "OPTIONS") or need is None or need.action not in ("admin", "write"):
+        return
+    caller, client = auth.caller_of(request), request.client
+    verb, subject = getattr(request.state, "change", None) or (
+        f"{request.method} {getattr(route, 'path', '')}",
+        " ".join(request.path_params.values()),
+    )
+    origin = client.host if client is not None else ""
+    try:
+        await request.app.state.client().awrite(audit.write, caller.name, verb, subject, origin, caller.key_id)
+    except DatabaseError as error:  # what was asked for is done: an answer that says otherwise would be wrong
+        log.error("%s by %s is not in the audit log: %s", verb, caller.name, error)

@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "webhooks": "List webhooks, and the requests that were refused.",
     "tasks": "List the tasks, and who knows them.",
     "workers": "List the workers, and what they hold.",
+    "keys": "Make, list and revoke keys of the HTTP API.",
+    "audit": "List who changed what.",
     "secret": "Print, or replace, the secret that requests are signed with.",
     "doctor": "Is anything wrong? And what to do.",
     "migrate": "Take the database's tables to this version, or print the SQL.",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from holdfast import views
+from holdfast.cli.audited import record
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
 from holdfast.cli.show import DIM, Column, age, document, duration, note, now_ms, out, print_json, print_table, styled
@@ -39,6 +40,7 @@ def pause(name: Name, database: Database = None, app: App = None, json: Json = F
     """Let no run of a queue start until it is resumed. Those that execute go on."""
     with opened(database, app) as client:
         Queues(client).pause(name)
+        record(client, "queues pause", name)
         tell(client, name, json=json)
 
 
@@ -47,6 +49,7 @@ def resume(name: Name, database: Database = None, app: App = None, json: Json = 
     """Let a paused queue go on."""
     with opened(database, app) as client:
         Queues(client).resume(name)
+        record(client, "queues resume", name)
         tell(client, name, json=json)
 
 
@@ -73,6 +76,7 @@ def limit(
     with opened(database, app) as client:
         if at_once is not None or per_key is not None:
             Queues(client).limit(name, at_once_limit, concurrency_limit_per_key=per_key_limit)
+            record(client, "queues limit", f"{name}: {at_once or 'as it is'}, per key {per_key or 'as it is'}")
         tell(client, name, json=json)
 
 

@@ -24,7 +24,10 @@ def secret(
     json: Json = False,
 ) -> None:
     """Print the secret that requests are signed with, for HOLDFAST_PUSH_SECRET where they are received."""
-    from holdfast.engine import pushes
+    import socket
+
+    from holdfast.cli.audited import actor
+    from holdfast.engine import audit, pushes
     from holdfast.push.sign import new_secret
 
     here = place(database, app)
@@ -36,6 +39,7 @@ def secret(
         with schema.ready(here.url) as store:
             if rotate:
                 store.run_sync(pushes.rotate, new_secret())
+                store.run_sync(audit.write, actor(), "secret --rotate", "", socket.gethostname())
             else:
                 store.run_sync(pushes.signing, new_secret())
             rows = store.read_sync(pushes.signing_rows)

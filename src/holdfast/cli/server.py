@@ -60,13 +60,24 @@ def check_key(here: Place, listening: socket.socket) -> None:
     """Raises KeyMissing: others than this machine could call, and nothing asks for a key."""
     from holdfast.cli.dev.serve import is_loopback, url_of
 
-    if here.app.settings.get("api_key").value is None and not is_loopback(listening):
+    if not is_loopback(listening) and not is_keyed(here):
         listening.close()
         raise KeyMissing(
             "There is no API key, so only this machine can be served",
             seen=url_of(listening) if listening.fileno() != -1 else None,
-            do="Set HOLDFAST_API_KEY, or leave --host out.",
+            do="Set HOLDFAST_API_KEY, make a key with holdfast keys create, or leave --host out.",
         )
+
+
+def is_keyed(here: Place) -> bool:
+    """Whether a key is asked for: the operator's, or one in the database."""
+    from holdfast import schema
+    from holdfast.engine import keys
+
+    if here.app.settings.get("api_key").value is not None:
+        return True
+    with schema.ready(here.url) as store:
+        return store.read_sync(keys.known).any
 
 
 def orders_for(here: Place, drain_timeout: str, **more: Any) -> Orders:
@@ -132,7 +143,7 @@ def tell(here: Place, store: Store, listening: socket.socket, word: str, *, json
 
     file = file_of(here.url)
     database = str(file) if file is not None else masked(here.url)
-    keyed = here.app.settings.get("api_key").value is not None
+    keyed = is_keyed(here)
     if json:
         print_json({"url": url_of(listening), "database": database, "app": here.name, "key": keyed, "pid": os.getpid()})
         return

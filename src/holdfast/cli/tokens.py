@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from holdfast.cli.audited import record
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
 from holdfast.cli.show import DIM, Column, age, note, now_ms, out, print_json, print_table, styled, when
@@ -87,6 +88,7 @@ def create(
     """Make a token that no run has made. Prints its id and its URL."""
     with opened(database, app, make=True) as client:
         made = Tokens(client).create(timeout=timeout, tags=tag or (), idempotency_key=idempotency_key)
+        record(client, "tokens create", made.id)
     if json:
         print_json({"id": made.id, "url": made.url})
     else:
@@ -114,6 +116,8 @@ def complete(
     said = read_json(read_text(value), "The value")
     with opened(database, app) as client:
         outcome = Tokens(client).complete(token_id, said)
+        if outcome == "completed":
+            record(client, "tokens complete", token_id)
     if outcome == "unknown":
         raise TokenUnknown("There is no such token, or no longer", seen=token_id, do="See holdfast tokens list.")
     if json:

@@ -16,6 +16,7 @@ import typer
 from holdfast import codec
 from holdfast.batch import Batch as BatchOfRuns
 from holdfast.bulk import OPEN, UNDONE, Change, Survey, survey
+from holdfast.cli.audited import record
 from holdfast.cli.options import App, Database, Json, Yes
 from holdfast.cli.place import opened
 from holdfast.cli.runs.filters import Batch, QueueOption, Since, Status, Tag, TaskOption, is_empty, read_filter
@@ -80,6 +81,7 @@ def cancel(
         outcomes: dict[str, str] = {}
         for chunk in chunks(meant.ids):
             outcomes |= client.write(cancel_runs, chunk)
+            record(client, "runs cancel", " ".join(chunk))
     if json:
         print_json({"runs": [{"id": run_id, "outcome": outcome} for run_id, outcome in outcomes.items()]})
     else:
@@ -135,6 +137,7 @@ def replay(
             return
         for chunk in chunks(meant.ids):
             made += replayed(client, chunk, text, from_step)
+            record(client, "runs replay", " ".join(chunk))
     if json:
         print_json({"runs": [{"id": run_id, "replay_of": earlier} for earlier, run_id in made]})
     for earlier, run_id in [] if json else made:
@@ -218,6 +221,8 @@ def change_found(client: Client, meant: Meant, usual: frozenset[str], *, json: b
         note(f"Interrupted: {change.state().done} of {plural(change.total, 'run')} are done. The same command goes on.")
         raise typer.Exit(INTERRUPTED) from None
     finally:
+        if change.total:
+            record(client, f"runs {meant.verb.lower()}", f"{plural(change.state().done, 'run')} that a filter found")
         tell_changed(change, json=json)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast import views
+from holdfast.cli.audited import record
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import place, using
 from holdfast.cli.schedules.look import Id, as_document, milliseconds, rule_shown
@@ -83,6 +84,7 @@ def create(
         made = here.app.schedules.create(
             task, recurring, given, external_id=external_id, deduplication_key=deduplication_key, **options
         )
+        record(here.app.client, "schedules create", f"{made.id} of {task}: {rule}")
     tell(made, json=json)
 
 
@@ -90,18 +92,21 @@ def pause(schedule: Id, database: Database = None, app: App = None, json: Json =
     """Let a schedule fire no more until it is resumed. Its runs go on."""
     with using(place(database, app)) as here:
         tell(here.app.schedules.pause(schedule), json=json)
+        record(here.app.client, "schedules pause", schedule)
 
 
 def resume(schedule: Id, database: Database = None, app: App = None, json: Json = False) -> None:
     """Let a paused schedule go on, at its next slot. Those of the meantime are not made up for."""
     with using(place(database, app)) as here:
         tell(here.app.schedules.resume(schedule), json=json)
+        record(here.app.client, "schedules resume", schedule)
 
 
 def delete(schedule: Id, database: Database = None, app: App = None, json: Json = False) -> None:
     """Remove a schedule. The runs it has made stay."""
     with using(place(database, app)) as here:
         here.app.schedules.delete(schedule)
+        record(here.app.client, "schedules delete", schedule)
     if json:
         print_json({"id": schedule, "deleted": True})
     else:
@@ -112,6 +117,7 @@ def run(schedule: Id, database: Database = None, app: App = None, json: Json = F
     """Make a run of a schedule at once, whatever its rule says."""
     with using(place(database, app)) as here:
         made = here.app.schedules.run_now(schedule)
+        record(here.app.client, "schedules run", f"{schedule}: {made.id}")
     if json:
         print_json({"id": made.id, "schedule_id": schedule})
     else:
