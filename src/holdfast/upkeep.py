@@ -1,6 +1,6 @@
 """Upkeep: the duties that any number of hosts may do side by side, because each is idempotent.
 
-    every 2 s     who has stopped beating; the runs of lost workers; what is overdue; names that are new
+    every 2 s     who has stopped beating; the runs of lost workers; what is overdue; names and errors that are new
     every 30 s    runs in a wrong lane; a note for every lane that holds runs; slots held for tasks that nobody knows
     every 60 s    retention
 
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from holdfast.engine import audit, catalogue, limits, reap, ticks, tokens, webhooks, workers
+from holdfast.engine import audit, catalogue, errors, limits, reap, ticks, tokens, webhooks, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -97,7 +97,9 @@ class Upkeep:
             swept = self.store.run_sync(reap.sweep)
             self.report(swept)
             if max(map(len, swept)) < reap.SWEEP:
-                return
+                break
+        while self.store.run_sync(errors.group) == errors.SWEEP:
+            pass
 
     def beat(self, names: list[str]) -> set[str]:
         """Beat for workers of this host; answers those that are still taken to be alive.
@@ -165,6 +167,7 @@ class Upkeep:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
         self.store.run_sync(webhooks.prune)
+        self.store.run_sync(errors.prune, self.retention_ms)
         while self.store.run_sync(audit.forget, AUDIT_MS) == audit.FORGET:
             pass
         while self.store.run_sync(ticks.prune, self.retention_ms) == ticks.DUE:

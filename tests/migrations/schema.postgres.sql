@@ -97,8 +97,22 @@ CREATE TABLE holdfast.done (
   root_id text COLLATE "C",
   batch_id text COLLATE "C",
   error text,
-  usage text
+  usage text,
+  fingerprint text
 ) WITH (autovacuum_vacuum_insert_scale_factor=0.1);
+CREATE TABLE holdfast.error_group (
+  fingerprint text COLLATE "C" NOT NULL,
+  task text NOT NULL,
+  type text NOT NULL,
+  message text NOT NULL,
+  place text NOT NULL,
+  runs bigint NOT NULL,
+  first_at bigint NOT NULL,
+  last_at bigint NOT NULL,
+  first_version text,
+  last_version text,
+  last_run text COLLATE "C" NOT NULL
+);
 CREATE TABLE holdfast.idempotency (
   task text NOT NULL,
   key text NOT NULL,
@@ -390,6 +404,7 @@ ALTER TABLE holdfast.circuit ADD CONSTRAINT circuit_pkey PRIMARY KEY (host);
 ALTER TABLE holdfast.debounce ADD CONSTRAINT debounce_pkey PRIMARY KEY (task, key);
 ALTER TABLE holdfast.declaration ADD CONSTRAINT declaration_pkey PRIMARY KEY (app, digest);
 ALTER TABLE holdfast.done ADD CONSTRAINT done_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.error_group ADD CONSTRAINT error_group_pkey PRIMARY KEY (fingerprint);
 ALTER TABLE holdfast.idempotency ADD CONSTRAINT idempotency_pkey PRIMARY KEY (task, key);
 ALTER TABLE holdfast.invocation ADD CONSTRAINT invocation_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.issuer ADD CONSTRAINT issuer_pkey PRIMARY KEY (number);
@@ -419,9 +434,12 @@ ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (wo
 CREATE INDEX audit_at ON holdfast.audit USING btree (at);
 CREATE INDEX done_bad ON holdfast.done USING btree (id) WHERE (status <> 'completed'::text);
 CREATE INDEX done_batch ON holdfast.done USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
+CREATE INDEX done_fingerprint ON holdfast.done USING btree (fingerprint, id) WHERE (fingerprint IS NOT NULL);
 CREATE INDEX done_finished ON holdfast.done USING btree (finished_at);
 CREATE INDEX done_parent ON holdfast.done USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX done_task ON holdfast.done USING btree (task, id);
+CREATE INDEX done_ungrouped ON holdfast.done USING btree (id) WHERE ((status <> ALL (ARRAY['completed'::text, 'canceled'::text])) AND (fingerprint IS NULL));
+CREATE INDEX error_group_last ON holdfast.error_group USING btree (last_at);
 CREATE INDEX idempotency_expires ON holdfast.idempotency USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 CREATE INDEX journal_settled ON holdfast.journal USING btree (run_id, settled);
 CREATE INDEX journal_target ON holdfast.journal USING btree (target) WHERE ((target IS NOT NULL) AND (state = 'open'::text));

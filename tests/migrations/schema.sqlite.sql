@@ -101,7 +101,20 @@ CREATE TABLE holdfast_done (
   root_id TEXT,
   batch_id TEXT,
   error TEXT
-, usage TEXT);
+, usage TEXT, fingerprint TEXT);
+CREATE TABLE holdfast_error_group (
+  fingerprint TEXT PRIMARY KEY,
+  task TEXT NOT NULL,
+  type TEXT NOT NULL,
+  message TEXT NOT NULL,
+  place TEXT NOT NULL,
+  runs BIGINT NOT NULL,
+  first_at BIGINT NOT NULL,
+  last_at BIGINT NOT NULL,
+  first_version TEXT,
+  last_version TEXT,
+  last_run TEXT NOT NULL
+);
 CREATE TABLE holdfast_idempotency (
   task TEXT NOT NULL,
   key TEXT NOT NULL,
@@ -332,9 +345,12 @@ CREATE TABLE holdfast_worker_task (
 CREATE INDEX holdfast_audit_at ON holdfast_audit (at);
 CREATE INDEX holdfast_done_bad ON holdfast_done (id) WHERE status <> 'completed';
 CREATE INDEX holdfast_done_batch ON holdfast_done (batch_id, id) WHERE batch_id IS NOT NULL;
+CREATE INDEX holdfast_done_fingerprint ON holdfast_done (fingerprint, id) WHERE fingerprint IS NOT NULL;
 CREATE INDEX holdfast_done_finished ON holdfast_done (finished_at);
 CREATE INDEX holdfast_done_parent ON holdfast_done (parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX holdfast_done_task ON holdfast_done (task, id);
+CREATE INDEX holdfast_done_ungrouped ON holdfast_done (id) WHERE status NOT IN ('completed', 'canceled') AND fingerprint IS NULL;
+CREATE INDEX holdfast_error_group_last ON holdfast_error_group (last_at);
 CREATE INDEX holdfast_idempotency_expires ON holdfast_idempotency (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX holdfast_journal_settled ON holdfast_journal (run_id, settled);
 CREATE INDEX holdfast_journal_target ON holdfast_journal (target) WHERE target IS NOT NULL AND state = 'open';

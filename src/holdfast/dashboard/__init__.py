@@ -18,12 +18,12 @@ from fastapi import APIRouter
 
 from holdfast.client import Client
 from holdfast.dashboard.assets import assets
-from holdfast.dashboard.pages import home, run, runs
+from holdfast.dashboard.pages import errors, home, run, runs
 from holdfast.dashboard.site import Site
 
 __all__ = ["dashboard"]
 
-PAGES = (home, runs, run)
+PAGES = (home, runs, run, errors)
 
 
 def dashboard(client: Callable[[], Client], version: str) -> APIRouter:

@@ -24,7 +24,7 @@ from holdfast.views import Filter
 
 WORD: Final = re.compile(r'(?:(\w+):)?(?:"([^"]*)"|(\S+))')
 MANY: Final = ("status", "tag")
-ONE: Final = ("task", "queue", "batch", "since")
+ONE: Final = ("task", "queue", "batch", "error", "since")
 NAMES: Final = (*MANY, *ONE)
 GROUPS: Final = {
     "open": frozenset(STATUSES) - FINAL,
@@ -41,6 +41,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     task: str = ""
     queue: str = ""
     batch: str = ""
+    error: str = ""
     since: str = ""
 
     @classmethod
@@ -91,6 +92,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
             queues=frozenset(filter(None, [self.queue])),
             tags=self.tag,
             batch=self.batch or None,
+            error=self.error or None,
             since=None if not self.since else moment(self.since, now),
         )
 

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from holdfast.dashboard.traceback import frames
 from holdfast.duration import format_ms
+from holdfast.frames import frames
 from holdfast.model import FINAL, STATUSES
 
 STATUS_WORDS: Final[Mapping[str, str]] = {word: word.replace("_", " ") for word in STATUSES}

@@ -8,6 +8,7 @@
     waits       what a suspended run waits for
     backlog     queues with their limits, and what stands in them
     hosts       workers and tasks
+    errors      what went wrong, in groups
     served      who serves what, and so what is pending_version
     scheduled   whether schedules fire
     diagnosis   is anything wrong, and what to do
@@ -33,6 +34,7 @@ from holdfast.views.detail import (
     run,
 )
 from holdfast.views.diagnosis import Finding, Health, findings, health
+from holdfast.views.errors import ErrorPage, ErrorView, error, errors
 from holdfast.views.hosts import TaskView, WorkerView, tasks, workers
 from holdfast.views.journal import EntryView, RelatedRun, TokenView
 from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
@@ -43,6 +45,8 @@ __all__ = [
     "COUNTED",
     "AttemptView",
     "EntryView",
+    "ErrorPage",
+    "ErrorView",
     "Filter",
     "Finding",
     "Followed",
@@ -59,6 +63,8 @@ __all__ = [
     "TaskView",
     "TokenView",
     "WorkerView",
+    "error",
+    "errors",
     "findings",
     "health",
     "invocations",

@@ -41,6 +41,7 @@ BACK: Final = {
     "list_done_of_batch": "list_done_of_batch_back",
     "list_tagged": "list_tagged_back",
     "list_of_schedule": "list_of_schedule_back",
+    "list_done_of_error": "list_done_of_error_back",
 }
 
 
@@ -49,7 +50,8 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
 
     They have any of these ``statuses``, ``tasks``, ``queues`` and ``versions``, this ``concurrency_key``, all of these
     ``tags`` and any of ``any_tags``; were made by this ``schedule``, ``since`` then at the earliest and ``until`` then
-    at the latest; and ``told`` is true of the options that they were triggered with.
+    at the latest; ended with the ``error`` of this fingerprint; and ``told`` is true of the options that they were
+    triggered with.
     """
 
     statuses: frozenset[str] = frozenset()
@@ -61,6 +63,7 @@ class Filter(msgspec.Struct, kw_only=True, frozen=True):
     any_tags: frozenset[str] = frozenset()
     batch: str | None = None
     schedule: str | None = None
+    error: str | None = None
     since: int | None = None
     until: int | None = None
     told: Callable[[Mapping[str, Any]], bool] | None = None
@@ -186,11 +189,13 @@ def sources(wanted: Filter) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def narrow_sources(wanted: Filter) -> list[tuple[str, dict[str, Any]]]:
-    """What has both sides in one index."""
+    """What has both sides in one index, or one side only."""
     if wanted.tags:
         return [("list_tagged", {"tag": wanted.tags[0]})]
     if wanted.schedule is not None:
         return [("list_of_schedule", {"schedule": wanted.schedule})]
+    if wanted.error is not None:
+        return [("list_done_of_error", {"fingerprint": wanted.error})]
     return [("list_tagged", {"tag": tag}) for tag in sorted(wanted.any_tags)]
 
 
@@ -258,7 +263,7 @@ class Sieve:
             and (wanted.since is None or row.created_at >= wanted.since)
             and (wanted.until is None or row.created_at <= wanted.until)
         ]
-        return self.with_told(self.with_schedule(self.with_tags(self.with_status(kept))))
+        return self.with_error(self.with_told(self.with_schedule(self.with_tags(self.with_status(kept)))))
 
     def with_status(self, rows: list[Candidate]) -> list[Candidate]:
         wanted = self.wanted.statuses
@@ -300,6 +305,13 @@ class Sieve:
             return rows
         made = {row[0] for row in self.tx.rows("made_by", schedule=self.wanted.schedule, ids=[row.id for row in rows])}
         return [row for row in rows if row.id in made]
+
+    def with_error(self, rows: list[Candidate]) -> list[Candidate]:
+        if self.wanted.error is None or not rows:
+            return rows
+        ids = [row.id for row in rows]
+        have = {row[0] for row in self.tx.rows("fingerprints", fingerprint=self.wanted.error, ids=ids)}
+        return [row for row in rows if row.id in have]
 
     def with_told(self, rows: list[Candidate]) -> list[Candidate]:
         wanted = self.wanted

@@ -1,4 +1,4 @@
-"""A traceback as people read it: frame by frame, the task's own code told apart from libraries'."""
+"""A traceback as people read it: frame by frame, the app's own code told apart from libraries'."""
 
 from __future__ import annotations
 
