@@ -36,6 +36,7 @@ from holdfast.discovery import find_app
 from holdfast.errors import DatabaseUnavailable, HoldfastError
 from holdfast.inside import home_of
 from holdfast.loops import Loop
+from holdfast.outage import Outage
 from holdfast.storage import Store
 from holdfast.version import version_of
 from holdfast.worker import capture, leftovers
@@ -144,12 +145,16 @@ def raise_open_files(wanted: int) -> None:
 
 def opened(app: Holdfast) -> Store:
     """The database of the app, however long it is away: a child may be replaced just then."""
+    outage = Outage()
     while True:
         try:
-            return app.client.store
+            store = app.client.store
         except DatabaseUnavailable as error:
-            log.warning("the database does not answer, trying again: %s", error)
+            outage.away("start", error)
             time.sleep(random.uniform(0.2, 2))
+        else:
+            outage.back("start")
+            return store
 
 
 async def work(worker: Worker, channel: Channel) -> None:

@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from holdfast.errors import DatabaseUnavailable
+from holdfast.errors import DatabaseError
+from holdfast.outage import RETRY_SECONDS, Outage
+from holdfast.storage.base import is_outage
 
 log = logging.getLogger("holdfast")
 
@@ -22,11 +24,14 @@ class Loop:
     """Calls ``duty`` every ``seconds``, give or take a tenth, until it is stopped.
 
     A duty that answers a number is called again after so many seconds. An error is logged and the duty is tried again
-    at its next turn. ``wake()`` makes the next turn come now.
+    at its next turn. ``wake()`` makes the next turn come now. What is said of a database that is away, ``outage`` says.
     """
 
-    def __init__(self, name: str, duty: Callable[[], float | None], seconds: float) -> None:
+    def __init__(
+        self, name: str, duty: Callable[[], float | None], seconds: float, outage: Outage | None = None
+    ) -> None:
         self.name, self.duty, self.seconds = name, duty, seconds
+        self.outage = outage or Outage()
         self.woken = threading.Event()
         self.stopping = False
         self.succeeded_at = time.monotonic()
@@ -49,15 +54,19 @@ class Loop:
             pause = self.duty()
             self.succeeded_at = time.monotonic()
         except Exception as error:
-            self.complain(error)
-            return None
+            if not is_outage(error) or self.stopping:
+                self.complain(error)
+                return None
+            self.outage.away(self.name, error)
+            return min(self.seconds, RETRY_SECONDS)
+        self.outage.back(self.name)
         return pause
 
     def complain(self, error: Exception) -> None:
         if self.stopping or time.monotonic() - self.complained_at < QUIET_SECONDS:
             return
         self.complained_at = time.monotonic()
-        expected = isinstance(error, DatabaseUnavailable)
+        expected = isinstance(error, DatabaseError)
         log.warning("%s failed and will be tried again: %s", self.name, error, exc_info=None if expected else error)
 
     def wake(self) -> None:

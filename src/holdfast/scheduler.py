@@ -31,7 +31,10 @@ class Scheduler:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.loops = [Loop("scheduler", self.turn, POLL_SECONDS), Loop("declarations", self.follow, FOLLOW_SECONDS)]
+        self.loops = [
+            Loop("scheduler", self.turn, POLL_SECONDS, store.outage),
+            Loop("declarations", self.follow, FOLLOW_SECONDS, store.outage),
+        ]
 
     def start(self) -> Scheduler:
         for loop in self.loops:

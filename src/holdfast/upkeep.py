@@ -74,9 +74,9 @@ class Upkeep:
         self.watcher = Watcher()
         self.doubtful = False  # a beat of ours has failed or was late: so may those of others
         self.loops = [
-            Loop("sweep", self.sweep, SWEEP_SECONDS),
-            Loop("lanes", self.lanes, LANES_SECONDS),
-            Loop("retention", self.prune, PRUNE_SECONDS),
+            Loop("sweep", self.sweep, SWEEP_SECONDS, store.outage),
+            Loop("lanes", self.lanes, LANES_SECONDS, store.outage),
+            Loop("retention", self.prune, PRUNE_SECONDS, store.outage),
         ]
 
     def start(self) -> Upkeep:

@@ -565,7 +565,7 @@ def test_a_role_without_the_right_is_told_which(database_url: str, greet: Any) -
     with closing(psycopg.connect(database_url)) as connection:
         connection.execute("CREATE ROLE holdfast_guest")
         connection.execute("SET LOCAL ROLE holdfast_guest")
-        with pytest.raises(DatabaseError, match=r"this user may not trigger(?s:.*)GRANT USAGE ON SCHEMA holdfast"):
+        with pytest.raises(DatabaseError, match=r"This user may not trigger(?s:.*)GRANT USAGE ON SCHEMA holdfast"):
             greet.trigger("Ada", connection=connection)
 
 
@@ -819,7 +819,7 @@ def test_a_transaction_that_the_app_has_ended_is_not_joined(lending: Holdfast) -
     with lending.connection() as connection:
         connection.execute("INSERT INTO orders VALUES (1)")
         connection.execute("COMMIT")
-        with pytest.raises(DatabaseError, match=r"the transaction of app.connection\(\) has been ended"):
+        with pytest.raises(DatabaseError, match=r"The transaction of app.connection\(\) has been ended"):
             greet.trigger("Ada", connection=connection)
     assert orders(lending) == [1]
 

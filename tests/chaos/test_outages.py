@@ -106,7 +106,7 @@ def test_a_worker_that_is_replaced_while_the_server_is_away(own_server: OwnServe
     own_server.stop()
     kill(first, signal.SIGKILL)
     reached(lambda: hired.children() not in ([], [first]))
-    reached(lambda: "does not answer, trying again" in hired.said())
+    reached(lambda: "The database is away" in hired.said())
     own_server.start()
     ledger.open_gate(folder)
     hired.ready(2)

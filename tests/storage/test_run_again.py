@@ -135,7 +135,7 @@ def test_a_row_that_somebody_holds_is_no_busy_key(store: Store) -> None:
     know(store)
     (run,) = send(store, new())
     gate = holding(store, lambda tx: tx.rows("lock_runs", ids=[run]))
-    with pytest.raises(DatabaseUnavailable, match="another transaction that is still open"):
+    with pytest.raises(DatabaseUnavailable, match="Another transaction that is still open"):
         store.run_sync(cancel.cancel, [run])
     gate.set()
     assert store.run_sync(cancel.cancel, [run]) == {run: "canceled"}

@@ -171,9 +171,9 @@ def take_keys(tx: Tx, wanted: dict[Key, NewRun]) -> dict[Key, str]:
                 return owners
             owners |= {(task, key): run_id for task, key, run_id in look(tx, missing)}
     raise IdempotencyBusy(  # it was there when we inserted, and gone when we read, every time
-        "this idempotency key is taken and freed all the time",
+        "This idempotency key is taken and freed all the time",
         seen=str(sorted(wanted.keys() - owners.keys())),
-        do="try again, or use keys that fewer runs share",
+        do="Try again, or use keys that fewer runs share.",
     )
 
 

@@ -62,6 +62,7 @@ class Pusher(Worker):
     """One pusher: an event loop, and the requests that are open on it."""
 
     sender: Sender
+    what = "pusher"
 
     def __init__(self, store: Store, settings: Settings, push: PushSettings, **more: Any) -> None:
         self.push = push

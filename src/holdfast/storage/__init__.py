@@ -74,22 +74,22 @@ def connect(url: str, *, clock: Clock | None = None, base: Path | None = None) -
 
         return SQLiteStore(sqlite_path(url, base), clock=clock)
     raise DatabaseUrlInvalid(
-        "no database is known by this scheme",
+        "No database is known by this scheme",
         seen=url,
-        do="write postgresql://… or sqlite:///path, or a plain path",
+        do="Write postgresql://… or sqlite:///path, or a plain path.",
     )
 
 
 def sqlite_path(url: str, base: Path | None = None) -> Path | None:
     """The file an SQLite URL names, absolute; None for a database in memory."""
     if url.startswith("sqlite:") and "?" in url:
-        raise DatabaseUrlInvalid("an SQLite URL has no options", seen=url, do="write sqlite:///path/to/file.db")
+        raise DatabaseUrlInvalid("An SQLite URL has no options", seen=url, do="Write sqlite:///path/to/file.db.")
     rest = url.removeprefix("sqlite:").removeprefix("//")
     if rest.strip("/") == ":memory:":
         return None
     path = Path(rest.removeprefix("/") if url.startswith("sqlite:///") else rest)
     if not path.name:
-        raise DatabaseUrlInvalid("the URL names no file", seen=url, do="write sqlite:///path/to/file.db")
+        raise DatabaseUrlInvalid("The URL names no file", seen=url, do="Write sqlite:///path/to/file.db.")
     return (path if path.is_absolute() else (base or Path.cwd()) / path).resolve()
 
 

@@ -26,7 +26,8 @@ from queue import SimpleQueue
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from holdfast.clock import Clock
-from holdfast.errors import DatabaseUnavailable, IdempotencyBusy
+from holdfast.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable, IdempotencyBusy
+from holdfast.outage import Outage
 from holdfast.storage.statements import Statement
 
 P = ParamSpec("P")
@@ -100,6 +101,11 @@ def repeatable(f: Callable[P, R]) -> Callable[P, R]:
 
 class RowBusy(DatabaseUnavailable):
     """Another transaction that is still open holds a row that is needed here."""
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error says that nothing can be written at present, by nobody: the same again, later."""
+    return isinstance(error, DatabaseUnavailable | DatabaseFull | DatabaseReadOnly) and not isinstance(error, RowBusy)
 
 
 Results = Sequence[R | Exception] | Deferred[list[R | Exception]]
@@ -242,6 +248,7 @@ class Store(ABC):
         self.groups: dict[Any, Group[Any, Any]] = {}
         self.lock = threading.Lock()
         self.quiet = Quiet()
+        self.outage = Outage()
         _open_stores.add(self)
 
     @abstractmethod

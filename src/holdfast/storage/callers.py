@@ -186,16 +186,16 @@ def explained(error: Exception, code: str | None) -> HoldfastError:
         case "55P03" if "idempotency" in str(error):
             return IdempotencyBusy(seen=seen, do="Roll back, and try again when that transaction has ended.")
         case "55P03":
-            what = "another transaction that is still open holds what this trigger's debounce key stands for"
+            what = "Another transaction that is still open holds what this trigger's debounce key stands for"
             return RowBusy(what, seen=seen, do="Roll back, and try again when that transaction has ended.")
         case "25P02":
-            what = "the transaction that the trigger should join was aborted by an earlier error"
+            what = "The transaction that the trigger should join was aborted by an earlier error"
             return DatabaseError(what, seen=seen, do="Roll it back, or back to a savepoint, before you trigger.")
         case "42501":
-            what = "this user may not trigger"
+            what = "This user may not trigger"
             do = "GRANT USAGE ON SCHEMA holdfast, and EXECUTE ON FUNCTION holdfast.join_runs, to it."
             return DatabaseReadOnly(what, seen=seen, do=do)
-    what = "the connection did not take the trigger into its transaction"
+    what = "The connection did not take the trigger into its transaction"
     return DatabaseError(what, seen=seen, do="See the error that this one was raised from.")
 
 

@@ -83,9 +83,9 @@ class Loan:
         connection = self._connection
         if connection is None or not connection.in_transaction:
             raise DatabaseError(
-                "the transaction of app.connection() has been ended",
+                "The transaction of app.connection() has been ended",
                 seen=shown(connection),
-                do="trigger before it ends; it is committed at the end of the with",
+                do="Trigger before it ends; it is committed at the end of the with.",
             )
         plain = Untraced(connection)
         plain.execute("SAVEPOINT holdfast")

@@ -147,15 +147,15 @@ def refuse(found: State, seen: str) -> None:
     """Raise for a database that is not ours, or that newer code has taken where we cannot follow."""
     if not found.ours:
         raise DatabaseNotOurs(
-            "there are tables with our names that are not ours",
+            "There are tables with our names that are not ours",
             seen=seen,
-            do="use another database, or rename those tables",
+            do="Use another database, or rename those tables.",
         )
     if found.version > latest() and found.compatible > latest():
         raise DatabaseTooNew(
-            "the database was migrated by a newer Holdfast",
+            "The database was migrated by a newer Holdfast",
             seen=f"schema {found.version}; this code knows {latest()}; the oldest that works is {found.compatible}",
-            do="upgrade this installation: pip install -U holdfast",
+            do="Upgrade this installation: pip install -U holdfast.",
         )
 
 

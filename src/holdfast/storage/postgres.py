@@ -215,9 +215,9 @@ class PostgresStore(Store):
         future: Future[R] = Future()
         if self.closed or not self.threads.submit(lambda: self.settle(f, future, again)):
             error = DatabaseUnavailable(
-                "the database was closed",
+                "The database was closed",
                 seen=self.url,
-                do="do not use the app after close()",
+                do="Do not use the app after close().",
             )
             future.set_exception(error)
         return future
@@ -350,9 +350,9 @@ def conninfo(url: str) -> str:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         raise DatabaseUrlInvalid(
-            "this is not a PostgreSQL URL",
+            "This is not a PostgreSQL URL",
             seen=f"{hide_password(url)}: {error}",
-            do="write postgresql://user:password@host:5432/name",
+            do="Write postgresql://user:password@host:5432/name.",
         ) from error
     defaults = {
         "connect_timeout": "10",
@@ -397,44 +397,44 @@ def explained(error: psycopg.Error, url: str) -> Exception:
     seen = f"{url}: {str(error).strip()}"
     if isinstance(error, pg.LockNotAvailable) and "idempotency" in (error.diag.context or ""):
         return IdempotencyBusy(
-            "this idempotency key is held by another transaction that is still open",
+            "This idempotency key is held by another transaction that is still open",
             seen=seen,
-            do="try again when it has ended",
+            do="Try again when it has ended.",
         )
     if isinstance(error, AGAIN):
         return RowBusy(
-            "transactions kept getting in each other's way",
+            "Transactions kept getting in each other's way",
             seen=seen,
-            do="try again; find who locks many rows at once (pg_stat_activity)",
+            do="Try again; find who locks many rows at once (pg_stat_activity).",
         )
     if isinstance(error, pg.LockNotAvailable):
         return RowBusy(
-            "another transaction that is still open holds a row this needs",
+            "Another transaction that is still open holds a row this needs",
             seen=seen,
-            do="find what keeps a transaction open (pg_stat_activity)",
+            do="Find what keeps a transaction open (pg_stat_activity).",
         )
     if isinstance(error, pg.ReadOnlySqlTransaction):
         return DatabaseReadOnly(
-            "this server only reads",
+            "This server only reads",
             seen=seen,
-            do="connect to the primary (target_session_attrs=read-write)",
+            do="Connect to the primary (target_session_attrs=read-write).",
         )
     if isinstance(error, pg.InsufficientPrivilege):
         return DatabaseReadOnly(
-            "this user may not do that",
+            "This user may not do that",
             seen=seen,
-            do="grant it the rights, or run `holdfast migrate --sql` as an owner",
+            do="Grant it the rights, or run `holdfast migrate --sql` as an owner.",
         )
     if isinstance(error, pg.DiskFull):
         return DatabaseFull(
-            "the server's disk is full, nothing of this was stored",
+            "The server's disk is full, nothing of this was stored",
             seen=seen,
-            do="make room; work goes on by itself",
+            do="Make room; work goes on by itself.",
         )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return DatabaseUnavailable(
             "PostgreSQL does not answer",
             seen=seen,
-            do="check that it runs and that the URL is right",
+            do="Check that it runs and that the URL is right.",
         )
-    return DatabaseError("PostgreSQL refused a statement", seen=seen, do="please report this")
+    return DatabaseError("PostgreSQL refused a statement", seen=seen, do="Please report this.")

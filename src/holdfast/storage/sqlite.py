@@ -372,17 +372,17 @@ def refuse_foreign(path: Path | None) -> None:
     known = {(entry.st_dev, entry.st_ino) for entry in open_files()}
     if (ours.st_dev, ours.st_ino) in known and not opened_by_us(path):
         raise DatabaseForeign(
-            "this process already holds the database file open through another library",
+            "This process already holds the database file open through another library",
             seen=str(path),
-            do="close that connection first, or share ours with app.connection(): "
-            "two SQLite libraries in one process drop each other's locks and lose committed rows",
+            do="Close that connection first, or share ours with app.connection(): "
+            "two SQLite libraries in one process drop each other's locks and lose committed rows.",
         )
 
 
 def refuse_scrap(path: Path | None) -> None:
     """Raise ``DatabaseNotOurs`` for a file too small to be a database: SQLite takes it for empty and writes it over."""
     if path is not None and path.is_file() and 0 < path.stat().st_size < SMALLEST:
-        raise DatabaseNotOurs("this file is not a sound SQLite database", seen=str(path), do="name another file")
+        raise DatabaseNotOurs("This file is not a sound SQLite database", seen=str(path), do="Name another file.")
 
 
 def open_files() -> Iterator[os.stat_result]:
@@ -407,9 +407,9 @@ def file_of(connection: apsw.Connection) -> Path | None:
 
 def closed(url: str) -> DatabaseError:
     return DatabaseUnavailable(
-        "the database was closed",
+        "The database was closed",
         seen=url,
-        do="open a new app, or do not use it after close()",
+        do="Open a new app, or do not use it after close().",
     )
 
 
@@ -428,44 +428,44 @@ def explained(error: BaseException, path: Path | None) -> BaseException:
     seen = f"{path}: {error}"
     if isinstance(error, apsw.FullError):
         return DatabaseFull(
-            "the disk is full, nothing of this was stored",
+            "The disk is full, nothing of this was stored",
             seen=seen,
-            do="make room; work goes on by itself",
+            do="Make room; work goes on by itself.",
         )
     if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError) or sealed(error, path):
         return DatabaseReadOnly(
-            "the database cannot be written",
+            "The database cannot be written",
             seen=seen,
-            do="give this user write access to the file and its folder",
+            do="Give this user write access to the file and its folder.",
         )
     if isinstance(error, apsw.NotADBError | apsw.CorruptError):
         return DatabaseNotOurs(
-            "this file is not a sound SQLite database",
+            "This file is not a sound SQLite database",
             seen=seen,
-            do="name another file, or restore a backup",
+            do="Name another file, or restore a backup.",
         )
     if isinstance(error, apsw.CantOpenError):
         return DatabaseUnavailable(
-            "the database file cannot be opened",
+            "The database file cannot be opened",
             seen=seen,
-            do="check that its folder exists and may be written",
+            do="Check that its folder exists and may be written.",
         )
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return DatabaseUnavailable(
-            f"another process held the write lock for {BUSY_SECONDS:g} seconds",
+            f"Another process held the write lock for {BUSY_SECONDS:g} seconds",
             seen=seen,
-            do="find what keeps a transaction open",
+            do="Find what keeps a transaction open.",
         )
     if isinstance(error, apsw.IOError):
         return DatabaseFull(
-            "the disk refused a write, nothing of this was stored",
+            "The disk refused a write, nothing of this was stored",
             seen=seen,
-            do="check the disk; work goes on by itself",
+            do="Check the disk; work goes on by itself.",
         )
     if isinstance(error, apsw.Error):
         return DatabaseError(
             "SQLite refused a statement",
             seen=seen,
-            do="please report this with the statement's name",
+            do="Please report this with the statement's name.",
         )
     return error

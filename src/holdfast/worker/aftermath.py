@@ -19,6 +19,7 @@ from holdfast.events import Unfit
 from holdfast.model import Run, RunError, failure
 from holdfast.records import LogLine, RunRecord
 from holdfast.storage import Store
+from holdfast.storage.base import is_outage
 from holdfast.task import Task
 from holdfast.worker.capture import Lines, listening
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
@@ -112,7 +113,10 @@ class Aftermath:
                 await act()
                 return
             except (DatabaseError, IdempotencyBusy) as error:
-                log.warning("what hooks have done cannot be written down yet: %s", error)
+                if is_outage(error):
+                    self.place.store.outage.away("hooks", error)
+                else:
+                    log.warning("what hooks have done cannot be written down yet: %s", error)
                 await asyncio.sleep(BACKOFF_SECONDS)
 
     # hooks

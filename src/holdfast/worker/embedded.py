@@ -56,7 +56,7 @@ class Embedded:
         self.pusher: Worker | None = None
         self.ready: Future[str] = Future()
         self.worker = Worker(home, store, settings, registered=self.registered)
-        self.beating = Loop("beat", self.beat, BEAT_SECONDS)
+        self.beating = Loop("beat", self.beat, BEAT_SECONDS, store.outage)
         self.upkeep = Upkeep(store, retention_ms=retention_ms)
         self.scheduler = Scheduler(store)
         self.restore: Callable[[], None] = lambda: None

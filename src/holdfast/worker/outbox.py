@@ -18,7 +18,7 @@ from holdfast.engine.claim import Ask
 from holdfast.errors import DatabaseFull, DatabaseReadOnly, DatabaseUnavailable, IdempotencyBusy
 from holdfast.records import Claimed, Ended, Invocation, LogLine, Suspension
 from holdfast.storage import Store
-from holdfast.storage.base import RowBusy
+from holdfast.storage.base import RowBusy, is_outage
 from holdfast.storage.runs import AgainRow, Fence, again_row
 from holdfast.worker.live import said
 from holdfast.worker.outcome import Outcome, system_failure, unbegun
@@ -150,7 +150,7 @@ class Outbox:
             self.aside.append(one)
             self.aside_at = time.monotonic()
         except Exception as error:
-            if away(error):
+            if is_outage(error):
                 raise
             log.exception("the outcome of run %s cannot be stored", one.id)
             message = f"The outcome of this run could not be stored: {said(error)}"
@@ -187,15 +187,10 @@ class Outbox:
         try:
             await self.store.run(claim.write_logs, lines)
         except Exception as error:
-            if away(error):
+            if is_outage(error):
                 self.lines.extendleft(reversed(lines))
                 raise
             log.exception("%d log lines cannot be stored, of run %s", len(lines), lines[0].run_id)
-
-
-def away(error: Exception) -> bool:
-    """Whether nothing can be written at present: the same again, later."""
-    return isinstance(error, LATER) and not isinstance(error, BUSY)
 
 
 def by_run(lines: Iterable[LogLine]) -> dict[str, list[LogLine]]:

@@ -16,8 +16,9 @@ from typing import Final
 from holdfast.engine import telling
 from holdfast.records import Telling, Tidings
 from holdfast.storage import Store
+from holdfast.storage.base import is_outage
 from holdfast.worker.live import Live
-from holdfast.worker.outbox import BUSY, away
+from holdfast.worker.outbox import BUSY
 
 log = logging.getLogger("holdfast")
 
@@ -98,7 +99,7 @@ class Reports:
         try:
             await self.store.run(telling.write, [Telling(*live.fence, tidings) for live, tidings in told])
         except Exception as error:
-            if away(error):  # it is written later, with the outcome at the latest
+            if is_outage(error):  # it is written later, with the outcome at the latest
                 errand.stir()
                 await asyncio.sleep(OUTAGE_SECONDS)
                 return

@@ -153,8 +153,8 @@ class Supervisor:
         self.children: list[Child] = []
         self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)
         self.scheduler = Scheduler(store)
-        self.beating = Loop("beat", self.beat, BEAT_SECONDS)
-        self.looking = Loop("pusher", self.look_for_requests, BEAT_SECONDS)
+        self.beating = Loop("beat", self.beat, BEAT_SECONDS, store.outage)
+        self.looking = Loop("pusher", self.look_for_requests, BEAT_SECONDS, store.outage)
         self.stopping = self.signal = 0
         self.signalled_at = float("-inf")
         self.failures = 0

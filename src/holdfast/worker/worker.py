@@ -29,10 +29,11 @@ from holdfast.engine.workers import Route
 from holdfast.ids import new_id
 from holdfast.records import Claimed, Entry, Suspension, TaskEntry
 from holdfast.storage import Store
+from holdfast.storage.base import is_outage
 from holdfast.worker import branches
 from holdfast.worker.hold import Hold
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
-from holdfast.worker.outbox import LATER, LINES_SECONDS, Outbox, away
+from holdfast.worker.outbox import LATER, LINES_SECONDS, Outbox
 from holdfast.worker.pace import Heads
 from holdfast.worker.suspects import NONE, Wish
 
@@ -53,6 +54,7 @@ class Worker:
     """One worker: an event loop, a pool of threads for ``def`` tasks, and what it holds."""
 
     hold: Hold
+    what = "worker"
 
     def __init__(
         self,
@@ -120,9 +122,10 @@ class Worker:
         while True:
             try:
                 await act()
+                self.store.outage.back(self.what)
                 return
             except LATER as error:
-                log.warning("the database does not answer, trying again: %s", error)
+                self.complain(error)
                 await asyncio.sleep(random.uniform(0.2, BACKOFF_SECONDS))
 
     async def register(self) -> None:
@@ -192,16 +195,24 @@ class Worker:
                 await self.register()
             took = await self.exchange()
             await self.look_around()
+            self.store.outage.back(self.what)
             if not took:
                 await self.rest()
             elif self.wants_idle:  # the line is empty: what has come starts now, not while the next round is sent
                 await asyncio.sleep(0)
         except LATER as error:
-            log.warning("the database does not answer, work goes on and is reported later: %s", error)
+            self.complain(error)
             await self.doubt()
         except Exception:
             log.exception("a round failed, and is tried again")
             await self.doubt()
+
+    def complain(self, error: Exception) -> None:
+        """What was asked of the database has to wait."""
+        if is_outage(error):
+            self.store.outage.away(self.what, error)
+        else:
+            log.warning("what this worker has to say has to wait: %s", error)
 
     def attended(self) -> bool:
         """Whether somebody beats for this worker, as far as it can know."""
@@ -228,7 +239,7 @@ class Worker:
         try:
             result = await self.store.run(claim.exchange, ask, *parcel)
         except Exception as error:
-            if away(error):
+            if is_outage(error):
                 self.outbox.keep(parcel)
                 raise
             await self.outbox.one_by_one(parcel, error)
