@@ -33,10 +33,12 @@ def test_what_runs_may_end_within_the_drain_time(app: Holdfast, host: Hosts, fol
     pid = hired.children()[0]
     hired.send(signal.SIGTERM)
     reached(lambda: worker_states(app) == ["draining"])
+    reached(lambda: "draining: 2 runs are under way, and have up to 20s to end" in hired.said())
     late = jobs.leaf.trigger(3)
     ledger.open_gate(folder)
     assert [run.result(timeout=30) for run in runs] == [pid, pid]
     assert hired.wait() == 0
+    assert hired.said().count("draining: ") == hired.said().count("drained, after ") == 1
     assert late.retrieve().status == "pending_version"  # nobody took it any more
     assert worker_states(app) == ["stopped"]
 
@@ -49,6 +51,7 @@ def test_what_does_not_end_in_time_goes_back_as_it_was(app: Holdfast, host: Host
     reached(lambda: len(ledger.lines(folder, "began")) == 2)
     assert hired.stop() == 0
     assert "it is killed" not in hired.said()
+    assert "2 of the runs here did not end in time: they are stopped and go back in line" in hired.said()
     assert ledger.counts(folder, "interrupted") == {"1": 1}
     for run in runs:
         record = run.retrieve()
@@ -84,6 +87,7 @@ def test_a_second_signal_stops_hard(app: Holdfast, host: Hosts, folder: Path) ->
     reached(lambda: time.monotonic() - began > 3 * SAME_SECONDS)  # two at once are one
     hired.send(signal.SIGTERM)
     assert hired.wait() == 128 + signal.SIGTERM
+    assert "stopped at once" in hired.said()
     assert state(pid) in ("", "Z")
     os.kill(kept, signal.SIGCONT)
     heir.send(signal.SIGCONT)

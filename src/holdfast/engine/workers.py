@@ -103,6 +103,11 @@ def stop(tx: Tx, worker_id: str) -> bool:
     return bool(tx.rows("set_worker_state", id=worker_id, state="stopped"))
 
 
+def held(tx: Tx, ids: Sequence[str]) -> int:
+    """How many runs these workers hold."""
+    return sum(len(tx.rows("strays", me=worker, older_ms=0)) for worker in ids)
+
+
 def routes(
     tx: Tx, tasks: Sequence[str], queues: Sequence[str] | None = None, version: str | None = None
 ) -> list[Route]:

@@ -310,6 +310,8 @@ class Hold:
 
     def stop_all(self, reason: Reason) -> None:
         """Stop what runs; what does not stop within a second is reported without it."""
+        if self.held:
+            log.warning("%d of the runs here did not end in time: they are stopped and go back in line", len(self.held))
         for live in list(self.held.values()):
             self.interrupt(live.claimed.id, live.claimed.claim, reason)
             self.loop.call_later(1.0, live.abandon)

@@ -28,7 +28,8 @@ from types import FrameType
 
 import msgspec
 
-from holdfast.engine import pushes
+from holdfast.duration import format_ms
+from holdfast.engine import pushes, workers
 from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
 from holdfast.scheduler import Scheduler
@@ -47,6 +48,7 @@ SHORT_LIFE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 30.0  # before the next child is started, when the last ones did not even get ready …
 SHORT_PAUSE_SECONDS = 1.0  # … and when they did
 LAST_WORDS_SECONDS = 0.5
+PROMPT_SECONDS = 1.0  # for an answer that is only for people
 DEAF_SECONDS = 10.0  # for a child to end after its drain: its event loop may be blocked
 
 
@@ -157,6 +159,7 @@ class Supervisor:
         self.looking = Loop("pusher", self.look_for_requests, BEAT_SECONDS, store.outage)
         self.stopping = self.signal = 0
         self.signalled_at = float("-inf")
+        self.draining_at: float | None = None  # since when people know that it drains
         self.failures = 0
         self.start_at = 0.0  # not before this
         self.announced: set[int] = set()
@@ -184,6 +187,7 @@ class Supervisor:
             self.looking.stop()
         if self.cannot_start:
             return CANNOT_START
+        self.tell_drained()
         return 128 + self.signal if self.stopping > 1 else 0
 
     def finished(self) -> bool:
@@ -227,12 +231,42 @@ class Supervisor:
                     self.ready(child)
         self.reap()
         if self.stopping:
+            self.tell_draining()
             for child in self.children:
                 child.drain()  # one that was just being started when the signal came
             return
         if not self.cannot_start and time.monotonic() >= self.start_at:
             self.fill_up()
         self.relieve()
+
+    def tell_draining(self) -> None:
+        """Say once that it stops, and what it waits for."""
+        if self.draining_at is not None:
+            return
+        self.draining_at = time.monotonic()
+        limit = format_ms(round(self.orders.drain_seconds * 1000))
+        match self.under_way():
+            case 0:
+                what = "nothing is under way"
+            case None:
+                what = f"what is under way has up to {limit} to end"
+            case 1:
+                what = f"one run is under way, and has up to {limit} to end"
+            case several:
+                what = f"{several} runs are under way, and have up to {limit} to end"
+        log.info("draining: %s; another signal stops at once", what)
+
+    def under_way(self) -> int | None:
+        """How many runs the children hold; None if the database does not say so at once."""
+        mine = [child.worker for child in self.children if child.worker]
+        with contextlib.suppress(Exception):
+            return self.store.submit(lambda tx: workers.held(tx, mine), write=False).result(PROMPT_SECONDS)
+        return None
+
+    def tell_drained(self) -> None:
+        if self.draining_at is not None:
+            took = format_ms(round((time.monotonic() - self.draining_at) * 1000))
+            log.info("drained, after %s" if self.stopping == 1 else "stopped at once, %s after the first signal", took)
 
     def reap(self) -> None:
         """Wait for orphans that have ended. Only process 1 has any."""
