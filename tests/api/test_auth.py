@@ -60,6 +60,8 @@ async def test_a_key_does_nothing_outside_its_scope(
     right = right_of(scope)
     caller = Caller("somebody", None, frozenset((right,)))
     monkeypatch.setattr(Keyring, "caller", known_as(caller))
+    monkeypatch.setattr("holdfast.dashboard.live.PING", 0.0)
+    monkeypatch.setattr("holdfast.dashboard.live.LONGEST", 0.0)
     transport = httpx.ASGITransport(app=served, raise_app_exceptions=False)
     headers = {"Authorization": "Bearer somebody's"}
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, SecretStr
 
 from holdfast import Holdfast
-from holdfast.engine import catalogue
-from tests.dashboard.conftest import Served
+from holdfast.dashboard.live import events
+from holdfast.engine import catalogue, read
+from holdfast.secret import STARS
+from tests.dashboard.conftest import Served, post
+
+
+class User(BaseModel):
+    name: str
+    pin: SecretStr
+    age: int
+    admin: bool = False
 
 
 @pytest.fixture
@@ -125,3 +136,96 @@ async def test_files_are_kept_for_ever_under_names_that_change_with_them(home: H
     assert style.headers["content-type"].startswith("text/css")
     assert "immutable" in style.headers["cache-control"]
     assert other.status_code == 404
+
+
+async def test_a_form_of_another_site_changes_nothing(home: Holdfast, served: Served) -> None:
+    run = home.trigger("send", delay="1h")
+    async with served(home) as http:
+        await http.get("/runs")
+        answer = await http.post(f"/runs/{run.id}/cancel", data={"mark": "guessed"})
+    assert answer.status_code == 400
+    assert home.runs.retrieve(run.id).status == "delayed"
+
+
+async def test_a_run_is_canceled_from_its_page(home: Holdfast, served: Served) -> None:
+    run = home.trigger("send", delay="1h")
+    async with served(home) as http:
+        answer = await post(http, f"/runs/{run.id}", f"/runs/{run.id}/cancel")
+    assert answer.headers["location"] == f"/runs/{run.id}"
+    assert home.runs.retrieve(run.id).status == "canceled"
+
+
+async def test_a_payload_is_edited_field_by_field_and_replayed_with_its_secrets(home: Holdfast, served: Served) -> None:
+    @home.task
+    def login(user: User) -> None: ...
+
+    home.client.write(catalogue.announce, [login.entry()], [])
+    run = login.trigger(User(name="Ada", pin=SecretStr("1234567"), age=36))
+    async with served(home) as http:
+        page = (await http.get(f"/runs/{run.id}/replay")).text
+        fields = {"edited": "1", "value.name": "Grace", "value.pin": STARS, "value.age": "37"}
+        answer = await post(http, f"/runs/{run.id}/replay", f"/runs/{run.id}/replay", fields)
+    assert "1234567" not in page
+    made = home.runs.retrieve(answer.headers["location"].removeprefix("/runs/"))
+    assert made.payload == {"name": "Grace", "pin": STARS, "age": 37, "admin": False}
+    (stored,) = home.client.read(read.runs, [made.id])
+    assert "1234567" in stored.payload
+
+
+async def test_what_does_not_fit_is_told_beside_what_was_written(home: Holdfast, served: Served) -> None:
+    @home.task
+    def login(user: User) -> None: ...
+
+    home.client.write(catalogue.announce, [login.entry()], [])
+    async with served(home) as http:
+        fields = {"value.name": "Grace", "value.pin": "1", "value.age": "old"}
+        wrong = await post(http, "/tasks/login/test", "/tasks/login/test", fields)
+        missing = await post(http, "/tasks/login/test", "/tasks/login/test", {"json": '{"name": "Grace"}'})
+        broken = await post(http, "/tasks/login/test", "/tasks/login/test", {"json": "{name}"})
+        made = await post(
+            http, "/tasks/login/test", "/tasks/login/test", fields | {"value.age": "3", "delay": "1h", "tags": "a, b"}
+        )
+    assert [answer.status_code for answer in (wrong, missing, broken, made)] == [422, 422, 422, 303]
+    assert "age is not valid JSON" in wrong.text
+    assert "Grace" in wrong.text
+    assert "pin is missing" in missing.text or "pin" in missing.text
+    assert "{name}" in broken.text
+    run = home.runs.retrieve(made.headers["location"].removeprefix("/runs/"))
+    assert (run.status, run.tags, run.payload["age"]) == ("delayed", ["a", "b"], 3)
+
+
+async def test_many_are_counted_before_they_are_canceled(database_url: str, served: Served) -> None:
+    home = Holdfast(database=database_url)
+    keep = home.trigger("keep", delay="1h")
+    runs = [home.trigger("send", delay="1h") for _ in range(7)]
+    asked = {"verb": "cancel", "all": "1", "q.task": "send"}
+    async with served(home) as http:
+        counted = await post(http, "/runs", "/runs/bulk", asked)
+        before = home.runs.retrieve(runs[0].id).status
+        done = await post(http, "/runs", "/runs/bulk/do", asked)
+        again = await post(http, "/runs", "/runs/bulk", asked)
+        back = await post(http, "/runs", "/runs/bulk/do", {"verb": "replay", "id": runs[0].id})
+    assert "Cancel 7 runs?" in counted.text
+    assert before == "delayed"
+    assert {home.runs.retrieve(run.id).status for run in runs} == {"canceled"}
+    assert home.runs.retrieve(keep.id).status == "delayed"
+    assert "nothing to cancel" in again.text
+    assert "triggered once more" in back.text
+    assert done.status_code == 200
+    assert len(home.runs.list(task="send")) == 8
+    await home.aclose()
+
+
+async def test_pages_hear_of_commits(database_url: str, served: Served) -> None:
+    home = Holdfast(database=database_url)
+    home.client.open()
+    stream = events(lambda: home.client)
+    assert "hello" in await anext(stream)
+    waiting = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0)
+    while not waiting.done():  # it may just begin to hear
+        await home.atrigger("send")
+        await asyncio.wait([waiting], timeout=0.1)
+    assert "pulse" in waiting.result()
+    await stream.aclose()
+    await home.aclose()

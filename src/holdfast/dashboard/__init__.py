@@ -3,6 +3,10 @@
     assets      the style sheet, the scripts and the icon, under names that change with their contents
     site        what every page needs: the database, the templates, the headers, errors as pages
     shapes      how values look: times, durations, JSON, statuses
+    query       which runs a list shows, as its address says it
+    timeline    when a run did what, to scale
+    fields      the fields of a form, from a JSON schema
+    live        tells pages that something may have changed
     pages/      a module a page, templates/ beside it
     static/     one style sheet, a little JavaScript
 
@@ -17,13 +21,14 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from holdfast.client import Client
+from holdfast.dashboard import live
 from holdfast.dashboard.assets import assets
-from holdfast.dashboard.pages import errors, home, run, runs
+from holdfast.dashboard.pages import bulk, errors, home, run, runs, test
 from holdfast.dashboard.site import Site
 
 __all__ = ["dashboard"]
 
-PAGES = (home, runs, run, errors)
+PAGES = (live, home, bulk, runs, run, test, errors)
 
 
 def dashboard(client: Callable[[], Client], version: str) -> APIRouter:

@@ -24,7 +24,7 @@ from holdfast.views import Filter
 
 WORD: Final = re.compile(r'(?:(\w+):)?(?:"([^"]*)"|(\S+))')
 MANY: Final = ("status", "tag")
-ONE: Final = ("task", "queue", "batch", "error", "since")
+ONE: Final = ("task", "queue", "batch", "schedule", "version", "key", "error", "since", "until")
 NAMES: Final = (*MANY, *ONE)
 GROUPS: Final = {
     "open": frozenset(STATUSES) - FINAL,
@@ -34,15 +34,20 @@ GROUPS: Final = {
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What the address says. ``status`` are any of, ``tag`` all of these; ``since`` as it was written."""
+    """What the address says. ``status`` are any of, ``tag`` all of these, ``key`` is a concurrency key; ``since`` and
+    ``until`` are as they were written."""
 
     status: tuple[str, ...] = ()
     tag: tuple[str, ...] = ()
     task: str = ""
     queue: str = ""
     batch: str = ""
+    schedule: str = ""
+    version: str = ""
+    key: str = ""
     error: str = ""
     since: str = ""
+    until: str = ""
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Query:
@@ -92,8 +97,12 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
             queues=frozenset(filter(None, [self.queue])),
             tags=self.tag,
             batch=self.batch or None,
+            schedule=self.schedule or None,
+            versions=frozenset(filter(None, [self.version])),
+            concurrency_key=self.key or None,
             error=self.error or None,
-            since=None if not self.since else moment(self.since, now),
+            since=None if not self.since else moment(self.since, now, "since"),
+            until=None if not self.until else moment(self.until, now, "until"),
         )
 
 
@@ -109,7 +118,7 @@ def statuses(word: str) -> frozenset[str]:
     return frozenset((known,))
 
 
-def moment(text: str, now: int) -> int:
+def moment(text: str, now: int, name: str) -> int:
     """A duration ago, or a date and time; without a zone it is UTC."""
     try:
         when = datetime.fromisoformat(text.strip())
@@ -117,10 +126,10 @@ def moment(text: str, now: int) -> int:
     except ValueError:
         pass
     try:
-        return now - to_ms(text, name="since")
+        return now - to_ms(text, name=name)
     except InvalidOption:
         do = 'Write "2h", "3d" or "2027-01-31T09:00".'
-        raise InvalidOption("since is neither a duration nor a date", seen=shown(text), do=do) from None
+        raise InvalidOption(f"{name} is neither a duration nor a date", seen=shown(text), do=do) from None
 
 
 def words(text: str) -> tuple[list[tuple[str, str]], list[str]]:

@@ -1,11 +1,16 @@
-"""What every page needs: the database, the templates, headers that let a browser carry nothing out but ours, and errors
-as pages.
+"""What every page needs: the database, the templates, headers that let a browser carry nothing out but ours, errors as
+pages, and forms that only our own pages send.
+
+A form carries what is in a cookie that other sites can neither read nor have sent (SameSite=Strict); the gate looks
+besides at where a call comes from.
 """
 
 from __future__ import annotations
 
+import hmac
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+import secrets
+from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
@@ -13,13 +18,22 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from holdfast.api.auth import needs
 from holdfast.api.refused import Refused
 from holdfast.client import Client
 from holdfast.dashboard import shapes
 from holdfast.dashboard.assets import asset
-from holdfast.errors import DatabaseError, HoldfastError, RunNotFound
+from holdfast.errors import (
+    DatabaseError,
+    HoldfastError,
+    RunNotFound,
+    TokenUnknown,
+    UnknownQueue,
+    UnknownSchedule,
+    UnknownTask,
+)
 from holdfast.storage import Tx
 
 P = ParamSpec("P")
@@ -37,7 +51,9 @@ HEADERS: Final = {
 }
 READ: Final = [Depends(needs("read"))]
 THEMES: Final = ("light", "dark")
+FORM_COOKIE: Final = "holdfast_form"
 FORM_LIMIT: Final = 12 * 1024 * 1024
+MISSING: Final = (RunNotFound, TokenUnknown, UnknownQueue, UnknownSchedule, UnknownTask)
 log = logging.getLogger("holdfast")
 
 
@@ -63,10 +79,31 @@ class Site:
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A page from its template. ``here`` is the entry of the menu that it belongs to."""
         theme = request.cookies.get("holdfast_theme")
+        mark = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(24)
+        caller = getattr(request.state, "caller", None)
         text = self.templates.get_template(template).render(
-            {"here": "", **values, "request": request, "theme": theme if theme in THEMES else None}
+            {
+                "here": "",
+                **values,
+                "request": request,
+                "theme": theme if theme in THEMES else None,
+                "mark": Markup('<input type="hidden" name="mark" value="{}">').format(mark),
+                "admin": caller is not None and caller.may("admin"),
+            }
         )
-        return HTMLResponse(text, status_code=status, headers=HEADERS)
+        answer = HTMLResponse(text, status_code=status, headers=HEADERS)
+        if FORM_COOKIE not in request.cookies:
+            secure = request.url.scheme == "https"
+            answer.set_cookie(FORM_COOKIE, mark, httponly=True, samesite="strict", secure=secure)
+        return answer
+
+    async def form(self, request: Request) -> Form:
+        """The form that was sent. Raises Refused: no page of ours has sent it."""
+        found = Form(parse_qsl((await body(request)).decode("utf-8", "replace"), keep_blank_values=True))
+        mark = request.cookies.get(FORM_COOKIE, "")
+        if not mark or not hmac.compare_digest(found.get("mark").encode(), mark.encode()):
+            raise Refused(400, "This form is out of date: load its page again")
+        return found
 
     def router(self) -> APIRouter:
         """A router whose errors are pages."""
@@ -94,21 +131,40 @@ class Site:
             log.warning("%s could not be shown: %s", request.url.path, error)
             status, title = 503, "The database does not answer"
         else:
-            status, title = (404, "Not here") if isinstance(error, RunNotFound) else (422, "That cannot be done")
-        return self.page(request, "trouble.html", status=status, title=title, error=error)
+            status, title = (404, "Not here") if isinstance(error, MISSING) else (422, "That cannot be done")
+        return self.page(
+            request, "trouble.html", status=status, title=title, what=error.what, seen=error.seen, do=error.do
+        )
 
     def refused(self, request: Request, refused: Refused) -> Response:
         """Who calls may not do this, or is not known."""
         title = "Who are you?" if refused.status == 401 else "That is refused"
-        error = HoldfastError(refused.message)
-        answer = self.page(request, "trouble.html", status=refused.status, title=title, error=error)
+        answer = self.page(
+            request, "trouble.html", status=refused.status, title=title, what=refused.message, seen=None, do=None
+        )
         answer.headers.update(refused.headers)
         return answer
 
 
-async def form(request: Request) -> Mapping[str, str]:
-    """The fields of a form that was sent; of several with one name the last."""
-    return dict(parse_qsl((await body(request)).decode("utf-8", "replace"), keep_blank_values=True))
+class Form:
+    """The fields of a form."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self.pairs = pairs
+
+    def get(self, name: str) -> str:
+        """The last field with this name, without spaces around it; empty if there is none."""
+        return next((value.strip() for each, value in reversed(self.pairs) if each == name), "")
+
+    def raw(self, name: str) -> str:
+        """The last field with this name as it was written, with the line ends of Unix."""
+        return next((value for each, value in reversed(self.pairs) if each == name), "").replace("\r\n", "\n")
+
+    def all(self, name: str) -> list[str]:
+        return [value for each, value in self.pairs if each == name]
+
+    def __contains__(self, name: str) -> bool:
+        return any(each == name for each, _ in self.pairs)
 
 
 async def body(request: Request) -> bytes:

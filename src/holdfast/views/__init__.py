@@ -35,10 +35,10 @@ from holdfast.views.detail import (
 )
 from holdfast.views.diagnosis import Finding, Health, findings, health
 from holdfast.views.errors import ErrorPage, ErrorView, error, errors
-from holdfast.views.hosts import TaskView, WorkerView, tasks, workers
+from holdfast.views.hosts import TaskView, WorkerView, task, tasks, workers
 from holdfast.views.journal import EntryView, RelatedRun, TokenView
 from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
-from holdfast.views.marks import Followed, Mark, marks
+from holdfast.views.marks import Followed, Mark, marks, pulse
 from holdfast.views.why import Reason
 
 __all__ = [
@@ -74,10 +74,12 @@ __all__ = [
     "marks",
     "new_runs",
     "page",
+    "pulse",
     "queue",
     "queues",
     "records",
     "run",
+    "task",
     "tasks",
     "workers",
 ]

@@ -107,3 +107,8 @@ def tasks(tx: Tx) -> list[TaskView]:
         )
         for task, queue, options, schema, version, seen in tx.rows("catalogue")
     ]
+
+
+def task(tx: Tx, task_id: str) -> TaskView | None:
+    """One task, or None if nobody has announced it."""
+    return next((each for each in tasks(tx) if each.id == task_id), None)

@@ -27,6 +27,11 @@ class Stream(msgspec.Struct):
     name: str
 
 
+def pulse(tx: Tx) -> str:
+    """Another text whenever something may have been written."""
+    return str(tx.rows("pulse")[0][0])
+
+
 def marks(tx: Tx, followed: Sequence[Followed]) -> dict[Followed, Mark]:
     """The marks of all these; there is none for a run that is unknown."""
     runs = {row[0]: row[1:] for row in tx.rows("marks", ids=sorted({run_id for run_id, _ in followed}))}

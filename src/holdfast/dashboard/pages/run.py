@@ -2,33 +2,101 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final, NamedTuple
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
-from holdfast import views
-from holdfast.dashboard.site import READ, Site
+from holdfast import codec, views
+from holdfast.api.auth import Caller, needs
+from holdfast.dashboard.fields import fields, kept, said
+from holdfast.dashboard.site import Site, back
+from holdfast.dashboard.snippets import snippets
 from holdfast.dashboard.timeline import timeline
-from holdfast.errors import RunNotFound
+from holdfast.errors import HoldfastError, RunNotFound
 from holdfast.storage import Tx
-from holdfast.views import LogView, RunView
+from holdfast.views import LogView, RunView, TaskView
 
 LINES: Final = 500  # the last so many
+
+
+class Seen(NamedTuple):
+    """What the page shows."""
+
+    run: RunView
+    lines: list[LogView]
+    task: TaskView | None
 
 
 def routes(site: Site) -> APIRouter:
     router = site.router()
 
-    @router.get("/runs/{run_id}", dependencies=READ)
+    @router.get("/runs/{run_id}", dependencies=[Depends(needs("read", run="run_id"))])
     async def run(request: Request, run_id: str) -> Response:
-        seen, lines = await site.read(looked, run_id)
-        return site.page(request, "run.html", here="runs", run=seen, lines=lines, most=LINES, timeline=timeline(seen))
+        seen = await site.read(looked, run_id)
+        return site.page(
+            request,
+            "run.html",
+            here="runs",
+            run=seen.run,
+            task=seen.task,
+            lines=seen.lines,
+            most=LINES,
+            timeline=timeline(seen.run),
+            snippets=snippets(seen.run, str(request.base_url).rstrip("/")),
+        )
+
+    @router.post("/runs/{run_id}/cancel", dependencies=[Depends(needs("write", run="run_id"))])
+    async def cancel(request: Request, run_id: str) -> Response:
+        await site.form(request)
+        await site.client().acancel(run_id)
+        return back(f"/runs/{run_id}")
+
+    @router.get("/runs/{run_id}/replay", dependencies=[Depends(needs("read", run="run_id"))])
+    async def edit(request: Request, run_id: str) -> Response:
+        seen = await site.read(looked, run_id)
+        return editing(request, seen, seen.run.payload, as_json=False)
+
+    def editing(
+        request: Request, seen: Seen, payload: object, *, as_json: bool, problem: HoldfastError | None = None
+    ) -> Response:
+        schema = seen.task.payload_schema if seen.task is not None else None
+        return site.page(
+            request,
+            "replay.html",
+            status=422 if problem else 200,
+            here="runs",
+            run=seen.run,
+            payload=payload,
+            fields=fields(schema, payload) if schema is not None else [],
+            as_json=as_json or schema is None,
+            problem=problem,
+        )
+
+    @router.post("/runs/{run_id}/replay")
+    async def replay(
+        request: Request, run_id: str, caller: Annotated[Caller, Depends(needs("trigger", anyhow=True))]
+    ) -> Response:
+        form = await site.form(request)
+        seen = await site.read(looked, run_id)
+        caller.check("trigger", "task", seen.run.task)
+        if not form.get("edited"):
+            made = await site.client().areplay(run_id, None, form.get("from_step") or None)
+            return back(f"/runs/{made}")
+        schema = seen.task.payload_schema if seen.task is not None else None
+        try:
+            payload = said(schema, form)
+            if form.get("to"):
+                return editing(request, seen, payload, as_json=form.get("to") == "json")
+            made = await site.client().areplay(run_id, codec.encode(payload), form.get("from_step") or None)
+        except HoldfastError as error:
+            return editing(request, seen, kept(schema, form), as_json="json" in form, problem=error)
+        return back(f"/runs/{made}")
 
     return router
 
 
-def looked(tx: Tx, run_id: str) -> tuple[RunView, list[LogView]]:
+def looked(tx: Tx, run_id: str) -> Seen:
     seen = views.run(tx, run_id)
     if seen is None:
         raise RunNotFound("There is no such run, or no longer", seen=run_id, do="Look for it among the runs.")
-    return seen, views.log_end(tx, run_id, LINES)
+    return Seen(seen, views.log_end(tx, run_id, LINES), views.task(tx, seen.task))

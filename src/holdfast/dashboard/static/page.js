@@ -63,7 +63,7 @@ function themes() {
 // -- small things ---------------------------------------------------------------------------------------------------
 
 function reveal(root) {
-  for (const element of root.querySelectorAll("[data-copy], [data-log-search], [data-js]")) element.hidden = false;
+  for (const element of root.querySelectorAll("[data-copy], [data-log-search], [data-pick-all], [data-js]")) element.hidden = false;
 }
 
 document.addEventListener("click", async (event) => {
@@ -95,8 +95,46 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && search) { event.preventDefault(); search.focus(); search.select(); }
 });
 
+// -- choosing rows --------------------------------------------------------------------------------------------------
+
+function picked() {
+  const boxes = [...document.querySelectorAll("td.pick input")];
+  const count = boxes.filter((box) => box.checked).length;
+  const all = document.querySelector("[data-all]")?.checked;
+  const bar = document.querySelector(".bulk");
+  if (!bar) return;
+  bar.classList.toggle("on", count > 0 || all);
+  bar.querySelector("[data-picked]").textContent = all ? "all that match" : count ? `${count} chosen` : "";
+  const whole = document.querySelector("[data-pick-all]");
+  if (whole) { whole.checked = count > 0 && count === boxes.length; whole.indeterminate = count > 0 && count < boxes.length; }
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-pick-all]")) for (const box of document.querySelectorAll("td.pick input")) box.checked = event.target.checked;
+  if (event.target.matches("[data-pick-all], td.pick input, [data-all]")) picked();
+});
+
+document.addEventListener("click", (event) => {
+  for (const pop of document.querySelectorAll("details.pop[open]")) if (!pop.contains(event.target)) pop.open = false;
+});
+
+// j and k go through a list, x chooses, Enter opens
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input:not([type=checkbox]), textarea, select") || event.metaKey || event.ctrlKey || event.altKey) return;
+  const rows = [...document.querySelectorAll("tr[data-row]")];
+  const here = rows.findIndex((row) => row.contains(document.activeElement));
+  if (event.key === "j" || event.key === "k") {
+    const next = rows[Math.max(0, Math.min(rows.length - 1, here + (event.key === "j" ? 1 : -1)))];
+    next?.querySelector("a.row")?.focus();
+  } else if (event.key === "x" && here >= 0) {
+    const box = rows[here].querySelector("td.pick input");
+    if (box) { box.checked = !box.checked; picked(); }
+  }
+});
+
 addEventListener("pageshow", () => { for (const field of document.querySelectorAll("form [disabled][name]")) field.disabled = false; });
 setInterval(() => localise(document), 1000);
 reveal(document);
 localise(document);
 themes();
+picked();

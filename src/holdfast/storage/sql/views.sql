@@ -303,3 +303,11 @@ ORDER BY c.claim DESC, c.seq DESC LIMIT 1
 -- All of them are one statement here.
 SELECT x.run_id, x.name, c.claim, c.seq FROM {rows(run_id text, name text)} CROSS JOIN LATERAL (
   SELECT claim, seq FROM {s}chunk WHERE run_id = x.run_id AND name = x.name ORDER BY claim DESC, seq DESC LIMIT 1) c
+
+-- name: pulse
+-- Rises with every run that is made or ends. SQLite says of a commit that there was one, so this is for when it cannot.
+SELECT CAST(COALESCE((SELECT max(id) FROM {s}run), '') || COALESCE((SELECT max(finished_at) FROM {s}done), 0) AS TEXT)
+
+-- name: pulse (postgres)
+-- How far its log is: it grows with whatever is written.
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text ELSE pg_current_wal_insert_lsn()::text END

@@ -1,0 +1,50 @@
+"""How to make the same run from elsewhere: for a terminal, Python and TypeScript."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import NamedTuple
+from urllib.parse import quote
+
+from holdfast.dashboard.shapes import pretty
+from holdfast.views import RunView
+
+
+class Snippet(NamedTuple):
+    """A text to copy, and what it is in."""
+
+    name: str
+    text: str
+
+
+def snippets(run: RunView, base: str) -> list[Snippet]:
+    """The same run once more, in each language."""
+    return [
+        Snippet("Command line", f"holdfast trigger {shlex.quote(run.task)} {shlex.quote(packed(run.payload))}"),
+        Snippet("curl", curl(run, base)),
+        Snippet("Python", f"app.trigger({run.task!r}, {python(run.payload)}{options(run)})"),
+        Snippet("TypeScript", f"await tasks.trigger({json.dumps(run.task)}, {pretty(run.payload)});"),
+    ]
+
+
+def curl(run: RunView, base: str) -> str:
+    address = f"{base}/api/v1/tasks/{quote(run.task, safe='')}/trigger"
+    body = shlex.quote(packed({"payload": run.payload}))
+    return (
+        f'curl {shlex.quote(address)} \\\n  -H "Authorization: Bearer $HOLDFAST_API_KEY" \\\n'
+        f"  -H 'Content-Type: application/json' \\\n  -d {body}"
+    )
+
+
+def packed(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+
+
+def python(value: object) -> str:
+    return repr(value).encode("utf-8", "backslashreplace").decode()
+
+
+def options(run: RunView) -> str:
+    said = {"tags": run.tags, "concurrency_key": run.concurrency_key}
+    return "".join(f", {name}={value!r}" for name, value in said.items() if value)
