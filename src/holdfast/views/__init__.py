@@ -2,6 +2,7 @@
 
     lists       lists of runs, newest first, page by page
     detail      one run in full: attempts, log lines, payload, and why it is not running
+    family      the runs around one
     journal     what a run has recorded, with the runs and tokens in it
     marks       whether something has changed, for those who follow it
     why         the reasons, decided purely from what was read
@@ -26,6 +27,7 @@ from holdfast.views.detail import (
     InvocationView,
     LogView,
     RunView,
+    heads,
     invocations,
     lines,
     log_end,
@@ -35,6 +37,7 @@ from holdfast.views.detail import (
 )
 from holdfast.views.diagnosis import Finding, Health, findings, health
 from holdfast.views.errors import ErrorPage, ErrorView, error, errors
+from holdfast.views.family import Family, family
 from holdfast.views.hosts import TaskView, WorkerView, task, tasks, workers
 from holdfast.views.journal import EntryView, RelatedRun, TokenView
 from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
@@ -47,6 +50,7 @@ __all__ = [
     "EntryView",
     "ErrorPage",
     "ErrorView",
+    "Family",
     "Filter",
     "Finding",
     "Followed",
@@ -65,7 +69,9 @@ __all__ = [
     "WorkerView",
     "error",
     "errors",
+    "family",
     "findings",
+    "heads",
     "health",
     "invocations",
     "lines",

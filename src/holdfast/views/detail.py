@@ -148,10 +148,18 @@ def run(tx: Tx, run_id: str) -> RunView | None:
 
 def records(tx: Tx, ids: Sequence[str]) -> list[RunRecord]:
     """These runs in the order asked for, ``pending_version`` told apart from ``queued``; the unknown are left out."""
-    found = sealed(tx, read.runs(tx, ids))
+    return with_status(tx, sealed(tx, read.runs(tx, ids)))
+
+
+def heads(tx: Tx, ids: Sequence[str]) -> list[RunRecord]:
+    """The same for lists: without outputs, and without large payloads."""
+    return with_status(tx, sealed(tx, read.heads(tx, ids)))
+
+
+def with_status(tx: Tx, found: list[RunRecord]) -> list[RunRecord]:
     if not any(record.status in QUEUED for record in found):
         return found
-    live, pinned = served(tx), pins(tx, ids)
+    live, pinned = served(tx), pins(tx, [record.id for record in found])
     return [
         record._replace(status=live.status(record.status, record.task, record.queue, pinned.get(record.id)))
         for record in found

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from fastapi import APIRouter
 
+from holdfast.api.v1.keys import keys
+from holdfast.api.v1.metadata import metadata
 from holdfast.api.v1.runs import runs
 from holdfast.api.v1.trigger import triggering
 from holdfast.client import Client
@@ -14,6 +16,6 @@ from holdfast.client import Client
 def v1(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter()
-    for part in (triggering, runs):
+    for part in (triggering, runs, metadata, keys):
         router.include_router(part(client))
     return router

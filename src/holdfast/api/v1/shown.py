@@ -14,6 +14,7 @@ from holdfast import codec, secret
 from holdfast.api.v1 import wire
 from holdfast.api.v1.packets import JSON
 from holdfast.records import RunRecord
+from holdfast.views import Family
 
 Function = Literal["trigger", "triggerAndWait", "batchTrigger", "batchTriggerAndWait"]
 ENVIRONMENT: Final = {"id": "env_holdfast", "name": "prod"}
@@ -25,6 +26,23 @@ class Error(msgspec.Struct, rename="camel", omit_defaults=True):
     message: str
     name: str | None = None
     stack_trace: str | None = None
+
+
+class Generator(msgspec.Struct):
+    """When a schedule fires."""
+
+    type: Literal["CRON"]
+    expression: str
+    description: str
+
+
+class Schedule(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The schedule that made a run."""
+
+    id: str
+    generator: Generator
+    external_id: str | None = None
+    deduplication_key: str | None = None
 
 
 class Run(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -81,15 +99,43 @@ class FullRun(RelatedRun, kw_only=True):
     payload: msgspec.Raw | None = None
     output: msgspec.Raw | None = None
     error: Error | None = None
+    schedule: Schedule | None = None
 
 
-def full(record: RunRecord) -> FullRun:
+class Environment(msgspec.Struct):
+    """Where a run is. There is one."""
+
+    id: str = ENVIRONMENT["id"]
+    name: str = ENVIRONMENT["name"]
+
+
+class ListedRun(Run, kw_only=True):
+    """A run as it stands in a list."""
+
+    env: Environment
+
+
+def listed(record: RunRecord) -> ListedRun:
+    """A run as it stands in a list."""
+    return ListedRun(**common(record), env=Environment())
+
+
+def related(record: RunRecord) -> RelatedRun:
+    """A run as one of another one's family."""
+    return RelatedRun(**common(record), **place(record))
+
+
+def full(record: RunRecord, family: Family) -> FullRun:
     """A run as it is retrieved."""
     return FullRun(
         **common(record),
-        depth=0 if record.parent_id is None else 1,
-        trigger_function=function(record),
-        related_runs=Related(),
+        **place(record),
+        related_runs=Related(
+            None if family.root is None else related(family.root),
+            None if family.parent is None else related(family.parent),
+            [related(child) for child in family.children] or None,
+        ),
+        schedule=schedule_of(record),
         payload=raw(record.payload),
         output=None if record.status != "completed" else raw(record.output or "null", payload=record.payload),
         error=error_of(record),
@@ -131,13 +177,21 @@ class Said(msgspec.Struct, omit_defaults=True, frozen=True):
 
     key: str | None = None
     ttl: str | None = None
-    machine: str | None = None
     region: str | None = None
     test: bool = False
 
 
+class Slot(msgspec.Struct):
+    """What a run of a schedule knows of it."""
+
+    schedule_id: str
+    rule: list[Any]
+    external_id: str | None = None
+
+
 class Kept(msgspec.Struct):
     sdk: Said = Said()
+    slot: Slot | None = None
 
 
 _kept: Final = msgspec.json.Decoder(Kept).decode
@@ -147,6 +201,26 @@ def said_of(record: RunRecord) -> Said:
     if record.options is None or '"sdk"' not in record.options:
         return Kept().sdk
     return _kept(record.options).sdk
+
+
+def schedule_of(record: RunRecord) -> Schedule | None:
+    if record.options is None or '"slot"' not in record.options:
+        return None
+    slot = _kept(record.options).slot
+    if slot is None:
+        return None
+    expression = str(slot.rule[1])
+    return Schedule(wire.told("sched", slot.schedule_id), generator_of(expression), slot.external_id)
+
+
+def generator_of(expression: str) -> Generator:
+    return Generator("CRON", expression, expression)
+
+
+def place(record: RunRecord) -> dict[str, Any]:
+    """The place of a run in its family."""
+    depth = 0 if record.parent_id is None else 1 if record.parent_id == record.root_id else 2
+    return {"depth": depth, "trigger_function": function(record)}
 
 
 def error_of(record: RunRecord) -> Error | None:

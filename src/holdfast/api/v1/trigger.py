@@ -132,6 +132,7 @@ def options_of(options: Options, now: int) -> dict[str, Any]:
         "max_attempts": options.max_attempts,
         "metadata": options.metadata,
         "max_duration": options.max_duration,
+        "machine": options.machine,
     }
     found = read_trigger_options({name: value for name, value in ours.items() if value is not None})
     fields = dict(found)
@@ -190,7 +191,6 @@ def kept_of(options: Options, ttl_ms: int | None) -> dict[str, Any]:
     kept = Said(
         key="-".join(key) if isinstance(key, list) else key or options.idempotency_key,
         ttl=None if ttl_ms is None else wire.written_duration(ttl_ms),
-        machine=options.machine,
         region=options.region,
         test=bool(options.test),
     )

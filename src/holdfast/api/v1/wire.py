@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from holdfast.api.refused import Refused
 from holdfast.duration import LONGEST_MS
-from holdfast.errors import InvalidOption
 from holdfast.model import FINAL
 
 Kind = Literal["run", "batch", "sched", "queue", "waitpoint", "bulk", "env"]
@@ -136,6 +135,7 @@ OURS: Final[dict[Status, str]] = {
     "SYSTEM_FAILURE": "system_failure",
     "TIMED_OUT": "timed_out",
 }
+STATUSES: Final = frozenset(get_args(Status))
 THEIRS: Final[dict[str, Status]] = {ours: theirs for theirs, ours in OURS.items()}
 INTERNAL: Final = {"QUEUED": "PENDING", "COMPLETED": "COMPLETED_SUCCESSFULLY", "FAILED": "COMPLETED_WITH_ERRORS"}
 QUEUED: Final = frozenset(("PENDING_VERSION", "DELAYED", "QUEUED"))
@@ -169,11 +169,3 @@ def flags(status: Status) -> dict[str, bool]:
         "isFailed": final and status != "COMPLETED",
         "isCancelled": status == "CANCELED",
     }
-
-
-# -- names ------------------------------------------------------------------------------------------------------------
-
-
-def refusing(error: InvalidOption) -> Refused:
-    """An option that cannot be used, as this API says it."""
-    return Refused(422, str(error))

@@ -78,6 +78,10 @@ SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND run_id {in:ids}
 SELECT id, version, concurrency_key, options FROM {s}run WHERE id {in:ids}
 UNION ALL SELECT id, version, concurrency_key, options FROM {s}done WHERE id {in:ids}
 
+-- name: children_of
+SELECT * FROM (SELECT id FROM {s}run WHERE parent_id = :id ORDER BY id LIMIT :n) r
+UNION ALL SELECT * FROM (SELECT id FROM {s}done WHERE parent_id = :id ORDER BY id LIMIT :n) d
+
 -- name: tags_of
 SELECT run_id, tag FROM {s}tag WHERE run_id {in:ids}
 
