@@ -23,12 +23,12 @@ from fastapi import APIRouter
 from holdfast.client import Client
 from holdfast.dashboard import live
 from holdfast.dashboard.assets import assets
-from holdfast.dashboard.pages import bulk, errors, home, run, runs, test
+from holdfast.dashboard.pages import bulk, errors, home, hosts, run, runs, test, workers
 from holdfast.dashboard.site import Site
 
 __all__ = ["dashboard"]
 
-PAGES = (live, home, bulk, runs, run, test, errors)
+PAGES = (live, home, bulk, runs, run, test, errors, workers, hosts)
 
 
 def dashboard(client: Callable[[], Client], version: str) -> APIRouter:

@@ -10,6 +10,7 @@
     backlog     queues with their limits, and what stands in them
     hosts       workers and tasks
     errors      what went wrong, in groups
+    http_hosts  hosts that requests are sent to
     served      who serves what, and so what is pending_version
     scheduled   whether schedules fire
     diagnosis   is anything wrong, and what to do
@@ -39,6 +40,7 @@ from holdfast.views.diagnosis import Finding, Health, findings, health
 from holdfast.views.errors import ErrorPage, ErrorView, error, errors
 from holdfast.views.family import Family, family
 from holdfast.views.hosts import TaskView, WorkerView, task, tasks, workers
+from holdfast.views.http_hosts import HostView, http_hosts
 from holdfast.views.journal import EntryView, RelatedRun, TokenView
 from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
 from holdfast.views.marks import Followed, Mark, marks, pulse
@@ -55,6 +57,7 @@ __all__ = [
     "Finding",
     "Followed",
     "Health",
+    "HostView",
     "InvocationView",
     "Listed",
     "LogView",
@@ -73,6 +76,7 @@ __all__ = [
     "findings",
     "heads",
     "health",
+    "http_hosts",
     "invocations",
     "lines",
     "listed_runs",

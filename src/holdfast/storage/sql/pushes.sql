@@ -20,6 +20,10 @@ WHERE true ON CONFLICT (run_id, claim) DO NOTHING
 -- name: invocations
 SELECT run_id, claim, number, at, status, total_us, record FROM {s}invocation WHERE run_id = :run_id ORDER BY claim LIMIT :n
 
+-- name: latest_invocations
+-- Those of the newest runs.
+SELECT at, status, total_us, record FROM {s}invocation ORDER BY run_id DESC, claim DESC LIMIT :n
+
 -- name: prune_invocations
 DELETE FROM {s}invocation WHERE run_id {in:ids}
 
