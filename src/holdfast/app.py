@@ -49,6 +49,8 @@ from holdfast.tokens import Tokens
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from fastapi import FastAPI
+
     from holdfast.inside import Running
     from holdfast.storage.lending import Loan
     from holdfast.testing import Jobs
@@ -427,6 +429,23 @@ class Holdfast(Hooked[Any, Any]):
         from holdfast.testing import Jobs  # only tests need it
 
         return Jobs(self, at=at, patience=patience)
+
+    def asgi(self) -> FastAPI:
+        """The HTTP API and the dashboard as an ASGI application, to be mounted in a web app of your own: FastAPI,
+        Starlette, or Django beside them. It opens the database when it is first called, and needs no lifespan.
+
+        What ``holdfast server`` serves is this; ``HOLDFAST_API_KEY`` and the other settings of the API count. It
+        answers programs on this machine only, as long as there is no key.
+
+        Raises:
+            InvalidOption: a setting of the API cannot be used.
+
+        >>> web = FastAPI()
+        >>> web.mount("/jobs", app.asgi())
+        """
+        from holdfast.api.app import served  # much to load for a process that only triggers
+
+        return served(self)
 
     def close(self) -> None:
         """Let go of the database. Who still waits for a result is told so. The next verb opens it again."""

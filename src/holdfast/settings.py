@@ -99,6 +99,20 @@ def _machine(value: Any, name: str) -> Machine:
     return machine_of(value, option=name)
 
 
+def _origins(value: Any, name: str) -> str:
+    """Which pages may call from a browser: ``*``, or where they come from."""
+    origins = [each.rstrip("/") for each in _text(value, name).replace(",", " ").split()]
+    for each in origins:
+        said = urlsplit(each)
+        if each != "*" and (said.scheme not in ("http", "https") or f"{said.scheme}://{said.netloc}" != each):
+            raise InvalidOption(
+                f"{name} names no page's origin",
+                seen=shown(each),
+                do='Write "https://shop.example.com", or "*".',
+            )
+    return " ".join(origins)
+
+
 _DECLARED: Final[Mapping[str, _Declared]] = {
     "database": _Declared("HOLDFAST_DATABASE_URL", _text, "holdfast.db"),
     "max_duration": _Declared("HOLDFAST_MAX_DURATION", _lasting, None),
@@ -111,6 +125,7 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "public_url": _Declared("HOLDFAST_PUBLIC_URL", _public_url, "http://127.0.0.1:8765"),
     "api_key": _Declared("HOLDFAST_API_KEY", _text, None),
     "api_rate": _Declared("HOLDFAST_API_RATE", _rate, None),
+    "cors_origins": _Declared("HOLDFAST_CORS_ORIGINS", _origins, None),
     "push_allow": _Declared("HOLDFAST_PUSH_ALLOW", _text, None),
     "push_secret": _Declared("HOLDFAST_PUSH_SECRET", _text, None),
     "push_timeout": _Declared("HOLDFAST_PUSH_TIMEOUT", _lasting, 15 * 60_000),

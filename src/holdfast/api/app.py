@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from holdfast import views
 from holdfast.api.access import access
@@ -44,16 +45,38 @@ from holdfast.errors import DatabaseError, HoldfastError
 from holdfast.rate import read_rate
 
 if TYPE_CHECKING:
+    from holdfast.app import Holdfast
+    from holdfast.settings import Settings
     from holdfast.storage import Store
 
+SETTINGS: Final = {"key": "api_key", "rate": "api_rate", "cors": "cors_origins"}
+CORS_SECONDS: Final = 7_200  # what browsers remember at most
+ANYTHING: Final[Mapping[str, Any]] = {"allow_methods": ["*"], "allow_headers": ["*"], "expose_headers": ["*"]}
 log = logging.getLogger("holdfast")
 
 
+def served(app: Holdfast) -> FastAPI:
+    """The application over an app's database, as its settings say, with its webhooks."""
+    return configured(app.settings, lambda: app.client, lambda: app.webhooks)
+
+
+def configured(settings: Settings, client: Callable[[], Client], endpoints: Endpoints = dict) -> FastAPI:
+    """The application over the database of ``client()``, as the settings say."""
+    said = {name: settings.get(setting).value for name, setting in SETTINGS.items()}
+    return application(client, endpoints=endpoints, **said)
+
+
 def application(
-    client: Callable[[], Client], *, key: str | None = None, rate: str | None = None, endpoints: Endpoints = dict
+    client: Callable[[], Client],
+    *,
+    key: str | None = None,
+    rate: str | None = None,
+    cors: str | None = None,
+    endpoints: Endpoints = dict,
 ) -> FastAPI:
     """The application over the database of ``client()``. With a ``key`` it answers whoever brings it, and without one
-    this machine only. A ``rate`` such as ``1000/s`` says how many calls are answered. ``endpoints()`` are the webhooks
+    this machine only. A ``rate`` such as ``1000/s`` says how many calls are answered, and ``cors`` which
+    pages a browser may show answers to, as in ``https://shop.example.com``. ``endpoints()`` are the webhooks
     of the app that is loaded here."""
     app = FastAPI(
         title="Holdfast",
@@ -78,7 +101,10 @@ def application(
     for error in (Refused, HTTPException, RequestValidationError, HoldfastError):
         app.add_exception_handler(error, told)
     limits = None if rate is None else Limits(read_rate(rate, name="api_rate"))
-    app.add_middleware(Gate, keys=app.state.keys, limits=limits)
+    origins = (cors or "").split()
+    app.add_middleware(Gate, keys=app.state.keys, limits=limits, origins=frozenset(origins) - {"*"})
+    if origins:  # outermost: a browser asks first, without a key, and must be able to read refusals
+        app.add_middleware(CORSMiddleware, allow_origins=origins, max_age=CORS_SECONDS, **ANYTHING)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -17,22 +17,26 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.api import auth
 from holdfast.api.auth import THIS_MACHINE
+from holdfast.api.body import Body
 from holdfast.api.keyring import Keyring
 from holdfast.api.limit import Limits, Verdict
-from holdfast.api.refused import Refused
+from holdfast.api.refused import Refused, path_of
 from holdfast.api.tokens import loggable
 from holdfast.engine import audit
 from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy, TooLarge
+from holdfast.sizes import MIB
 
 LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
 PASSED_ON: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 NO_KEY: Final = "This server has no API key, so it serves loopback only: set HOLDFAST_API_KEY"
 UNCOUNTED: Final = ("/healthz", "/readyz")  # for whoever looks whether it is up
 BAD: Final = 400
+LARGEST_BATCH: Final = 20  # payloads of the largest size, in one body
 WRONG_KEY: Final = "The API key is missing or wrong"
 log = logging.getLogger("holdfast")
 
@@ -40,20 +44,21 @@ log = logging.getLogger("holdfast")
 class Gate:
     """An ASGI application before another one."""
 
-    def __init__(self, app: ASGIApp, *, keys: Keyring, limits: Limits | None) -> None:
-        self.app, self.keys, self.limits = app, keys, limits
+    def __init__(self, app: ASGIApp, *, keys: Keyring, limits: Limits | None, origins: frozenset[str]) -> None:
+        self.app, self.keys, self.limits, self.origins = app, keys, limits, origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         request, begun, headers = Request(scope), False, dict[str, str]()
+        body = Body(request, receive)
 
         async def watched(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                MutableHeaders(scope=message).update(headers)
+                MutableHeaders(scope=message).update(headers | body.headers())
                 if message["status"] < BAD:
                     await note_change(request)
             await send(message)
@@ -61,9 +66,12 @@ class Gate:
         try:
             await self.identify(request)
             headers |= self.count(request)
-            await self.app(scope, receive, watched)
+            body.limit(most_bytes(request, self.keys.client().payload_limit))
+            await self.app(scope, body.receive, watched)
         except (Refused, HoldfastError) as error:
             await refusal(request, error).answer(request)(scope, receive, watched)
+        except ClientDisconnect:
+            log.debug("%s %s: the client has gone", request.method, loggable(request))
         except Exception:
             log.exception("%s %s could not be answered", request.method, loggable(request))
             if not begun:
@@ -72,7 +80,7 @@ class Gate:
 
     def count(self, request: Request) -> dict[str, str]:
         """Count a call; answers what to tell the caller of their limit. Raises Refused (429)."""
-        if self.limits is None or request.url.path in UNCOUNTED:
+        if self.limits is None or path_of(request) in UNCOUNTED:
             return {}
         caller, client = request.state.caller, request.client
         who = f"from {client.host if client else ''}" if caller is None else caller.key_id or caller.name
@@ -88,7 +96,7 @@ class Gate:
         """Find out who calls; if it is nobody that is known, what to tell them."""
         state = request.scope.setdefault("state", {})
         state["caller"], state["stranger"] = None, WRONG_KEY
-        if request.url.path in UNCOUNTED:
+        if path_of(request) in UNCOUNTED:
             return
         given = auth.given_key(request.headers.get("authorization", ""))
         if given is not None and (caller := await self.keys.caller(given)) is not None:
@@ -96,33 +104,34 @@ class Gate:
         elif await self.keys.keyed():
             if given is None and not auth.from_elsewhere(request):
                 state["caller"] = await self.keys.session(request)
-        elif from_this_machine(request):
+        elif from_this_machine(request, self.origins):
             state["caller"] = THIS_MACHINE
         else:
             state["stranger"] = NO_KEY
 
 
-def from_this_machine(request: Request) -> bool:
+def from_this_machine(request: Request, origins: frozenset[str]) -> bool:
     """Whether a program here calls under a name of this machine. Raises Refused: it is a page, or another name.
 
     A page from elsewhere could read everything under a name that it has made point here; of what comes through a
-    proxy nobody knows where it comes from.
+    proxy nobody knows where it comes from. Pages of these ``origins`` are the operator's own.
     """
     client = request.client.host if request.client is not None else ""
     if not is_loopback(client) or any(name in request.headers for name in PASSED_ON):
         return False
-    if brings_own_secret(request) and (hostname(request) not in LOOPBACK or auth.from_elsewhere(request)):
+    foreign = auth.from_elsewhere(request) and request.headers.get("origin") not in origins
+    if brings_own_secret(request) and (hostname(request) not in LOOPBACK or foreign):
         return False
     if hostname(request) not in LOOPBACK:
         raise Refused(421, f"This server answers to {', '.join(sorted(LOOPBACK))} only")
-    if auth.from_elsewhere(request):
+    if foreign:
         raise Refused(403, "Pages from elsewhere are not answered")
     return True
 
 
 def brings_own_secret(request: Request) -> bool:
     """Whether a call may come under any name: a token's URL and a webhook are verified by what they bring."""
-    return request.url.path.startswith(("/api/v1/waitpoints/tokens/", "/webhooks/"))
+    return path_of(request).startswith(("/api/v1/waitpoints/tokens/", "/webhooks/"))
 
 
 def hostname(request: Request) -> str | None:
@@ -152,13 +161,19 @@ def refusal(request: Request, error: Exception) -> Refused:
 def limit_headers(request: Request, most: int, verdict: Verdict) -> dict[str, str]:
     """When there is room again is said in seconds to clients of Mergent, and as a moment in milliseconds to those of
     Trigger.dev."""
-    mergent = request.url.path.startswith("/v2")
+    mergent = path_of(request).startswith("/v2")
     reset = verdict.reset if mergent else int((time.time() + verdict.reset) * 1000)
     return {
         "X-RateLimit-Limit": str(most),
         "X-RateLimit-Remaining": str(verdict.remaining),
         "X-RateLimit-Reset": str(reset),
     }
+
+
+def most_bytes(request: Request, payload_limit: int) -> int:
+    """How large a body may be at all; a route may allow less. A stranger has nothing to say but to a URL that brings
+    its own secret."""
+    return payload_limit * (1 if request.state.caller is None else LARGEST_BATCH) + MIB
 
 
 async def note_change(request: Request) -> None:

@@ -43,7 +43,14 @@ class Refused(Exception):
         return told
 
     def answer(self, request: Request) -> JSONResponse:
-        return JSONResponse(self.body(request.url.path), status_code=self.status, headers=self.headers)
+        return JSONResponse(self.body(path_of(request)), status_code=self.status, headers=self.headers)
+
+
+def path_of(request: Request) -> str:
+    """The path of a call within this application, which may be mounted below a path of another one."""
+    root: str = request.scope.get("root_path", "").rstrip("/")
+    path = request.url.path
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def invalid(message: str, param: str | None = None) -> Refused:

@@ -24,7 +24,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from holdfast import codec
-from holdfast.api.refused import Refused
+from holdfast.api.refused import Refused, path_of
 from holdfast.api.v2.reading import limited
 from holdfast.client import Client
 from holdfast.engine import tokens as engine
@@ -38,7 +38,7 @@ CALLBACK: Final = re.compile(r"/api/v1/waitpoints/tokens/[0-9a-z]{26}/callback/[
 
 def is_callback(request: Request) -> bool:
     """Whether this is a call of a token's URL, which brings its own secret."""
-    return CALLBACK.fullmatch(request.url.path) is not None
+    return CALLBACK.fullmatch(path_of(request)) is not None
 
 
 def loggable(request: Request) -> str:

@@ -123,15 +123,9 @@ def check_push_settings(here: Place) -> None:
 
 
 def application(here: Place) -> object:
-    from holdfast.api.app import application as made
+    from holdfast.api.app import served
 
-    settings = here.app.settings
-    return made(
-        lambda: here.app.client,
-        key=settings.get("api_key").value,
-        rate=settings.get("api_rate").value,
-        endpoints=lambda: here.app.webhooks,
-    )
+    return served(here.app)
 
 
 def tell(here: Place, store: Store, listening: socket.socket, word: str, *, json: bool) -> None:

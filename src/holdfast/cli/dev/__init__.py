@@ -68,6 +68,6 @@ def dev(
 
 def application(session: Session) -> FastAPI:
     """Imported in the server's thread, while the worker starts."""
-    from holdfast.api.app import application
+    from holdfast.api.app import configured
 
-    return application(lambda: session.client, key=session.home.settings.get("api_key").value)
+    return configured(session.home.settings, lambda: session.client)

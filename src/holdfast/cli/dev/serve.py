@@ -71,8 +71,17 @@ class Server:
     def work(self) -> None:
         import uvicorn
 
+        from holdfast.api.connections import SECONDS, hasty
+
         config = uvicorn.Config(
-            self.app(), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+            self.app(),
+            http=hasty(),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=int(SECONDS),
+            timeout_graceful_shutdown=2,
         )
         self.server = uvicorn.Server(config)
         if not self.stopping:

@@ -1,0 +1,202 @@
+"""Clients that misbehave, against a server on a real socket: it is another client who asks how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from holdfast import Holdfast
+from holdfast.api import body
+from holdfast.api.app import application
+from holdfast.api.connections import hasty
+from holdfast.cli.dev.serve import listen
+
+KEY = "a key"
+LIMIT = 10_000
+HEAD = f"POST /v2/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+TASK = '{"request": {"url": "https://example.com"}, "delay": "1h"}'
+
+
+class Site:
+    """A server on a port of its own."""
+
+    def __init__(self, app: Holdfast, port: int) -> None:
+        self.app, self.port = app, port
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=30
+        )
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def fine(self) -> None:
+        """Others are served as ever, and nothing was made."""
+        assert (await self.http.get("/v2/tasks")).json() == []
+        assert (await self.http.get("/healthz")).status_code == 200
+
+
+@asynccontextmanager
+async def serving(**protocol: Any) -> AsyncIterator[Site]:
+    app = Holdfast(database="sqlite://:memory:", payload_limit=LIMIT)
+    listening = listen("127.0.0.1", 0)
+    served = application(lambda: app.client, key=KEY)
+    config = uvicorn.Config(served, http=hasty(**protocol), log_level="critical", lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    site = Site(app, listening.getsockname()[1])
+    try:
+        yield site
+    finally:
+        await site.http.aclose()
+        server.should_exit = True
+        await task
+        await app.aclose()
+
+
+async def until_closed(reader: asyncio.StreamReader) -> bytes:
+    """What the server still says before it ends the connection."""
+    async with asyncio.timeout(30):
+        try:
+            return await reader.read()
+        except ConnectionResetError:
+            return b""
+
+
+@pytest.fixture(autouse=True)
+def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.WARNING):
+        yield
+    assert not [each for each in caplog.records if each.exc_info], caplog.text
+
+
+@pytest.mark.parametrize("said", ["", "GET /v2/ta", HEAD])
+async def test_who_does_not_say_what_they_want_is_let_go(said: str) -> None:
+    async with serving(seconds=0.2) as site:
+        reader, writer = await site.connect()
+        writer.write(said.encode())
+        assert await until_closed(reader) == b""
+        await site.fine()
+        writer.close()
+
+
+async def test_who_says_it_letter_by_letter_is_let_go() -> None:
+    async with serving(seconds=0.5) as site:
+        reader, writer = await site.connect()
+        closed = asyncio.create_task(until_closed(reader))
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        while not closed.done():
+            writer.write(b"x")
+            await asyncio.wait([closed], timeout=0.05)
+        assert closed.result() == b""
+        await site.fine()
+        writer.close()
+
+
+async def test_two_thousand_idle_connections_change_nothing_for_others() -> None:
+    """Those that have waited longest go first, when the server has no more room for such."""
+    async with serving(seconds=300, most=500) as site:
+        idle = [await site.connect() for _ in range(2_000)]
+        await site.fine()
+        gone = await asyncio.gather(*(until_closed(reader) for reader, _ in idle[:1_000]))
+        assert set(gone) == {b""}
+        reader, writer = idle[-1]
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"200 OK" in await until_closed(reader)
+        for _, each in idle:
+            each.close()
+
+
+async def test_a_connection_that_is_in_use_is_not_idle() -> None:
+    async with serving(seconds=300, most=3) as site:
+        reader, writer = await site.connect()
+        writer.write(f"{HEAD}Content-Length: {len(TASK)}\r\n\r\n".encode())
+        await site.fine()
+        idle = [await site.connect() for _ in range(10)]
+        writer.write(TASK.encode())
+        async with asyncio.timeout(30):
+            assert b" 201 " in await reader.readline()
+        for each in (writer, *(other for _, other in idle)):
+            each.close()
+
+
+async def test_a_head_without_end_is_refused() -> None:
+    async with serving() as site:
+        reader, writer = await site.connect()
+        writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 1_000_000)
+        answer = await until_closed(reader)
+        assert answer == b"" or b" 400 " in answer or b" 431 " in answer
+        await site.fine()
+        writer.close()
+
+
+async def test_half_a_body_makes_nothing() -> None:
+    async with serving() as site:
+        _, writer = await site.connect()
+        writer.write(f"{HEAD}Content-Length: {len(TASK)}\r\n\r\n{TASK[:20]}".encode())
+        await writer.drain()
+        writer.close()
+        await site.fine()
+
+
+async def test_a_body_that_stops_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "PIECE_SECONDS", 0.2)
+    async with serving() as site:
+        reader, writer = await site.connect()
+        writer.write(f"{HEAD}Content-Length: {len(TASK)}\r\n\r\n{TASK[:20]}".encode())
+        assert b" 408 " in await until_closed(reader)
+        await site.fine()
+        writer.close()
+
+
+async def test_a_body_that_trickles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "ALL_SECONDS", 0.5)
+    async with serving() as site:
+        reader, writer = await site.connect()
+        writer.write(f"{HEAD}Content-Length: {LIMIT}\r\n\r\n".encode())
+        closed = asyncio.create_task(until_closed(reader))
+        while not closed.done():
+            writer.write(b" ")
+            await asyncio.wait([closed], timeout=0.05)
+        assert b" 408 " in closed.result()
+        await site.fine()
+        writer.close()
+
+
+@pytest.mark.parametrize("key", [KEY, "nobody's"])
+async def test_a_body_without_end_is_refused_and_the_connection_with_it(key: str) -> None:
+    async with serving() as site:
+        reader, writer = await site.connect()
+        writer.write(f"{HEAD.replace(KEY, key)}Transfer-Encoding: chunked\r\n\r\n".encode())
+        closed = asyncio.create_task(until_closed(reader))
+        while not closed.done():
+            writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+            await asyncio.wait([closed], timeout=0.01)
+        assert closed.result() == b"" or b" 413 " in closed.result() or b" 401 " in closed.result()
+        await site.fine()
+        writer.close()
+
+
+async def test_a_huge_body_is_refused_before_it_comes() -> None:
+    async with serving() as site:
+        reader, writer = await site.connect()
+        writer.write(f"{HEAD}Content-Length: 99999999999\r\n\r\n".encode())
+        assert b" 413 " in await until_closed(reader)
+        await site.fine()
+        writer.close()
+
+
+async def test_who_goes_away_before_the_answer_leaves_nothing_behind() -> None:
+    async with serving() as site:
+        for _ in range(50):
+            _, writer = await site.connect()
+            writer.write(f"GET /v2/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode())
+            await writer.drain()
+            writer.transport.abort()
+        await site.fine()
