@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -113,3 +114,37 @@ async def test_a_step_that_fails(inside: Inside) -> None:
     assert run.status == "completed", run.error
     assert run.output == [7, True, False, "no network"]
     assert tries == [7, 7, 7]
+
+
+@pytest.mark.parametrize("colour", ["async", "def"])
+async def test_a_def_step_that_takes_too_long(inside: Inside, colour: str) -> None:
+    """Its thread is left to itself, and the task goes on. Fails with waiting until the thread returns."""
+    returns = threading.Event()
+
+    def hang(n: int) -> str:
+        returns.wait(60)
+        return "late"
+
+    def told(failed: StepFailed) -> str:
+        return f"{failed.matches(TimeoutError)} {returns.is_set()} {failed.error.message}"
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> str:
+        try:
+            return await ctx.step(hang, n, timeout="50ms")
+        except StepFailed as failed:
+            return told(failed)
+
+    @inside.app.task
+    def work_def(n: int, ctx: Context) -> str:
+        try:
+            return ctx.step(hang, n, timeout="50ms")
+        except StepFailed as failed:
+            return told(failed)
+
+    inside.start()
+    try:
+        run = await inside.run(work if colour == "async" else work_def, 1)
+    finally:
+        returns.set()
+    assert run.output == "True False it took longer than its timeout (50 ms)"

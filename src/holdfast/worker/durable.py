@@ -182,6 +182,8 @@ class Operations:
         return steps.carry(self, asked, call, options, steps.output_codec(fn))
 
     def step(self, fn: Callable[..., Any], args: tuple[Any, ...], options: StepOptions) -> Any:
+        if options.timeout_ms is not None:  # a thread of its own, which can be left to itself
+            return self.blocking(self.astep(fn, args, options))
         asked = self.ask("step", options.name, key=options.key, digest=digest_of(args))
         calls = Calls(partial(self.stand_in(fn), *args))
         return self.blocking(steps.carry(self, asked, calls.from_loop, options, steps.output_codec(fn)), calls)

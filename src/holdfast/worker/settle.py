@@ -57,9 +57,16 @@ def is_async(fn: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004
 
 
-async def in_thread(fn: Callable[..., Any], /, *args: Any, canceled: Callable[[], None] = lambda: None) -> Any:
+class Late(Exception):
+    """A thread has not returned in time."""
+
+
+async def in_thread(
+    fn: Callable[..., Any], /, *args: Any, canceled: Callable[[], None] = lambda: None, seconds: float | None = None
+) -> Any:
     """Call ``fn`` in a thread. A thread cannot be interrupted: when this is cancelled, ``canceled`` is called, and the
-    cancellation goes on when the thread has returned. When it is cancelled again, the thread is left to itself."""
+    cancellation goes on when the thread has returned. When it is cancelled again, the thread is left to itself; so it
+    is after this many seconds, and ``Late`` is raised."""
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
     answer: asyncio.Future[Settled] = loop.create_future()
@@ -71,11 +78,13 @@ async def in_thread(fn: Callable[..., Any], /, *args: Any, canceled: Callable[[]
 
     threading.Thread(target=work, name="holdfast-hook", daemon=True).start()
     try:
-        await asyncio.wait({answer})
+        await asyncio.wait({answer}, timeout=seconds)
     except asyncio.CancelledError:
         canceled()
         await asyncio.wait({answer})
         raise
+    if not answer.done():
+        raise Late
     adopt(context)
     return answer.result().get()
 

@@ -26,7 +26,7 @@ from holdfast.model import RunError
 from holdfast.records import Entry, NewEntry
 from holdfast.sizes import check_size, size_of
 from holdfast.worker.journal import Asked
-from holdfast.worker.settle import in_thread, is_async
+from holdfast.worker.settle import Late, in_thread, is_async
 
 if TYPE_CHECKING:
     from holdfast.worker.durable import Operations
@@ -84,13 +84,17 @@ def described(ops: Operations, error: BaseException) -> str:
 
 
 async def called(fn: Callable[..., Any], args: tuple[Any, ...], options: StepOptions) -> Any:
-    """Call the function of a step: an ``async def`` here, a ``def`` in a thread."""
-    limit = asyncio.timeout(None if options.timeout_ms is None else options.timeout_ms / 1000)
+    """Call the function of a step: an ``async def`` here, a ``def`` in a thread. A thread that is late goes on, and
+    what it comes to changes nothing."""
+    seconds = None if options.timeout_ms is None else options.timeout_ms / 1000
+    limit = asyncio.timeout(seconds)
     try:
+        if not is_coroutine_function(fn):
+            return await in_thread(fn, *args, seconds=seconds)
         async with limit:
-            return await (fn(*args) if is_coroutine_function(fn) else in_thread(fn, *args))
-    except TimeoutError as error:
-        if not limit.expired():
+            return await fn(*args)
+    except (Late, TimeoutError) as error:
+        if not (limit.expired() or isinstance(error, Late)):
             raise
         raise TimeoutError(f"it took longer than its timeout ({format_ms(options.timeout_ms or 0)})") from error
 
