@@ -440,7 +440,7 @@ class Client:
             raise not_there(missing[0])
         parent = parent_of(self)
         for copy in found.values():
-            copy.parent_id, copy.parent_claim, copy.root_id = parent.id, parent.claim, parent.root_id
+            parent.adopt(copy)
             if anew:
                 copy.payload = self.sealed(copy.task, copy.payload)
                 self.check_payload(copy.task, copy.payload)

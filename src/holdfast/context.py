@@ -116,7 +116,7 @@ class Attempt:
     def as_parent(self) -> Parent:
         """This attempt as the parent of what its code triggers."""
         claimed = self.claimed
-        return Parent(claimed.id, claimed.claim, claimed.root_id or claimed.id, claimed.attempt)
+        return Parent(claimed.id, claimed.claim, claimed.root_id or claimed.id, claimed.attempt, claimed.depth + 1)
 
 
 running: Final[ContextVar[Attempt | None]] = ContextVar("holdfast_running", default=None)

@@ -179,14 +179,32 @@ class Target(NamedTuple):
     machine: str | None = None
 
 
+DEEPEST: Final = 50  # how many runs may be above one
+
+
 class Parent(NamedTuple):
-    """The attempt whose code triggers: its run, the claim that fences it, the run at the top of the family, and the
-    number of the attempt."""
+    """The attempt whose code triggers: its run, the claim that fences it, the run at the top of the family, the number
+    of the attempt, and how many runs are above what it triggers."""
 
     id: str | None
     claim: int | None
     root_id: str | None
     attempt: int | None = None
+    depth: int = 0
+
+    def adopt(self, run: NewRun) -> None:
+        """Place a run under this attempt's.
+
+        Raises:
+            InvalidOption: they are nested too deep.
+        """
+        if self.depth > DEEPEST:
+            raise InvalidOption(
+                f"Runs are nested more than {DEEPEST} deep",
+                seen=f"run {self.id} triggers {run.task}",
+                do="Look for a task that triggers itself without end.",
+            )
+        run.parent_id, run.parent_claim, run.root_id, run.depth = self.id, self.claim, self.root_id, self.depth
 
 
 NO_PARENT: Final = Parent(None, None, None)
@@ -248,10 +266,9 @@ def new_run(
         ttl_ms=target.ttl_ms,
         priority_ms=target.priority_ms,
         batch_id=batch_id,
-        parent_id=parent.id,
-        parent_claim=parent.claim,
-        root_id=parent.root_id,
     )
+    if parent is not NO_PARENT:
+        parent.adopt(run)
     for name, value in said.items():
         if name != "idempotency_scope":
             setattr(run, name, value)

@@ -221,7 +221,7 @@ async def test_a_parent_and_its_children_in_one_place(inside: Inside, suspend_af
 
 
 async def test_runs_are_not_nested_without_end(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.worker.children.DEEPEST", 5)
+    monkeypatch.setattr("holdfast.options.DEEPEST", 5)
 
     @inside.app.task(retry=Retry(max_attempts=1))
     async def down(n: int, ctx: AsyncContext) -> int:
@@ -345,6 +345,66 @@ async def test_a_failure_is_tried_again_by_the_next_attempt(inside: Inside, susp
     run = await inside.run(work, 3)
     assert (run.status, run.output) == ("completed", [True, 3]), run.error
     assert sorted(calls) == ["caught", "child", "child", "raised", "raised"]
+
+
+@BOTH
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_failed_children_of_a_batch_are_tried_again(inside: Inside, suspend_after: float, goes_on: bool) -> None:
+    """Those alone, and only if the code has made nothing more of it. Fails with keeping the whole batch as it was, and
+    with making all of it anew."""
+    calls: list[int] = []
+    seen: list[list[str]] = []
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    async def child(n: int) -> int:
+        calls.append(n)
+        if n in (2, 4) and calls.count(n) == 1:
+            raise ValueError(n)
+        return n
+
+    @inside.app.task(retry=Retry(max_attempts=3, min_delay=0))
+    async def work(n: int, ctx: AsyncContext) -> list[int]:
+        results = await ctx.batch_trigger_and_wait(child, [1, 2, 3, 4])
+        seen.append([run.id for run in results])
+        if goes_on:
+            await ctx.step(len, "a")
+        if goes_on and len(seen) == 1:
+            raise RuntimeError("for another reason")
+        return [run.output if (goes_on and run.ok) or not goes_on else 0 for run in results]
+
+    inside.start(suspend_after=suspend_after)
+    run = await inside.run(work, 1)
+    assert run.output == ([1, 0, 3, 0] if goes_on else [1, 2, 3, 4]), run.error
+    first, last = seen[0], seen[-1]
+    assert len(seen) >= 2
+    kept = [one for one, other in zip(first, last, strict=True) if one == other]
+    assert kept == (first if goes_on else [first[0], first[2]])
+    assert sorted(calls) == ([1, 2, 3, 4] if goes_on else [1, 2, 2, 3, 4, 4])
+
+
+async def test_what_a_step_triggers_is_below_its_run(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent and root are known, and how deep it is. Fails with counting from the top again: it went on for
+    ever."""
+    monkeypatch.setattr("holdfast.options.DEEPEST", 3)
+    family: list[tuple[str, str | None, str | None]] = []
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    async def down(n: int, ctx: AsyncContext) -> None:
+        family.append((ctx.run.id, ctx.run.parent_id, ctx.run.root_id))
+
+        async def trigger() -> str:
+            return (await down.atrigger(n + 1)).id
+
+        await ctx.step(trigger)
+
+    inside.start()
+    await down.atrigger(0)
+    await until(lambda: len(family) == 4)
+    last = await inside.ended(inside.app.handle(family[-1][0]))
+    assert "nested more than 3 deep" in last.error.message
+    ids = [one[0] for one in family]
+    assert [one[1] for one in family] == [None, *ids[:-1]]
+    assert {one[2] for one in family[1:]} == {ids[0]}
 
 
 async def test_ten_thousand_waits_keep_little_in_memory(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:

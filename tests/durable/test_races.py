@@ -95,7 +95,7 @@ def test_news_that_were_taken_and_not_heard(store: Store, hand: Hand, parent: Cl
     """Its worker lost the answer: the run must not be suspended over it. Fails with asking only for the mark."""
     write(store, waits_for(parent, child(parent, "child#1")))
     hand.exchange(ended=[ending(hand.claim_one())])
-    assert store.run_sync(journal.take_news, hand.id) == [parent.id]
+    assert list(store.run_sync(journal.take_news, hand.id)) == [parent.id]
     assert not suspend(hand, parent, seen=0)
 
 
@@ -109,16 +109,52 @@ def test_items_that_lead_to_one_earlier_run(store: Store, hand: Hand, parent: Cl
 
 
 def test_a_run_of_somebody_else_is_waited_for(store: Store, hand: Hand, parent: Claimed) -> None:
-    """Two items lead to an earlier run, which is not a child: a sweep tells its end."""
+    """Two items lead to an earlier run, which is not a child: its end is told at once."""
     send(store, new(idempotency_key="same"))
     write(store, waits_for(parent, *(child(parent, "child#1", idempotency_key="same") for _ in range(2))))
     assert suspend(hand, parent)
     earlier = hand.claim_one()
-    assert not earlier.awaited
-    hand.end(earlier)
-    assert store.run_sync(journal.settle_others) == 1
+    assert earlier.awaited
+    hand.exchange(ended=[ending(earlier)])
     assert (state(store, parent.id), stands(store, parent, "child#1").state) == ("ready", "done")
     assert store.run_sync(journal.settle_others) == 0
+
+
+def test_a_run_that_is_being_carried_out_is_waited_for(store: Store, hand: Hand, parent: Claimed) -> None:
+    """Its worker is told that somebody waits; if it ends before that is heard, a sweep tells."""
+    for heard in (True, False):
+        send(store, new(idempotency_key=f"{heard}"))
+        earlier = hand.claim_one()
+        key = f"child#{heard}"
+        write(store, waits_for(parent, child(parent, key, idempotency_key=f"{heard}"), key=key))
+        assert store.run_sync(journal.take_news, hand.id) == {earlier.id: True}
+        hand.exchange(ended=[ending(earlier._replace(awaited=heard))])
+        assert stands(store, parent, key).state == ("done" if heard else "open")
+        assert store.run_sync(journal.settle_others) == (not heard)
+        assert stands(store, parent, key).state == "done"
+        store.run_sync(journal.take_news, hand.id)
+
+
+def test_a_run_that_has_ended_is_waited_for(store: Store, hand: Hand, parent: Claimed) -> None:
+    """There is nothing to wait for. Its key is still its own."""
+    send(store, new(idempotency_key="same"))
+    hand.end(hand.claim_one())
+    write(store, waits_for(parent, child(parent, "child#1", idempotency_key="same")))
+    assert stands(store, parent, "child#1").state == "done"
+    assert not suspend(hand, parent)
+
+
+def test_two_who_wait_for_one_run(store: Store, hand: Hand) -> None:
+    """A parent waits for its child, and somebody else for the same run: both are told."""
+    send(store, new(), new())
+    parent, other = hand.claim(2)
+    write(store, waits_for(parent, child(parent, "child#1", idempotency_key="same")))
+    below = hand.claim_one()
+    write(store, waits_for(other, child(other, "child#1", idempotency_key="same")))
+    assert suspend(hand, parent)
+    assert suspend(hand, other)
+    hand.exchange(ended=[ending(below)])
+    assert {state(store, run.id) for run in (parent, other)} == {"ready"}
 
 
 def test_two_sweeps_tell_an_end_once(database_url: str, store: Store, hand: Hand) -> None:
@@ -131,11 +167,10 @@ def test_two_sweeps_tell_an_end_once(database_url: str, store: Store, hand: Hand
             one, other, run = (claimed[key] for key in (*keys, None))
             write(store, waits_for(run, *(child(run, "child#1", idempotency_key=key) for key in keys)))
             assert suspend(hand, run)
-            hand.end(one)
+            hand.end(one)  # it ended before its worker heard that somebody waits
             both(partial(store.run_sync, journal.settle_others), partial(elsewhere.run_sync, journal.settle_others))
             assert stands(store, run, "child#1").state == "open"
-            hand.end(other)
-            store.run_sync(journal.settle_others)
+            hand.exchange(ended=[ending(other._replace(awaited=True))])
             assert stands(store, run, "child#1").state == "done"
             hand.end(hand.claim_one())
 

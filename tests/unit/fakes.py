@@ -111,4 +111,5 @@ CLAIMED = Claimed(**_NOTHING)._replace(
     priority_ms=0,
     suspect=0,
     lived_ms=0,
+    depth=0,
 )

@@ -470,7 +470,7 @@ def inside(attempt: Attempt, fn: Callable[[], Any]) -> Any:
 def test_a_trigger_inside_a_task_knows_its_parent() -> None:
     inside(Attempt(CLAIMED, home=verbs), lambda: greet.trigger("Ada"))
     run = verbs.last
-    assert (run.parent_id, run.parent_claim, run.root_id) == ("r1", 2, "r1")
+    assert (run.parent_id, run.parent_claim, run.root_id, run.depth) == ("r1", 2, "r1", 1)
     inside(Attempt(CLAIMED._replace(root_id="r0"), home=verbs), lambda: greet.batch_trigger(["Ada"]))
     assert verbs.last.root_id == "r0"
 

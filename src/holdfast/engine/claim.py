@@ -77,7 +77,7 @@ def exchange(
         aftermath.note_unheard(tx, ended)
     if again:
         for run in forgetful:
-            tx.send("forget_entries", run_id=run.id, claim=run.claim, keys=list(run.forget))
+            journal.forget(tx, run.id, run.claim, run.forget)
         losses.append(store_runs.put_back(tx, again))
         if any(not run.delay_ms for run in again):
             store_runs.wake(tx, ask.me)

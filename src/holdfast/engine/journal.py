@@ -11,7 +11,8 @@ waits for has come already.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -54,14 +55,6 @@ class Waiter(msgspec.Struct):
     target: str
     run_id: str
     key: str
-
-
-class Parent(msgspec.Struct):
-    """A run's place under the one that triggered it."""
-
-    id: str
-    parent_key: str | None
-    depth: int
 
 
 class Look(msgspec.Struct):
@@ -133,14 +126,6 @@ def written(tx: Tx, entry: NewEntry, row: Row | None, news: bool) -> Written:
 def make_runs(tx: Tx, entry: NewEntry) -> list[Triggered | Exception]:
     """Make the runs that an entry triggers. Those it waits for, and that others have made, are waited for apart."""
     outcomes = trigger(tx, entry.runs).read()
-    made = [
-        run
-        for run, outcome in zip(entry.runs, outcomes, strict=True)
-        if isinstance(outcome, Triggered) and outcome.created
-    ]
-    parents = [Parent(run.id, run.parent_key, run.depth) for run in made]
-    if parents:
-        tx.batch("set_parents", parents)
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -153,12 +138,32 @@ def keep_earlier_runs(tx: Tx, entry: NewEntry, outcomes: list[Triggered]) -> Non
     """Some of its runs were there already, made by others with the same idempotency keys."""
     own = {outcome.id for outcome in outcomes if outcome.created}
     others = {outcome.id for outcome in outcomes} - own
-    made = [outcome.id if entry.remaining else (outcome.id, outcome.created) for outcome in outcomes]
-    entry.result = msgspec.json.encode(made).decode()
+    entry.result = msgspec.json.encode(led_to(entry, outcomes)).decode()
     remaining = len(own | others) if entry.remaining else 0  # several items may have led to one run
     tx.send("set_result", run_id=entry.run_id, key=entry.key, result=entry.result, remaining=remaining)
-    if entry.remaining:
-        tx.batch("insert_waiters", [Waiter(other, entry.run_id, entry.key) for other in sorted(others)])
+    if entry.remaining and others:
+        await_others(tx, entry, sorted(others))
+
+
+def await_others(tx: Tx, entry: NewEntry, others: Sequence[str]) -> None:
+    """Let these runs, which are no children, tell of their ends. One that has ended already does so here."""
+    going_on = {row[0] for row in tx.rows("mark_awaited", ids=list(others))}
+    tx.batch("insert_waiters", [Waiter(other, entry.run_id, entry.key) for other in others if other in going_on])
+    count_down(tx, {(entry.run_id, entry.key): len(others) - len(going_on)})
+
+
+def led_to(entry: NewEntry, outcomes: list[Triggered]) -> list[object]:
+    """The runs of an entry; of one that is not waited for, whether it made them, too."""
+    if not entry.remaining:
+        return [(outcome.id, outcome.created) for outcome in outcomes]
+    there = {run.id: outcome.id for run, outcome in zip(entry.runs, outcomes, strict=True)}
+    return [there.get(run_id, run_id) for run_id in msgspec.json.decode(entry.result or "[]")]
+
+
+def forget(tx: Tx, run_id: str, claim: int, keys: Sequence[str]) -> None:
+    """Let the next attempt try these failures again. Of a batch of children only those that failed are."""
+    tx.send("forget_ends", run_id=run_id, claim=claim, keys=list(keys))
+    tx.send("forget_entries", run_id=run_id, claim=claim, keys=list(keys))
 
 
 def make_token(tx: Tx, run_id: str | None, token: NewToken) -> bool:
@@ -223,17 +228,23 @@ def lock(tx: Tx, ids: Iterable[str]) -> None:
 
 
 def settle_children(tx: Tx, endings: Sequence[Ending]) -> None:
-    """Tell the parents of these runs. Their rows are locked by the caller."""
-    counts: dict[tuple[str, str], int] = {}
-    for run_id, key, n in tx.batch("ended_children", endings).rows():
-        counts[run_id, key] = counts.get((run_id, key), 0) + n
+    """Tell the parents of these runs, and others that wait for them. All their rows are locked by the caller."""
+    children, others = tx.batch("ended_children", endings), tx.batch("ended_others", endings)
+    counts: Counter[tuple[str, str]] = Counter()
+    for run_id, key, n in children.rows():
+        counts[run_id, key] += n
+    if found := others.rows():  # perhaps they have begun to wait while the rows were being locked
+        tx.rows("lock_waiting", ids=sorted({row[1] for row in found}))
+    for _, run_id, key in found:
+        counts[run_id, key] += 1
     count_down(tx, counts)
 
 
-def count_down(tx: Tx, counts: dict[tuple[str, str], int]) -> None:
-    if not counts:
+def count_down(tx: Tx, counts: Mapping[tuple[str, str], int]) -> None:
+    ends = [Count(run_id, key, n) for (run_id, key), n in sorted(counts.items()) if n]
+    if not ends:
         return
-    rows = tx.batch("settle_children", [Count(run_id, key, n) for (run_id, key), n in sorted(counts.items())]).rows()
+    rows = tx.batch("settle_children", ends).rows()
     wake(tx, {run_id for run_id, state in rows if state == "done"})
 
 
@@ -248,14 +259,15 @@ def wake(tx: Tx, ids: Iterable[str]) -> None:
 
 
 def settle_others(tx: Tx, n: int = DUE) -> int:
-    """Runs that ended, and that others than their parents wait for: a sweep. Answers how many there were."""
+    """Runs that ended before their workers heard that others than their parents wait for them: a sweep. Answers how
+    many there were."""
     found = tx.rows("foreign_ends", n=n)
     if found:
         tx.rows("lock_waiting", ids=sorted({row[1] for row in found}))
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
     for target, run_id, key in found:
         if tx.rows("forget_waiters", target=target, run_id=run_id, key=key):  # else another sweep has just told it
-            counts[run_id, key] = counts.get((run_id, key), 0) + 1
+            counts[run_id, key] += 1
     count_down(tx, counts)
     return len(found)
 
@@ -294,9 +306,9 @@ def news(tx: Tx, looks: Sequence[Look]) -> tuple[dict[str, list[Entry]], list[Fe
     return found, [(row[0], row[1]) for row in tx.rows("canceled_of", ids=sorted(found))] if found else []
 
 
-def take_news(tx: Tx, me: str) -> list[str]:
-    """The runs of this worker in which something has settled."""
-    return [row[0] for row in tx.rows("take_news", me=me)]
+def take_news(tx: Tx, me: str) -> dict[str, bool]:
+    """The runs of this worker in which something has settled, and whether somebody waits for their ends."""
+    return {row[0]: bool(row[1]) for row in tx.rows("take_news", me=me)}
 
 
 def of_run(tx: Tx, run_id: str) -> list[Recorded]:

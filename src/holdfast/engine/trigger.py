@@ -50,6 +50,14 @@ def route_name(run: NewRun) -> RouteName:
     return RouteName(run.queue, run.task, machine_in(run.options))
 
 
+class Place(msgspec.Struct):
+    """A run's place under the one that triggered it, and the entry there that waits for it."""
+
+    id: str
+    parent_key: str | None
+    depth: int
+
+
 @lru_cache(maxsize=10_000)
 def queue_id(queue: str) -> int:
     """The number of a queue: a hash, so that a trigger needs no look-up."""
@@ -76,7 +84,8 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     """
     outcomes: list[Outcome] = [Triggered(run.id, created=True) for run in runs]
     plain = not any(
-        run.idempotency_key or run.parent_claim is not None or run.tags or run.debounce_key or run.kept for run in runs
+        run.idempotency_key or run.parent_claim is not None or run.tags or run.debounce_key or run.kept or run.depth
+        for run in runs
     )
     if not plain:
         refuse_lost_parents(tx, runs, outcomes)
@@ -90,7 +99,14 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     wait = insert(tx, made, alone=plain)
     if not plain:
         carry_over(tx, made)
+        place(tx, made)
     return Deferred(lambda: (wait(), outcomes)[1])
+
+
+def place(tx: Tx, runs: Sequence[NewRun]) -> None:
+    """Note where these runs stand under those that trigger them."""
+    if nested := [run for run in runs if run.depth]:
+        tx.batch("set_parents", [Place(run.id, run.parent_key, run.depth) for run in nested])
 
 
 def insert(tx: Tx, runs: Sequence[NewRun], *, alone: bool = False) -> Callable[[], object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from holdfast import codec
 from holdfast.batch import batch_of
@@ -17,8 +17,6 @@ from holdfast.worker.journal import Asked
 if TYPE_CHECKING:
     from holdfast.task import Task
     from holdfast.worker.durable import Operations
-
-DEEPEST: Final = 50
 
 
 async def carry_one(ops: Operations, asked: Asked, task: Task[Any, Any], payload: Any, options: Any) -> Any:
@@ -40,13 +38,11 @@ async def carry_many(
     batch = batch_of(entries, ops.live.attempt.home, None if task is None else task.item)
     if asked.entry is None:
         await make(ops, asked, batch.runs)
-    records = await ended(ops, asked)
-    if len(records) != len(batch.outputs):
-        raise InvalidOption(
-            "A replay asks for another number of children",
-            seen=f"{len(batch.outputs)}, and {len(records)} are recorded",
-            do="Make the list in a step, so that it is the same again.",
-        )
+    elif asked.entry.state == "again":
+        await make_again(ops, asked, batch.runs)
+    records = await ended(ops, asked, len(batch.runs))
+    if any(record.status != "completed" for record in records):
+        ops.journal.fail(asked)
     return Results(
         Run[Any](record, output, partial(ops.host.logs, record.id))
         for record, output in zip(records, batch.outputs, strict=True)
@@ -55,20 +51,33 @@ async def carry_many(
 
 async def make(ops: Operations, asked: Asked, runs: list[NewRun]) -> None:
     """Make the runs that this operation waits for."""
-    adopt(ops, runs)
+    await write(ops, asked, runs, [run.id for run in runs])
+
+
+async def make_again(ops: Operations, asked: Asked, runs: list[NewRun]) -> None:
+    """Some have failed, and with them the attempt before this one: make those anew."""
+    earlier = await ended(ops, asked, len(runs))
+    pairs = list(zip(earlier, runs, strict=True))
+    anew = [run for record, run in pairs if record.status != "completed"]
+    ids = [record.id if record.status == "completed" else run.id for record, run in pairs]
+    await write(ops, asked, anew, ids)
+
+
+async def write(ops: Operations, asked: Asked, runs: list[NewRun], ids: list[str]) -> None:
+    """Make these runs, and record all those that the operation is about."""
     for run in runs:
-        run.parent_key = asked.key
+        run.parent_key, run.parent_claim = asked.key, None  # the fence is that of the entry which is written with them
     with ops.turns.operating():
         await ops.live.attempt.home.aprepare(runs)
-    ids = codec.encode([run.id for run in runs])
     state = "open" if runs else "done"
-    await ops.write(ops.entry(asked, state=state, remaining=len(runs), result=ids, runs=runs))
+    await ops.write(ops.entry(asked, state=state, remaining=len(runs), result=codec.encode(ids), runs=runs))
 
 
-async def ended(ops: Operations, asked: Asked) -> list[RunRecord]:
-    """The records of the runs that this operation has waited for.
+async def ended(ops: Operations, asked: Asked, n: int = 1) -> list[RunRecord]:
+    """The records of the ``n`` runs that this operation has waited for.
 
     Raises:
+        InvalidOption: they are not so many.
         RunNotFound: one of them ended so long ago that it is not kept any more.
     """
     entry = await ops.outcome(asked)
@@ -81,6 +90,12 @@ async def ended(ops: Operations, asked: Asked) -> list[RunRecord]:
             seen=f"{min(missing)}, by {asked}",
             do="Replay this run from that child's task on, and keep runs for longer with HOLDFAST_RETENTION.",
         )
+    if len(records) != n:
+        raise InvalidOption(
+            "A replay asks for another number of children",
+            seen=f"{n}, and {len(records)} are recorded",
+            do="Make the list in a step, so that it is the same again.",
+        )
     return records
 
 
@@ -90,22 +105,6 @@ def recorded(ops: Operations, runs: list[NewRun], name: str) -> tuple[Asked, New
     if asked.entry is not None:
         ops.turns.strike(asked.entry)
         return asked, None
-    adopt(ops, runs)
-    return asked, ops.entry(asked, result=codec.encode([[run.id, True] for run in runs]), runs=runs)
-
-
-def adopt(ops: Operations, runs: list[NewRun]) -> None:
-    """Place runs under this one; the fence is that of the entry which is written with them.
-
-    Raises:
-        InvalidOption: they are nested too deep.
-    """
-    claimed = ops.live.claimed
     for run in runs:
-        run.depth, run.parent_claim = claimed.depth + 1, None
-        if run.depth > DEEPEST:
-            raise InvalidOption(
-                f"Runs are nested more than {DEEPEST} deep",
-                seen=f"run {claimed.id} of {claimed.task} triggers {run.task}",
-                do="Look for a task that triggers itself without end.",
-            )
+        run.parent_claim = None
+    return asked, ops.entry(asked, result=codec.encode([[run.id, True] for run in runs]), runs=runs)

@@ -241,6 +241,11 @@ class Hold:
     def trust(self, live: Live) -> None:
         self.suspects.discard(live.claimed.id)
 
+    def hear_who_is_awaited(self, ids: Iterable[str]) -> None:
+        """Somebody waits for the ends of these, perhaps since a moment ago."""
+        for live in [live for run_id in ids if (live := self.held.get(run_id)) is not None]:
+            live.claimed = live.claimed._replace(awaited=True)
+
     def overdue(self, live: Live) -> None:
         self.late.add(live.claimed.id)
         self.changed.set()

@@ -287,7 +287,9 @@ class Worker:
 
     async def hear(self) -> None:
         """Something has settled for which runs here wait. What fails on the way is not forgotten."""
-        self.unheard.update(await self.store.run(journal.take_news, self.me))
+        taken = await self.store.run(journal.take_news, self.me)
+        self.unheard.update(taken)
+        self.hold.hear_who_is_awaited(run_id for run_id, awaited in taken.items() if awaited)
         lives = [live for run_id in self.unheard if (live := self.hold.held.get(run_id)) is not None]
         found, canceled = await self.store.read(journal.news, [look for live in lives for look in live.looks()])
         for live in lives:

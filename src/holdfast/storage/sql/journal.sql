@@ -6,7 +6,8 @@
 SELECT id, claim, news, suspect FROM {s}run WHERE id {in:ids} AND state = 'executing' ORDER BY id {for_update}
 
 -- name: write_entries
--- An entry is written once. Only a step's may be open and written again, as its tries go on.
+-- An entry is written once. Only a step's may be open and written again, as its tries go on; and children are made again
+-- where some have failed.
 INSERT INTO {s}journal (run_id, key, seq, branch, kind, name, digest, state, settled, target, remaining, due_at, tries,
   result, error, claim, attempt, started_at, done_at)
 SELECT x.run_id, x.key, x.seq, x.branch, x.kind, x.name, x.digest, x.state,
@@ -18,9 +19,9 @@ FROM {rows(run_id text, key text, seq int, branch text, kind text, name text, di
 WHERE true
 ON CONFLICT (run_id, key) DO UPDATE SET state = excluded.state,
   settled = COALESCE(excluded.settled, {s}journal.settled), due_at = excluded.due_at,
-  tries = excluded.tries, result = excluded.result, error = excluded.error, claim = excluded.claim,
+  remaining = excluded.remaining, tries = excluded.tries, result = excluded.result, error = excluded.error, claim = excluded.claim,
   attempt = excluded.attempt, done_at = excluded.done_at
-WHERE {s}journal.kind = 'step' AND {s}journal.state IN ('open', 'again')
+WHERE ({s}journal.kind = 'step' AND {s}journal.state = 'open') OR {s}journal.state = 'again'
 RETURNING run_id, key, settled, due_at
 
 -- name: entries
@@ -71,7 +72,7 @@ SELECT id, state, claim FROM {s}run WHERE id {in:ids}
 SELECT id, claim FROM {s}run WHERE id {in:ids} AND cancel_at IS NOT NULL
 
 -- name: take_news
-UPDATE {s}run SET news = 0 WHERE worker_id = :me AND news = 1 RETURNING id
+UPDATE {s}run SET news = 0 WHERE worker_id = :me AND news = 1 RETURNING id, parent_key IS NOT NULL
 
 -- name: suspend
 -- A run gives up its slot until something it waits for settles. If something has that its attempt does not know, it is not
@@ -85,19 +86,31 @@ WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.stat
 RETURNING {s}run.id, {s}run.queue_id, {s}run.lane_id
 
 -- name: lock_family
--- Runs, and the parents that wait for them, together and by id: whoever locks some of them does so in this order.
+-- Runs, and the parents and others that wait for them, together and by id: whoever locks some of them does so in this order.
 SELECT id FROM {s}run WHERE id {in:ids}
 
 -- name: lock_family (postgres)
 SELECT id FROM {s}run WHERE id = ANY (ARRAY(
-  SELECT unnest(:ids::text[]) UNION SELECT parent_id FROM {s}run WHERE id = ANY (:ids) AND parent_key IS NOT NULL))
+  SELECT unnest(:ids::text[]) UNION SELECT parent_id FROM {s}run WHERE id = ANY (:ids) AND parent_key IS NOT NULL
+  UNION SELECT run_id FROM {s}waiter WHERE target = ANY (:ids)))
 ORDER BY id FOR UPDATE
 
 -- name: ended_children
 -- Which entries wait for these runs, and for how many of them. A claim of -1 stands for any.
 SELECT r.parent_id, r.parent_key, count(*) FROM {rows(id text, claim int)}
 JOIN {s}run r ON {by r.id} r.id = x.id AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))
-WHERE r.parent_key IS NOT NULL GROUP BY r.parent_id, r.parent_key
+WHERE r.parent_key <> '' GROUP BY r.parent_id, r.parent_key
+
+-- name: ended_others
+-- Others that wait for these runs: who deletes the note tells them. Their fences were looked at in the statement before.
+DELETE FROM {s}waiter WHERE target = (SELECT x.id FROM {rows(id text, claim int)} JOIN {s}run r ON r.id = x.id
+  AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing')))
+RETURNING target, run_id, key
+
+-- name: ended_others (postgres)
+DELETE FROM {s}waiter w USING {rows(id text, claim int)}, {s}run r
+WHERE {by w.target} w.target = x.id AND {by r.id} r.id = x.id AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))
+RETURNING w.target, w.run_id, w.key
 
 -- name: settle_children
 -- So many of the children that an entry waits for have ended; at the last one it is done. A run that is only resumed to hear
@@ -118,6 +131,10 @@ SELECT w.target, w.run_id, w.key FROM {s}waiter w JOIN {s}done d ON d.id = w.tar
 
 -- name: forget_waiters
 DELETE FROM {s}waiter WHERE target = :target AND run_id = :run_id AND key = :key RETURNING target
+
+-- name: mark_awaited
+-- Somebody else than its parent waits for its end. What is claimed from now on knows, and a worker that has it is told.
+UPDATE {s}run SET parent_key = COALESCE(parent_key, ''), news = 1 WHERE id {in:ids} RETURNING id
 
 -- name: insert_waiters
 INSERT INTO {s}waiter (target, run_id, key) SELECT x.target, x.run_id, x.key FROM {rows(target text, run_id text, key text)}
@@ -151,9 +168,13 @@ UPDATE {s}journal SET done_at = {now},
 WHERE run_id {in:ids} AND state = 'open' AND due_at <= {now}
 RETURNING run_id
 
+-- name: forget_ends
+UPDATE {s}journal SET state = 'again' WHERE run_id = :run_id AND key {in:keys} AND kind = 'children'
+  AND EXISTS (SELECT 1 FROM {s}run WHERE id = :run_id AND claim = :claim AND state = 'executing')
+
 -- name: forget_entries
 -- Failures that ended an attempt: the next one tries again. The run's row is locked by the caller.
-DELETE FROM {s}journal WHERE run_id = :run_id AND key {in:keys}
+DELETE FROM {s}journal WHERE run_id = :run_id AND key {in:keys} AND kind <> 'children'
   AND EXISTS (SELECT 1 FROM {s}run WHERE id = :run_id AND claim = :claim AND state = 'executing')
 
 -- name: trust
