@@ -41,6 +41,7 @@ from holdfast.request import (
 )
 from holdfast.retry import Retry
 from holdfast.schedule import Recurring
+from holdfast.secret import masked_url
 from holdfast.signature import read_signature
 from holdfast.task import Governing, Task
 
@@ -210,7 +211,7 @@ class HttpTask(Task[T, PushResponse]):
         return super()._add(kind, hook)
 
     def __repr__(self) -> str:
-        return f"<Task {self.id}, {self.request.method or 'POST'} {self.request.url}>"
+        return f"<Task {self.id}, {self.request.method or 'POST'} {masked_url(self.request.url or '')}>"
 
 
 def http_task(id: str, url: str, payload: Any, place: str, options: Mapping[str, Any]) -> HttpTask[Any]:

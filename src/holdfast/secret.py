@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -35,10 +35,13 @@ __all__ = [
     "Secret",
     "is_secret_header",
     "masked",
+    "masked_headers",
+    "masked_url",
     "opened",
     "revealed",
     "seal",
     "sealed_by",
+    "secrets_in",
     "values",
     "without_examples",
     "write",
@@ -53,6 +56,11 @@ SECRET_HEADERS: Final = frozenset(
     ("authorization", "cookie", "proxy-authorization", "set-cookie", "x-mergent-signature")
 )
 SECRET_WORDS: Final = ("api-key", "apikey", "auth", "credential", "passw", "secret", "session", "signature", "token")
+SECRET_PARAMETERS: Final = frozenset(("code", "jwt", "key", "pass", "pwd", "sig"))
+USERINFO: Final = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/?#]*@", re.IGNORECASE)
+LOCATIONS: Final = frozenset(("location", "content-location", "referer"))
+PARAMETER: Final = re.compile(r"(?<=[?&;#])([^=&;#]+)=([^&;#]*)")
+LONG: Final = 16  # characters: what has so many is not found elsewhere by chance
 
 
 class Secret:
@@ -286,7 +294,7 @@ def written_as(secret: str) -> set[str]:
     }
 
 
-# -- headers ----------------------------------------------------------------------------------------------------------
+# -- headers and URLs -------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=4_096)
@@ -296,3 +304,39 @@ def is_secret_header(name: str) -> bool:
     if lower == "webhook-signature":  # good for this body and five minutes only, and what one looks for
         return False
     return lower in SECRET_HEADERS or any(word in lower for word in SECRET_WORDS) or lower.endswith(("-key", "_key"))
+
+
+def is_secret_parameter(name: str) -> bool:
+    """Whether what stands behind this name in a URL looks like a credential."""
+    lower = unquote_plus(name).lower()
+    return lower in SECRET_PARAMETERS or is_secret_header(lower)
+
+
+def masked_url(url: str) -> str:
+    """A URL to keep and to show: without its user and password, and with stars for parameters that look like a
+    credential.
+
+    >>> masked_url("https://example.com/jobs?user=5&token=hunter2")
+    'https://example.com/jobs?user=5&token=**********'
+    """
+    shown = USERINFO.sub(rf"\1{STARS}@", url, count=1)
+    return PARAMETER.sub(lambda it: f"{it[1]}={STARS}" if is_secret_parameter(it[1]) else it[0], shown)
+
+
+def masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers to keep and to show, with stars for what looks like a credential, also in the URLs among them."""
+    return {name: masked_header(name, value) for name, value in headers.items()}
+
+
+def masked_header(name: str, value: str) -> str:
+    if name.lower() in LOCATIONS:
+        return masked_url(value)
+    return STARS if is_secret_header(name) else value
+
+
+def secrets_in(url: str, headers: Mapping[str, str]) -> list[str]:
+    """What looks like a credential in a request, and is long enough to be one and nothing else."""
+    found = [unquote_plus(it[2]) for it in PARAMETER.finditer(url) if is_secret_parameter(it[1])]
+    for name, value in headers.items():
+        found += [value, *value.split()[1:]] if is_secret_header(name) else ()
+    return [each for each in found if len(each) >= LONG]

@@ -128,6 +128,19 @@ async def test_without_any_key_only_this_machine_is_answered(database_url: str) 
     await elsewhere.close()
 
 
+async def test_who_may_only_read_is_not_shown_what_requests_bring_along(served: Served) -> None:
+    reading, _ = await served.key("read")
+    making, _ = await served.key("read", "trigger:http")
+    request = {"url": "https://example.com/?token=hunter2", "headers": {"Authorization": "Bearer hunter2", "X-A": "b"}}
+    task = (await served.ask(OPERATORS, method="POST", json={"request": request, "delay": "1h"})).json()
+    cron = {"request": request, "cron": "0 0 * * *"}
+    schedule = (await served.ask(OPERATORS, "/v2/schedules", "POST", json=cron)).json()
+    for path in ("tasks", f"tasks/{task['id']}", "schedules", f"schedules/{schedule['id']}"):
+        told = await served.ask(reading, f"/v2/{path}")
+        assert (told.status_code, "hunter2" in told.text, '"X-A":"b"' in told.text) == (200, False, True)
+        assert (await served.ask(making, f"/v2/{path}")).text.count("hunter2") == 2
+
+
 async def test_no_key_is_in_an_answer_or_a_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     key, _ = await served.key("read")
     with caplog.at_level(logging.DEBUG):

@@ -109,6 +109,27 @@ async def test_bytes_arrive_as_they_are(pushing: Pushing, receiver: Receiver) ->
     assert "Content-Type" not in receiver.received[0].headers
 
 
+async def test_credentials_in_a_url_and_a_header_are_kept_nowhere(pushing: Pushing, receiver: Receiver) -> None:
+    """Also where the app repeats them, as many do that have no such path."""
+    receiver.answers = lambda request: web.Response(
+        status=404,
+        text=f"no {request.path}, {request.headers['X-Api-Key']}",
+        headers={"Location": "/a?sig=lengthy-sig-12345678"},
+    )
+    pushing.start()
+    url = f"{receiver.url}/jobs?user=5&access_token=lengthy-token-12345678"
+    headers = {"X-Api-Key": "lengthy-key-12345678"}
+    handle = await pushing.app.apush(url, headers=headers, retry=Retry(max_attempts=1))
+    run = await pushing.ended(handle)
+    assert receiver.received[0].path == "/jobs?user=5&access_token=lengthy-token-12345678"
+    [kept] = await pushing.app.client.aread(pushes.invocations, handle.id)
+    record = json.loads(kept.record)
+    assert record["url"] == f"{receiver.url}/jobs?user=5&access_token=**********"
+    assert record["response_headers"]["location"] == "/a?sig=**********"
+    assert record["body"].startswith("no /jobs?user=5&access_token=****")
+    assert "lengthy" not in kept.record + str(run.error)
+
+
 async def test_secrets_arrive_and_are_kept_nowhere(pushing: Pushing, receiver: Receiver) -> None:
     receiver.answers = lambda request: web.Response(body=request.body, headers={"Set-Cookie": "session=1"})
     login = pushing.app.http_task("login", receiver.url, Login, headers={"Authorization": "Bearer topsecret"})

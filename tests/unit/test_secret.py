@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from holdfast import NotSerializable, PayloadInvalid, Secret, codec
 from holdfast.codec import AnyCodec, codec_for, decode, encode, masked
-from holdfast.secret import KEY, STARS, Scrubber, sealed_by, values
+from holdfast.secret import KEY, STARS, Scrubber, masked_url, sealed_by, secrets_in, values
 
 HUNTER = "hunter2"
 
@@ -310,3 +310,31 @@ def test_a_model_dumped_by_its_owner_is_as_pydantic_has_it() -> None:
     assert Card.__pydantic_fields__ if hasattr(Card, "__pydantic_fields__") else True
     assert pydantic.TypeAdapter(Card).dump_json(Card("4111")) == b'{"number":"4111","holder":"Ada"}'
     assert Inner(token=SecretStr("x")).model_dump_json() == f'{{"token":"{STARS}","name":"plain"}}'.encode().decode()
+
+
+# -- headers and URLs -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://example.com/a?b=c", "https://example.com/a?b=c"),
+        ("https://ada:pw@example.com/a", "https://*@example.com/a"),
+        ("https://x/a?token=s3cret&b=c#key=s3cret", "https://x/a?token=*&b=c#key=*"),
+        ("https://x/?X-Amz-Signature=s3cret&X-Amz-Date=1", "https://x/?X-Amz-Signature=*&X-Amz-Date=1"),
+        ("https://x/?sig=s3cret&se=2026", "https://x/?sig=*&se=2026"),
+        ("https://x/?api%5Fkey=s3cret&API_KEY=s3cret", "https://x/?api%5Fkey=*&API_KEY=*"),
+        ("/login?password=s3cret", "/login?password=*"),
+        ("https://x/?monkey=1&keys=2&token", "https://x/?monkey=1&keys=2&token"),
+        ("https://x/?a=b@c&d=e", "https://x/?a=b@c&d=e"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_credentials(url: str, shown: str) -> None:
+    assert masked_url(url) == shown.replace("*", STARS)
+
+
+def test_only_what_is_long_enough_is_taken_out_elsewhere() -> None:
+    url = "https://x/?code=200&token=0123456789abcdef%2B"
+    headers = {"Authorization": "Bearer 0123456789abcdef", "X-Session": "dev", "Accept": "application/json; q=0.123"}
+    assert secrets_in(url, headers) == ["0123456789abcdef+", "Bearer 0123456789abcdef", "0123456789abcdef"]

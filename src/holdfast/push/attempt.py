@@ -30,7 +30,6 @@ from holdfast.worker import outcome as outcomes
 from holdfast.worker.live import Host, Live
 from holdfast.worker.outcome import Outcome
 
-STARS: Final = secret.STARS
 SUCCESS: Final = frozenset((200, 201))
 LONGEST_RETRY_AFTER_MS: Final = 24 * 3_600_000
 TOLD: Final = 300  # characters of a failed answer's body that its error tells
@@ -93,7 +92,8 @@ class Push(Live):
 
     async def payload_text(self) -> str:
         text = await super().payload_text()
-        self.lines.hush(self.task.secrets(text))
+        said = secret.secrets_in(self.request.url or "", self.request.headers or {})
+        self.lines.hush([*self.task.secrets(text), *said])
         return text
 
     def headers(self, body: bytes) -> dict[str, str]:
@@ -198,7 +198,7 @@ def invocation(claimed: Claimed, call: Call, answer: Answer, hushed: Any) -> Inv
     """The record of a request and its answer."""
     record = {
         "method": call.method,
-        "url": call.url,
+        "url": secret.masked_url(call.url),
         "request_headers": masked(call.headers),
         "request_bytes": len(call.body),
         "response_headers": masked(answer.headers),
@@ -216,8 +216,7 @@ def invocation(claimed: Claimed, call: Call, answer: Answer, hushed: Any) -> Inv
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
     """Headers to keep: what looks like a credential is stars."""
-    few = list(headers.items())[:HEADERS_TOLD]
-    return {name: STARS if secret.is_secret_header(name) else value for name, value in few}
+    return secret.masked_headers(dict(list(headers.items())[:HEADERS_TOLD]))
 
 
 def text_of(body: bytes) -> str:

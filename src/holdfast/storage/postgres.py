@@ -394,7 +394,7 @@ def is_lost(error: psycopg.Error) -> bool:
 
 def explained(error: psycopg.Error, url: str) -> Exception:
     """What PostgreSQL said, in our words."""
-    seen = f"{url}: {str(error).strip()}"
+    seen = f"{url}: {' '.join(str(error).split())}"
     if isinstance(error, pg.LockNotAvailable) and "idempotency" in (error.diag.context or ""):
         return IdempotencyBusy(
             "This idempotency key is held by another transaction that is still open",

@@ -19,7 +19,7 @@ from holdfast import codec, recurrence
 from holdfast.api.refused import Refused, not_found
 from holdfast.api.v2 import reading
 from holdfast.api.v2.reading import Reader, Said
-from holdfast.api.v2.tasks import CHANGE, SEE, as_request, as_task, said_in
+from holdfast.api.v2.tasks import CHANGE, SEE, as_request, as_task, clear_for, said_in
 from holdfast.client import Client
 from holdfast.engine import pushes, read
 from holdfast.engine import schedules as engine
@@ -55,13 +55,13 @@ def schedules(client: Callable[[], Client]) -> APIRouter:
         return JSONResponse(as_schedule(await client().awrite(pushes.schedule, new, http_entry())), status_code=201)
 
     @router.get("", dependencies=[SEE])
-    async def list_() -> JSONResponse:
-        found = await client().aread(engine.page, LISTED, task=HTTP_TASK)
-        return JSONResponse([as_schedule(each) for each in found])
+    async def list_(request: HttpRequest) -> JSONResponse:
+        found, clear = await client().aread(engine.page, LISTED, task=HTTP_TASK), clear_for(request)
+        return JSONResponse([as_schedule(each, clear=clear) for each in found])
 
     @router.get("/{id}", dependencies=[SEE])
-    async def retrieve(id: str) -> JSONResponse:
-        return JSONResponse(as_schedule(await found(client(), id)))
+    async def retrieve(id: str, request: HttpRequest) -> JSONResponse:
+        return JSONResponse(as_schedule(await found(client(), id), clear=clear_for(request)))
 
     @router.patch("/{id}", dependencies=[CHANGE])
     async def update(id: str, request: HttpRequest) -> JSONResponse:
@@ -79,11 +79,11 @@ def schedules(client: Callable[[], Client]) -> APIRouter:
         return Response(status_code=204)
 
     @router.get("/{id}/tasks", dependencies=[SEE])
-    async def tasks_of(id: str) -> JSONResponse:
-        record = await found(client(), id)
+    async def tasks_of(id: str, request: HttpRequest) -> JSONResponse:
+        record, clear = await found(client(), id), clear_for(request)
         slots = await client().aread(engine.slots, record.id, TASKS)
         runs = await client().aread(read.runs, [slot.run_id for slot in slots if slot.run_id is not None])
-        return JSONResponse([as_task(run) for run in runs if run.status != "canceled"])
+        return JSONResponse([as_task(run, clear=clear) for run in runs if run.status != "canceled"])
 
     return router
 
@@ -187,8 +187,8 @@ def rule_that_reads(rule: Rule, now: int) -> Rule:
 # -- telling ----------------------------------------------------------------------------------------------------------
 
 
-def as_schedule(record: ScheduleRecord) -> dict[str, Any]:
-    """A schedule as Mergent's clients see it."""
+def as_schedule(record: ScheduleRecord, *, clear: bool = True) -> dict[str, Any]:
+    """A schedule as Mergent's clients see it; ``clear`` as for a task."""
     make = msgspec.json.decode(record.make, type=Make)
     told = told_of(make)
     request = request_in(codec.decode(make.options or "{}"))
@@ -198,7 +198,7 @@ def as_schedule(record: ScheduleRecord) -> dict[str, Any]:
         "name": told.name,
         "description": told.description,
         "queue": make.queue,
-        "request": as_request(request, make.payload or "null"),
+        "request": as_request(request, make.payload or "null", clear=clear),
         **rules,
         "paused": record.paused_at is not None,
         "scheduled_for": reading.iso(record.slot_at if record.paused_at is None else None),

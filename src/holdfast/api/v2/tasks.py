@@ -17,8 +17,8 @@ from fastapi import APIRouter, Depends, Response
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse
 
-from holdfast import codec
-from holdfast.api.auth import needs
+from holdfast import codec, secret
+from holdfast.api.auth import caller_of, needs
 from holdfast.api.refused import Refused, all_of, not_found
 from holdfast.api.v2 import reading
 from holdfast.api.v2.reading import Reader, Said
@@ -85,11 +85,12 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
             before = reading.run_id(after, "page")
         records = await client().aread(pushes.listed, before, PAGE + 1)
         headers = {"X-Cursor-After": as_uuid(records[PAGE - 1].id)} if len(records) > PAGE else {}
-        return JSONResponse([as_task(record) for record in records[:PAGE]], headers=headers)
+        clear = clear_for(request)
+        return JSONResponse([as_task(record, clear=clear) for record in records[:PAGE]], headers=headers)
 
     @router.get("/{id}", dependencies=[SEE])
-    async def retrieve(id: str) -> JSONResponse:
-        return JSONResponse(as_task(await found(client(), id)))
+    async def retrieve(id: str, request: HttpRequest) -> JSONResponse:
+        return JSONResponse(as_task(await found(client(), id), clear=clear_for(request)))
 
     @router.patch("/{id}", dependencies=[CHANGE])
     async def update(id: str, request: HttpRequest) -> JSONResponse:
@@ -252,8 +253,13 @@ async def shown(client: Client, run_id: str) -> dict[str, Any]:
     return as_task(await found(client, as_uuid(run_id)))
 
 
-def as_task(record: RunRecord) -> dict[str, Any]:
-    """A run as Mergent's clients see it."""
+def clear_for(request: HttpRequest) -> bool:
+    """Whether who calls is shown what credentials a request has: who may make such requests."""
+    return caller_of(request).may("trigger", "task", HTTP_TASK)
+
+
+def as_task(record: RunRecord, *, clear: bool = True) -> dict[str, Any]:
+    """A run as Mergent's clients see it; if not ``clear``, without the credentials in its URL and headers."""
     request = request_of(record)
     at = request.at if request.at is not None else record.due_at or record.created_at
     return {
@@ -261,14 +267,17 @@ def as_task(record: RunRecord) -> dict[str, Any]:
         "name": request.name,
         "queue": record.queue,
         "status": WORDS.get(record.status, "queued" if record.status in WAITING else "failure"),
-        "request": as_request(request, record.payload),
+        "request": as_request(request, record.payload, clear=clear),
         "scheduled_for": reading.iso(at),
         "created_at": reading.iso(record.created_at),
     }
 
 
-def as_request(request: Request, payload: str) -> dict[str, Any]:
+def as_request(request: Request, payload: str, *, clear: bool) -> dict[str, Any]:
     body = codec.masked(payload)
     if request.body in ("json", None) and body is not None:
         body = codec.encode(body)
-    return {"url": request.url, "headers": request.headers or {}, "body": None if request.body == "none" else body}
+    url, headers = request.url, request.headers or {}
+    if not clear:
+        url, headers = secret.masked_url(url or ""), secret.masked_headers(headers)
+    return {"url": url, "headers": headers, "body": None if request.body == "none" else body}
