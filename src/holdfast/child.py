@@ -103,6 +103,8 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
         version=version_of(app),
         pins=app.settings.get("pin_versions").value,
         max_runs=orders.max_runs,
+        room=orders.room,
+        machines=orders.machines,
     )
     capture.install()
     gc.collect()

@@ -19,6 +19,7 @@ from holdfast.names import checked_name
 from holdfast.queue import Queue
 from holdfast.storage import Store
 from holdfast.version import version_of
+from holdfast.worker.capacity import detect
 from holdfast.worker.embedded import Embedded
 from holdfast.worker.home import Home, Settings
 from holdfast.worker.worker import Worker
@@ -95,6 +96,7 @@ class Running:
             drain_seconds=self._drain_seconds,
             version=version_of(self._app),
             pins=self._app.settings.get("pin_versions").value,
+            room=detect(),
         )
         retention_ms = self._app.settings.get("retention").value
         store = self._app.client.store

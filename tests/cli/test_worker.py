@@ -226,6 +226,10 @@ def test_an_app_that_cannot_be_used(start: Start, tmp_path: Path, code: str, tol
         ["--ready-timeout", "soon"],
         ["--max-runs", "0"],
         ["--max-memory", "much"],
+        ["--cpu", "0"],
+        ["--memory", "much"],
+        ["--machines", "gigantic"],
+        ["--machines", "large-1x", "--memory", "4GB"],
         ["--concurrency", "0"],
         ["--processes", "many"],
         ["--database", "mysql://localhost/x"],
@@ -243,6 +247,22 @@ def test_an_app_whose_import_does_not_end(start: Start, tmp_path: Path) -> None:
     code, said = start("tasks.py", "--ready-timeout", "1s").ended()
     assert (code, "--ready-timeout" in said) == (2, True)
     assert 'tasks.py", line 3' in said
+
+
+def test_processes_share_what_there_is_for_runs_with_machines(start: Start, store: Store, database_url: str) -> None:
+    how = ("--json", "--database", database_url, "--processes", "2", "--cpu", "4", "--memory", "8GB")
+    facts = start(*how, "--machines", "micro, small-2x").ready().facts
+    assert (facts["cpu"], facts["memory_bytes"], facts["machines"]) == (2, 4 * 1024**3, ["micro", "small-2x"])
+    known = store.read_sync(views.workers)
+    assert [(each.cpu_millis, each.memory_bytes, each.machines) for each in known] == [
+        (2000, 4 * 1024**3, ["micro", "small-2x"])
+    ] * 2
+
+
+def test_a_machine_that_is_named_fits(start: Start) -> None:
+    facts = start("--json", "--machines", "large-2x").ready().facts
+    assert facts["cpu"] >= 8
+    assert facts["memory_bytes"] >= 16 * 1024**3
 
 
 def test_processes_that_are_replaced_in_time(

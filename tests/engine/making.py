@@ -12,7 +12,9 @@ from typing import Any
 from holdfast.engine import cancel, catalogue, claim, journal, limits, read, reap, telling, trigger, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import queue_id
+from holdfast.engine.workers import Route
 from holdfast.ids import new_id
+from holdfast.machine import machine_of
 from holdfast.records import (
     Again,
     Claimed,
@@ -30,7 +32,8 @@ from holdfast.records import (
     Triggered,
 )
 from holdfast.storage import Store
-from holdfast.storage.runs import Fence, again_row
+from holdfast.storage.runs import Fence, Place, again_row
+from holdfast.worker.capacity import Room
 
 TASK = "greet"
 QUEUE = "task/greet"
@@ -128,12 +131,24 @@ class Hand:
         lease_ms: int = 30_000,
         version: str | None = None,
         pins: bool = False,
+        room: Room | None = None,
+        machines: list[str] | None = None,
     ) -> None:
+        self.room, self.machines = room, machines
         self.store, self.tasks, self.queues = store, list(tasks or (TASK,)), queues
         self.version, self.pins = version, pins
         self.id = new_id()
         entry = workers.WorkerEntry(
-            id=self.id, lease_ms=lease_ms, host="reef", pid=1, concurrency=10, queues=queues, version=version
+            id=self.id,
+            lease_ms=lease_ms,
+            host="reef",
+            pid=1,
+            concurrency=10,
+            queues=queues,
+            version=version,
+            cpu_millis=None if room is None else room.cpu_millis,
+            memory_bytes=None if room is None else room.memory_bytes,
+            machines=machines,
         )
         store.run_sync(workers.register, entry, self.tasks)
         if pins and version is not None:
@@ -141,7 +156,17 @@ class Hand:
 
     @property
     def routes(self) -> list[int]:
-        return [route.id for route in self.store.read_sync(workers.routes, self.tasks, self.queues, self.version)]
+        return [route.id for route in self.ways if route.machine is None or self.room is None]
+
+    @property
+    def ways(self) -> list[Route]:
+        return self.store.read_sync(workers.routes, self.tasks, self.queues, self.version)
+
+    @property
+    def places(self) -> list[Place]:
+        sized = [(way.id, machine_of(way.machine)) for way in self.ways if way.machine is not None]
+        fit = [(way, machine) for way, machine in sized if self.room is not None and self.room.holds(machine)]
+        return [Place(way, machine.cpu_millis, machine.memory_bytes) for way, machine in fit]
 
     def exchange(
         self,
@@ -155,14 +180,17 @@ class Hand:
         logs: Sequence[LogLine] = (),
         idle: bool | None = None,
         waits: Sequence[Suspension] = (),
+        free: Room | None = None,
     ) -> Round:
         each = n if each is None else each
         ask = Ask(self.id, self.routes, n, each, group, suspects, idle, version=self.version, pins=self.pins)
+        if room := free or self.room:
+            ask = ask._replace(places=self.places, cpu_millis=room.cpu_millis, memory_bytes=room.memory_bytes)
         rows = [again_row(how, self.id, run.attempt, run.started_at) for run, how in again]
         return self.store.run_sync(claim.exchange, ask, list(ended), rows, list(logs), waits=list(waits))
 
-    def claim(self, n: int = 100, *, each: int | None = None) -> list[Claimed]:
-        return self.exchange(n, each=each).claimed
+    def claim(self, n: int = 100, *, each: int | None = None, free: Room | None = None) -> list[Claimed]:
+        return self.exchange(n, each=each, free=free).claimed
 
     def claim_one(self) -> Claimed:
         (run,) = self.claim(1)

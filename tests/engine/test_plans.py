@@ -130,6 +130,8 @@ MOVED = {
 SLOT = {"at": 77, "outcome": "made", "run_id": "x"}
 
 PARAMETERS: dict[str, dict[str, Any]] = {
+    "claim_these": {"me": "w1", "ids": HOT, **HOME},
+    "fitting_heads": {"me": "w", "routes": [GREET], "suspect": 0, "each": 20},
     "claim": {
         "me": "w1",
         "routes": [GREET, PART],

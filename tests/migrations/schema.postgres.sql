@@ -360,7 +360,10 @@ CREATE TABLE holdfast.worker (
   version text,
   started_at bigint NOT NULL,
   app text,
-  declares text
+  declares text,
+  cpu_millis bigint,
+  memory_bytes bigint,
+  machines text
 ) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
 CREATE TABLE holdfast.worker_task (
   worker_id text COLLATE "C" NOT NULL,

@@ -65,7 +65,7 @@ def test_a_misspelt_fragment_fails_at_once() -> None:
 
 def test_both_databases_have_the_same_statements_but_those_that_only_one_needs() -> None:
     one, other = statements.load("sqlite", True), statements.load("postgres", False)
-    assert other.keys() <= one.keys()
+    assert other.keys() - one.keys() <= {"claim", "fitting_heads"}
     assert one.keys() - other.keys() <= {"complete_delete"}
 
 

@@ -191,6 +191,14 @@ def orphans(n: int) -> None:
         subprocess.run(["sh", "-c", end], check=True)
 
 
+@app.task(machine="small-2x")
+async def sized(n: int) -> int:
+    """Asks for one vCPU and 1 GB, and waits at the gate."""
+    ledger.note("began", n, os.getpid())
+    await ledger.until(ledger.is_open)
+    return n
+
+
 def in_a_slot(place: str, slots: int) -> Any:
     """Take one of so many locks, which the kernel drops when the process dies; None if there is none left."""
     for slot in range(slots):

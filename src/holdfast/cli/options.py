@@ -47,6 +47,35 @@ ReadyTimeout = Annotated[
     str,
     typer.Option("--ready-timeout", metavar="DURATION", help="How long a process may take to import the app."),
 ]
+Cpu = Annotated[
+    float | None,
+    typer.Option(
+        "--cpu",
+        metavar="N",
+        min=0.05,
+        max=4096,
+        help="vCPUs for runs with machines, in all processes together. Default: what there is.",
+        show_default=False,
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Memory for runs with machines, as in 8GB, in all processes together. Default: what there is.",
+        show_default=False,
+    ),
+]
+Machines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--machines",
+        metavar="NAME,…",
+        help="Of the runs with machines take only those with one of these.",
+        show_default=False,
+    ),
+]
 MaxRuns = Annotated[
     int | None,
     typer.Option("--max-runs", metavar="N", min=1, help="Replace a process after so many runs.", show_default=False),
@@ -57,3 +86,8 @@ MaxMemory = Annotated[
         "--max-memory", metavar="SIZE", help="Replace a process that uses more, as in 512MB.", show_default=False
     ),
 ]
+
+
+def listed(texts: list[str] | None) -> list[str] | None:
+    """The names in an option that may be given several times, each with several of them."""
+    return None if not texts else [name for text in texts for name in map(str.strip, text.split(",")) if name]

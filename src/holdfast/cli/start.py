@@ -6,15 +6,20 @@ import typer
 
 from holdfast.cli.options import (
     Concurrency,
+    Cpu,
     Database,
     DrainTimeout,
     Json,
+    Machines,
     MaxMemory,
     MaxRuns,
+    Memory,
     Processes,
     ReadyTimeout,
     Target,
+    listed,
 )
+from holdfast.cli.room import offer
 from holdfast.cli.server import PORT, Host, Port, check_key, orders_for, serve
 from holdfast.duration import to_ms
 from holdfast.sizes import to_bytes
@@ -33,6 +38,9 @@ def start(
     ready_timeout: ReadyTimeout = "60s",
     max_runs: MaxRuns = None,
     max_memory: MaxMemory = None,
+    cpu: Cpu = None,
+    memory: Memory = None,
+    machines: Machines = None,
     database: Database = None,
     json: Json = False,
 ) -> int:
@@ -45,11 +53,12 @@ def start(
     from holdfast.cli.worker import looked
 
     ready_seconds = to_ms(ready_timeout, name="--ready-timeout") / 1000
-    memory = None if max_memory is None else to_bytes(max_memory, name="--max-memory")
+    limit = None if max_memory is None else to_bytes(max_memory, name="--max-memory")
+    room = offer(cpu, memory, listed(machines), processes)
     looked(target, database, ready_seconds)  # elsewhere: what is wrong with the app is said in a sentence
     here = place(database, target, need_app=True)
     listening = listen(host, port)
     check_key(here, listening)
-    how = {"concurrency": concurrency, "ready_seconds": ready_seconds, "max_runs": max_runs, "max_memory": memory}
-    orders = orders_for(here, drain_timeout, **how)
+    how = {"concurrency": concurrency, "ready_seconds": ready_seconds, "max_runs": max_runs, "max_memory": limit}
+    orders = orders_for(here, drain_timeout, **how, **room._asdict())
     return serve(here, listening, orders, count=processes, json=json, word="holdfast start")

@@ -16,16 +16,21 @@ from holdfast import schema
 from holdfast.cli.dev.look import Look, Trouble, look_at
 from holdfast.cli.options import (
     Concurrency,
+    Cpu,
     Database,
     DrainTimeout,
     Json,
+    Machines,
     MaxMemory,
     MaxRuns,
+    Memory,
     Processes,
     ReadyTimeout,
     Target,
+    listed,
 )
 from holdfast.cli.place import AppBroken, file_of
+from holdfast.cli.room import offer
 from holdfast.cli.show import clean, complain, err, masked, plural, print_json
 from holdfast.duration import format_ms, to_ms
 from holdfast.errors import HoldfastError, InvalidOption
@@ -62,6 +67,9 @@ def worker(
     ready_timeout: ReadyTimeout = "60s",
     max_runs: MaxRuns = None,
     max_memory: MaxMemory = None,
+    cpu: Cpu = None,
+    memory: Memory = None,
+    machines: Machines = None,
     database: Database = None,
     json: Json = False,
 ) -> int:
@@ -69,11 +77,12 @@ def worker(
 
     SIGTERM or Ctrl-C drains: what is not done in time goes back in line. A second one stops at once.
     """
-    names = None if not queues else [name for text in queues for name in map(str.strip, text.split(",")) if name]
+    names = listed(queues)
     lease_ms = None if lease is None else read_lease(lease)
     drain_ms = to_ms(drain_timeout, name="--drain-timeout")
     ready_seconds = to_ms(ready_timeout, name="--ready-timeout") / 1000
-    memory = None if max_memory is None else to_bytes(max_memory, name="--max-memory")
+    limit = None if max_memory is None else to_bytes(max_memory, name="--max-memory")
+    room = offer(cpu, memory, listed(machines), processes)
     look = looked(target, database, ready_seconds)
     orders = Orders(
         app=target,
@@ -84,7 +93,9 @@ def worker(
         drain_seconds=drain_ms / 1000,
         ready_seconds=ready_seconds,
         max_runs=max_runs,
-        max_memory=memory,
+        max_memory=limit,
+        room=room.room,
+        machines=room.machines,
     )
     start = Start(look, orders, processes, json=json)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
@@ -174,6 +185,8 @@ class Start:
         slots = f"{orders.concurrency} runs at a time{each}"
         processes = plural(self.processes, "process", "processes")
         err().print(f"ready: {processes}, {slots}{clean(where)}", style="green", soft_wrap=True)
+        taken = "" if orders.machines is None else f", of {', '.join(orders.machines)} only"
+        err().print(f"for runs with machines: {orders.room}{each}{taken}", soft_wrap=True)
 
     def document(self) -> dict[str, object]:
         return {
@@ -184,4 +197,7 @@ class Start:
             "processes": self.processes,
             "concurrency": self.orders.concurrency,
             "queues": self.orders.queues,
+            "cpu": None if self.orders.room is None else self.orders.room.cpu_millis / 1000,
+            "memory_bytes": None if self.orders.room is None else self.orders.room.memory_bytes,
+            "machines": self.orders.machines,
         }

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from holdfast.engine import aftermath, journal, telling
 from holdfast.records import Claimed, Ended, Invocation, LogLine, Suspension, Telling
 from holdfast.storage import runs as store_runs
-from holdfast.storage.base import Deferred, Tx
-from holdfast.storage.runs import AgainRow, Fence
+from holdfast.storage.base import Deferred, Row, Tx
+from holdfast.storage.runs import AgainRow, Fence, Place
 
 
 class Ask(NamedTuple):
@@ -22,7 +22,8 @@ class Ask(NamedTuple):
 
     Runs that start remember ``version``; if it ``pins``, they go on only where that version is.
     ``since`` tells for routes where their lines began a moment ago. ``idle`` tells, when it changes, whether the worker
-    is about to sleep and wants to be notified.
+    is about to sleep and wants to be notified. ``places`` are the routes of runs with machines, which count among the
+    ``n``, and are only taken as far as they fit together into so much CPU and memory.
     """
 
     me: str
@@ -35,6 +36,9 @@ class Ask(NamedTuple):
     since: Mapping[int, int] = store_runs.NOWHERE
     version: str | None = None
     pins: bool = False
+    places: Sequence[Place] = ()
+    cpu_millis: int = 0
+    memory_bytes: int = 0
 
 
 class Round(NamedTuple):
@@ -85,18 +89,35 @@ def exchange(
     if ask.idle is not None:
         tx.send("set_idle", me=ask.me, idle=int(ask.idle))
     home = store_runs.Home(ask.version, ask.version if ask.pins else None)
-    suspects = store_runs.claim(tx, ask.me, ask.routes, n=ask.suspects, each=ask.suspects, suspect=ask.group, home=home)
-    plain = store_runs.claim(tx, ask.me, ask.routes, n=ask.n, each=ask.each, since=ask.since, home=home)
+    taken, fit = claim_fitting(tx, ask, home) if ask.places else (0, list)
+    wanted, n = (ask.suspects - taken, ask.n) if ask.suspects else (0, ask.n - taken)
+    suspects = store_runs.claim(tx, ask.me, ask.routes, n=wanted, each=wanted, suspect=ask.group, home=home)
+    plain = store_runs.claim(tx, ask.me, ask.routes, n=n, each=ask.each, since=ask.since, home=home)
     outlook = tx.send("outlook", me=ask.me)
 
     def read() -> Round:
         (notes, waiting, *later, told, me) = outlook.rows()[0]
         due_in = min((ms for ms in later if ms is not None), default=None)
-        rows = [store_runs.claimed(row) for row in (*suspects(), *plain())]
+        rows = [store_runs.claimed(row) for row in (*fit(), *suspects(), *plain())]
         lost = [fence for losses_of in losses for fence in losses_of()]
         return Round(rows, lost, suspended(), bool(told), bool(notes), bool(waiting), due_in, me)
 
     return Deferred(read)
+
+
+def claim_fitting(tx: Tx, ask: Ask, home: store_runs.Home) -> tuple[int, Callable[[], list[Row]]]:
+    """Claim runs with machines: suspects and no others while there are some, as they go first, and there may be room
+    for them only. Returns how many, and what reads the rows."""
+    return store_runs.claim_fitting(
+        tx,
+        ask.me,
+        ask.places,
+        n=ask.suspects or ask.n,
+        suspect=ask.group if ask.suspects else 0,
+        cpu_millis=ask.cpu_millis,
+        memory_bytes=ask.memory_bytes,
+        home=home,
+    )
 
 
 def payloads(tx: Tx, ids: list[str]) -> dict[str, str]:

@@ -28,6 +28,9 @@ class WorkerEntry(msgspec.Struct, kw_only=True):
     version: str | None = None
     app: str | None = None
     declares: str | None = None  # the digest of what the app's code declares
+    cpu_millis: int | None = None  # what it has for runs with machines; None: it takes them whatever they ask for
+    memory_bytes: int | None = None
+    machines: list[str] | None = None  # … of these only
 
 
 class WorkerTask(msgspec.Struct):
@@ -69,6 +72,9 @@ def register(tx: Tx, worker: WorkerEntry, tasks: list[str]) -> None:
         version=worker.version,
         app=worker.app,
         declares=worker.declares,
+        cpu_millis=worker.cpu_millis,
+        memory_bytes=worker.memory_bytes,
+        machines=None if worker.machines is None else msgspec.json.encode(worker.machines).decode(),
     )
     tx.batch("insert_worker_tasks", [WorkerTask(worker.id, task) for task in tasks])
 

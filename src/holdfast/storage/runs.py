@@ -20,6 +20,7 @@ BLOB_BYTES = 8192  # what is longer does not ride along in hot rows
 Fence = tuple[str, int]
 NOWHERE: Mapping[int, int] = {}
 BEGINNING = -(2**62)
+PATIENT_MS = 60_000  # how long younger runs may pass one whose machine does not fit yet
 
 
 class RunRow(msgspec.Struct, gc=False):
@@ -148,7 +149,71 @@ def claim(
     if not heads:
         return list
     chosen = take_turns(heads, n)
-    return tx.send("claim", me=me, ids=chosen, **said).rows
+    return tx.send("claim_these", me=me, ids=chosen, **said).rows
+
+
+class Place(NamedTuple):
+    """A route of runs with a machine, and how much each of them takes."""
+
+    route: int
+    cpu_millis: int
+    memory_bytes: int
+
+
+class Head(NamedTuple):
+    """A run with a machine that stands at the head of its line, and how long it has."""
+
+    id: str
+    sort_at: int
+    waited_ms: int
+    place: Place
+
+
+def claim_fitting(
+    tx: Tx,
+    me: str,
+    places: Sequence[Place],
+    *,
+    n: int,
+    cpu_millis: int,
+    memory_bytes: int,
+    suspect: int = 0,
+    home: Home = NO_HOME,
+) -> tuple[int, Callable[[], list[Row]]]:
+    """Send a claim of up to ``n`` runs with machines that fit together into what is free. Returns how many were chosen,
+    and what reads the rows."""
+    most = max((min(cpu_millis // at.cpu_millis, memory_bytes // at.memory_bytes) for at in places), default=0)
+    if min(n, most) <= 0:
+        return 0, list
+    chosen = fitting(heads_of(tx, me, places, suspect, min(n, most)), cpu_millis, memory_bytes)[:n]
+    return len(chosen), tx.send("claim_these", me=me, ids=chosen, **home._asdict()).rows if chosen else list
+
+
+def heads_of(tx: Tx, me: str, places: Sequence[Place], suspect: int, each: int) -> list[Head]:
+    """Up to ``each`` of the runs at the head of each of these lines."""
+    at = {place.route: place for place in places}
+    if tx.kind == "postgres":
+        rows = tx.rows("fitting_heads", me=me, routes=list(at), suspect=suspect, each=each)
+        return [Head(run_id, sort_at, waited, at[route]) for run_id, sort_at, waited, route in rows]
+    return [
+        Head(row[0], row[1], row[2], at[route])
+        for route, _ in tx.rows("open_routes", routes=list(at))
+        for row in tx.rows("claim_heads", me=me, route=route, suspect=suspect, n=each)
+    ]
+
+
+def fitting(heads: Sequence[Head], cpu_millis: int, memory_bytes: int) -> list[str]:
+    """The ids of those that fit together, the oldest first. One that does not fit yet lets younger ones pass, but only
+    for a while: then they wait for it, or many small ones would keep a large one waiting for ever."""
+    chosen: list[str] = []
+    for head in sorted(heads, key=lambda head: (head.sort_at, head.id)):
+        if head.place.cpu_millis <= cpu_millis and head.place.memory_bytes <= memory_bytes:
+            chosen.append(head.id)
+            cpu_millis -= head.place.cpu_millis
+            memory_bytes -= head.place.memory_bytes
+        elif head.waited_ms > PATIENT_MS:
+            break
+    return chosen
 
 
 def take_turns(heads: dict[int, list[Row]], n: int) -> list[str]:

@@ -15,7 +15,7 @@ COUNTED = 10_000  # counts go no further: one that is so large means "or more"
 
 class Waiting(msgspec.Struct, kw_only=True):
     """Runs of one task that stand in a queue: how many, since when the first, and whether a live worker takes them.
-    ``version`` is what they are pinned to, if they are."""
+    ``version`` is what they are pinned to, and ``machine`` what they ask for, if they do."""
 
     task: str
     queue: str
@@ -23,6 +23,7 @@ class Waiting(msgspec.Struct, kw_only=True):
     count: int
     since: int | None
     served: bool
+    machine: str | None = None
 
 
 class QueueView(msgspec.Struct, kw_only=True, frozen=True):
@@ -72,8 +73,16 @@ def queue(tx: Tx, name: str) -> QueueView | None:
 def waiting(tx: Tx, names: dict[int, str], live: Served) -> list[Waiting]:
     """What stands in line: the ready ones by their routes, then those that have no slot."""
     found = [
-        Waiting(task=task, queue=name, version=pin, count=count, since=since, served=live.serves(task, name, pin))
-        for number, task, pin, count, since in tx.rows("waiting_by_route", bound=COUNTED)
+        Waiting(
+            task=task,
+            queue=name,
+            version=pin,
+            count=count,
+            since=since,
+            served=live.serves(task, name, pin),
+            machine=machine,
+        )
+        for number, task, pin, machine, count, since in tx.rows("waiting_by_route", bound=COUNTED)
         if count and (name := names.get(number))
     ]
     for number, held, since in tx.rows("held_by_queue", bound=COUNTED):

@@ -15,6 +15,7 @@ import msgspec
 from holdfast.duration import format_ms
 from holdfast.engine import pushes
 from holdfast.engine.pushes import CircuitRow
+from holdfast.machine import format_bytes, machine_of
 from holdfast.storage import Tx
 from holdfast.views.backlog import COUNTED, QueueView, Waiting, queues, waiting
 from holdfast.views.hosts import WorkerView, workers
@@ -151,6 +152,7 @@ def findings(seen: Health) -> list[Finding]:
         *of_engine,
         *of_workers(seen),
         *of_tasks(seen),
+        *of_machines(seen),
         *of_versions(seen),
         *of_queues(seen),
         *of_runs(seen),
@@ -300,6 +302,22 @@ def of_tasks(seen: Health) -> Iterator[Finding]:
                 "and no live worker takes them.",
                 do="Start a worker whose app has the task and that takes from this queue, or cancel them: "
                 f"holdfast runs cancel --task {each.task} --status pending_version",
+            )
+
+
+def of_machines(seen: Health) -> Iterator[Finding]:
+    """Runs that ask for more than any worker has."""
+    for each in seen.waiting:
+        machine = None if each.machine is None or not each.served else machine_of(each.machine)
+        if machine is not None and seen.alive and not any(worker.takes(machine) for worker in seen.alive):
+            largest = max(worker.memory_bytes or 0 for worker in seen.alive)
+            most = max(worker.cpu_millis or 0 for worker in seen.alive)
+            yield Finding(
+                about="machines",
+                level="wrong",
+                text=f"{runs(each.count)} of {each.task} {wait(each.count)} for {machine}; no live worker takes that. "
+                f"The largest have {most / 1000:g} vCPU and {format_bytes(largest)}.",
+                do="Start a worker where there is as much, or that may use more: holdfast worker --cpu, --memory",
             )
 
 

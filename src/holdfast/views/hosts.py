@@ -8,13 +8,17 @@ from typing import Any
 import msgspec
 
 from holdfast import codec
+from holdfast.machine import Machine, machine_of
 from holdfast.storage import Tx
 from holdfast.views.served import served
 
 
 class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
     """A worker process. ``silent`` is a live one that has not beaten for longer than its lease: no host is left to
-    declare it lost, or one will soon. ``held`` are the runs it has claimed; it carries ``concurrency`` out at once."""
+    declare it lost, or one will soon. ``held`` are the runs it has claimed; it carries ``concurrency`` out at once.
+
+    For runs with machines it has so much CPU, in thousandths of a vCPU, and memory, of which those that it holds use
+    some. None: it takes them whatever they ask for. ``machines`` are those it takes, None for all that fit."""
 
     id: str
     state: str
@@ -30,6 +34,11 @@ class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
     seen_at: int
     silent_ms: int
     lease_ms: int
+    cpu_millis: int | None = None
+    memory_bytes: int | None = None
+    cpu_millis_used: int = 0
+    memory_bytes_used: int = 0
+    machines: list[str] | None = None
 
     @property
     def alive(self) -> bool:
@@ -39,6 +48,23 @@ class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
     def takes_from(self, queue: str) -> bool:
         """Whether it takes runs from this queue."""
         return self.queues is None or queue in self.queues
+
+    def takes(self, machine: Machine) -> bool:
+        """Whether a run with this machine fits into it, when it holds no others."""
+        return self.has(machine.cpu_millis, machine.memory_bytes) and (
+            self.machines is None or machine.name in self.machines
+        )
+
+    def has_room(self, machine: Machine) -> bool:
+        """Whether such a run fits beside those it holds."""
+        cpu, memory = machine.cpu_millis + self.cpu_millis_used, machine.memory_bytes + self.memory_bytes_used
+        return self.takes(machine) and self.has(cpu, memory)
+
+    def has(self, cpu_millis: int, memory_bytes: int) -> bool:
+        """Whether it has so much in all."""
+        if self.cpu_millis is None or self.memory_bytes is None:
+            return True
+        return cpu_millis <= self.cpu_millis and memory_bytes <= self.memory_bytes
 
 
 class TaskView(msgspec.Struct, kw_only=True, frozen=True):
@@ -73,7 +99,9 @@ def workers_of(tx: Tx, task: str) -> list[WorkerView]:
 
 
 def worker_view(row: tuple[Any, ...]) -> WorkerView:
-    worker_id, state, seen, lease, host, pid, concurrency, queues, version, started, now, held, tasks = row
+    worker_id, state, seen, lease, host, pid, concurrency, queues, version, started, now, held, tasks, *room = row
+    cpu, memory, machines, busy = room
+    used = [machine_of(word) for word in (busy or "").split()]
     return WorkerView(
         id=worker_id,
         state=state,
@@ -89,6 +117,11 @@ def worker_view(row: tuple[Any, ...]) -> WorkerView:
         seen_at=seen,
         silent_ms=max(0, now - seen),
         lease_ms=lease,
+        cpu_millis=cpu,
+        memory_bytes=memory,
+        cpu_millis_used=sum(machine.cpu_millis for machine in used),
+        memory_bytes_used=sum(machine.memory_bytes for machine in used),
+        machines=None if machines is None else msgspec.json.decode(machines, type=list[str]),
     )
 
 

@@ -17,6 +17,7 @@ from holdfast.duration import format_ms
 from holdfast.engine import pushes
 from holdfast.engine.limits import SLACK_MS
 from holdfast.engine.pushes import CircuitRow
+from holdfast.machine import Machine, format_bytes, machine_in, machine_of
 from holdfast.records import RunRecord
 from holdfast.request import Request, host_of, request_in
 from holdfast.storage import Tx
@@ -79,6 +80,7 @@ class Situation(NamedTuple):
     last_error: str | None
     pin: str | None = None  # the version that it is pinned to
     waits: Sequence[Wait] = ()  # what it is suspended for
+    machine: Machine | None = None  # that it asks for
     sent: bool = False  # it is a request, which pushers send …
     circuit: CircuitRow | None = None  # … and this its host, if that is down
 
@@ -91,6 +93,11 @@ class Situation(NamedTuple):
     def fitting(self) -> list[WorkerView]:
         """The workers that know the task, in the version that it is pinned to."""
         return [each for each in self.knowing if self.pin is None or each.version == self.pin]
+
+    @property
+    def roomy(self) -> list[WorkerView]:
+        """The live workers that may take it, and are large enough."""
+        return [each for each in self.serving if self.machine is None or each.takes(self.machine)]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -134,9 +141,16 @@ def situation(tx: Tx, record: RunRecord) -> Situation | None:
         last_error=last_error(tx, record.id) if state == "delayed" and record.attempts > 1 else None,
         pin=pins(tx, [record.id]).get(record.id),
         waits=waits(tx, record.id) if state == "waiting" else (),
+        machine=None if usual is not None else asked(record),
         sent=usual is not None,
         circuit=None if usual is None else circuit(tx, record, usual),
     )
+
+
+def asked(record: RunRecord) -> Machine | None:
+    """The machine that this run asks for."""
+    word = machine_in(record.options)
+    return None if word is None else machine_of(word)
 
 
 def request_of(tx: Tx, record: RunRecord) -> Request | None:
@@ -202,6 +216,9 @@ def of_queued(seen: Situation) -> Iterator[Reason]:
     if not seen.serving:
         yield unserved(seen)
         return
+    if not seen.roomy:
+        yield too_large(seen)
+        return
     if seen.state == "held":
         yield from without_slot(seen)
     elif seen.suspect:
@@ -265,6 +282,27 @@ def unserved(seen: Situation) -> Reason:
     )
 
 
+def too_large(seen: Situation) -> Reason:
+    """No live worker is large enough for its machine."""
+    machine = seen.machine
+    assert machine is not None
+    memory = max(each.memory_bytes or 0 for each in seen.serving)
+    cpu = max(each.cpu_millis or 0 for each in seen.serving)
+    if not any(each.has(0, machine.memory_bytes) for each in seen.serving):
+        text = f"It needs {format_bytes(machine.memory_bytes)}; the largest worker has {format_bytes(memory)}."
+    elif not any(each.has(machine.cpu_millis, 0) for each in seen.serving):
+        text = f"It needs {machine.cpu:g} vCPU; the largest worker has {cpu / 1000:g}."
+    elif not any(each.has(machine.cpu_millis, machine.memory_bytes) for each in seen.serving):
+        text = f"It needs {machine}; no worker has both."
+    else:
+        text = f"It asks for {machine.name}; the workers that are large enough take other machines only."
+    return Reason(
+        code="machine_too_large",
+        text=text,
+        do="Start a worker where there is as much, or that may use more (holdfast worker --cpu, --memory)",
+    )
+
+
 def without_slot(seen: Situation) -> Iterator[Reason]:
     """Held: its key's slots, its queue's slots, the rates, or a promotion that comes at once."""
     name, key = seen.record.queue, seen.record.concurrency_key
@@ -318,7 +356,14 @@ def in_line(seen: Situation) -> Iterator[Reason]:
     taken = sum(min(each.held, each.concurrency) for each in seen.serving)
     if seen.ahead:
         yield Reason(code="line", text=f"{counted(seen.ahead)} {are(seen.ahead)} ahead of it.")
-    if taken >= slots:
+    if seen.machine is not None and not any(each.has_room(seen.machine) for each in seen.roomy):
+        whose = "the worker that is" if len(seen.roomy) == 1 else f"the {len(seen.roomy)} workers that are"
+        yield Reason(
+            code="machine_busy",
+            text=f"It asks for {seen.machine}, and the runs that {whose} large enough for it carry out leave less.",
+            do="Start another worker",
+        )
+    elif taken >= slots:
         whose = "the worker that serves" if len(seen.serving) == 1 else f"the {len(seen.serving)} workers that serve"
         yield Reason(
             code="workers_busy",
@@ -360,6 +405,8 @@ def of_delayed(seen: Situation) -> Iterator[Reason]:
     yield from paused(seen)
     if not seen.serving:
         yield unserved(seen)
+    elif not seen.roomy:
+        yield too_large(seen)
 
 
 def of_waiting(seen: Situation) -> Iterator[Reason]:

@@ -11,6 +11,8 @@ import threading
 
 import msgspec
 
+from holdfast.worker.capacity import Room
+
 CHANNEL = 3  # the child's end, as a file descriptor
 CANNOT_START = 78  # EX_CONFIG, the exit code of a child that it would not help to start again
 
@@ -18,7 +20,8 @@ CANNOT_START = 78  # EX_CONFIG, the exit code of a child that it would not help 
 class Orders(msgspec.Struct, kw_only=True):
     """What a supervisor tells a child. ``None`` leaves a setting to the app, the environment and the default. ``push``
     makes it a pusher, which needs no app. A child that is not ready after ``ready_seconds`` is killed; one that has
-    carried out ``max_runs``, or whose memory exceeds ``max_memory`` bytes, is replaced."""
+    carried out ``max_runs``, or whose memory exceeds ``max_memory`` bytes, is replaced. ``room`` is what it has for
+    runs with machines, of which it takes all, or these ``machines``."""
 
     app: str | None
     database: str | None
@@ -30,6 +33,8 @@ class Orders(msgspec.Struct, kw_only=True):
     ready_seconds: float = 60.0
     max_runs: int | None = None
     max_memory: int | None = None
+    room: Room | None = None
+    machines: list[str] | None = None
 
 
 class News(msgspec.Struct, kw_only=True):

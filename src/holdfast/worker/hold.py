@@ -18,10 +18,12 @@ from operator import attrgetter
 
 from holdfast.engine import claim, journal, limits, read
 from holdfast.errors import DatabaseError, IdempotencyBusy
+from holdfast.machine import Machine, machine_in, machine_of
 from holdfast.records import Again, Claimed, Entry, LogLine, Suspension, Tidings
 from holdfast.storage import Store
 from holdfast.storage.runs import Fence
 from holdfast.worker.aftermath import Aftermath
+from holdfast.worker.capacity import Room
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.live import Live, said
@@ -63,6 +65,7 @@ class Hold:
         self.running = 0  # slots in use …
         self.ghosts = 0  # … those of them whose thread is busy with an attempt that is over
         self.carried_out = 0  # attempts that have begun here and are over
+        self.machines: dict[str, Machine] = {}  # of the runs that have one
         self.asked_at = 0.0  # when what comes in was asked for
         self.closing = self.starting = False
         self.aftermath = Aftermath(self)
@@ -72,6 +75,11 @@ class Hold:
         """How many more runs may be claimed."""
         free = self.settings.concurrency - self.ghosts + self.pace.ahead() - len(self.held)
         return 0 if self.closing else max(0, free)
+
+    def left(self, room: Room) -> Room:
+        """What the runs with machines that are held here leave of it."""
+        self.machines = {run: machine for run, machine in self.machines.items() if run in self.held}
+        return room.without(self.machines.values())
 
     # in
 
@@ -91,6 +99,8 @@ class Hold:
             if run.suspect:
                 self.suspects.add(run.id, run.suspect)
             self.held[run.id] = live
+            if (word := machine_in(run.options)) is not None:
+                self.machines[run.id] = machine_of(word)
             self.waiting.append(live)
         if self.closing:  # they were asked for before
             self.drop_waiting()

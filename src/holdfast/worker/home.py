@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from holdfast.records import NewSchedule, QueueEntry
 from holdfast.sizes import MIB
 from holdfast.task import Task
+from holdfast.worker.capacity import Room
 
 GRACE_SECONDS = 30.0  # for code that was told to stop
 HOOK_SECONDS = 60.0  # for one hook, and for closing one provider
@@ -44,3 +45,5 @@ class Settings(NamedTuple):
     suspend_after: float = 30.0  # how long a run that waits is kept in memory
     pins: bool = False  # what starts here goes on only where this version is
     max_runs: int | None = None  # after so many somebody should replace this process
+    room: Room | None = None  # for runs with machines; None: they are taken whatever they ask for
+    machines: Sequence[str] | None = None  # … and of these only

@@ -19,7 +19,7 @@ import os
 import platform
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from holdfast.engine import catalogue, claim, journal, limits, schedules, workers
@@ -27,10 +27,13 @@ from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import RouteName, queue_id
 from holdfast.engine.workers import Route
 from holdfast.ids import new_id
+from holdfast.machine import machine_of
 from holdfast.records import Claimed, Entry, Suspension, TaskEntry
 from holdfast.storage import Store
 from holdfast.storage.base import is_outage
+from holdfast.storage.runs import Place
 from holdfast.worker import branches
+from holdfast.worker.capacity import Room
 from holdfast.worker.hold import Hold
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.outbox import LATER, LINES_SECONDS, Outbox
@@ -48,6 +51,7 @@ OWN_WAKES = 8
 POLL_SECONDS = 1.0  # where wake-ups arrive
 BLIND_POLL_SECONDS = 0.1  # where they do not
 NEVER = float("inf")
+NOTHING = Room(0, 0)
 
 
 class Worker:
@@ -72,6 +76,9 @@ class Worker:
         self.outbox = Outbox(store)
         self.routes: list[int] = []
         self.pinned: list[int] = []  # … those of them for runs that are bound to our version
+        self.places: list[Place] = []  # routes of runs with machines, that could fit here …
+        self.pinned_places: list[Place] = []
+        self.known_routes: set[int] = set()  # all of these
         self.queue_names: dict[int, str] = {}
         self.heads, self.busy = Heads(), 0  # busy: routes that gave something last time
         self.idle = self.wants_idle = True  # what the database was told, and what it should be told
@@ -134,6 +141,7 @@ class Worker:
             await self.relane(queue.name)
         me = new_id()
         queues = None if self.settings.queues is None else list(self.settings.queues)
+        room, machines = self.settings.room, self.settings.machines
         entry = workers.WorkerEntry(
             id=me,
             lease_ms=self.settings.lease_ms,
@@ -144,6 +152,9 @@ class Worker:
             version=self.settings.version,
             app=self.home.app,
             declares=schedules.digest(self.home.schedules),
+            cpu_millis=room.cpu_millis if room is not None else None,
+            memory_bytes=room.memory_bytes if room is not None else None,
+            machines=None if machines is None else list(machines),
         )
         await self.store.run(workers.register, entry, sorted(self.home.tasks))
         if self.home.app is not None:
@@ -164,13 +175,30 @@ class Worker:
         found = await self.store.read(workers.routes, *wanted)
         if await self.pin_routes(found):
             found = await self.store.read(workers.routes, *wanted)
-        if not {route.id for route in found}.issubset(self.routes):
+        if not {route.id for route in found}.issubset(self.known_routes):
             self.changed.set()  # whoever made a route did so to use it
-        self.routes = [route.id for route in found]
-        self.pinned = [route.id for route in found if route.version is not None]
+        self.known_routes = {route.id for route in found}
+        plain = [route for route in found if route.machine is None or self.settings.room is None]
+        self.routes = [route.id for route in plain]
+        self.pinned = [route.id for route in plain if route.version is not None]
+        self.places = self.places_of(found)
+        self.pinned_places = self.places_of([route for route in found if route.version is not None])
         self.queue_names = {queue_id(route.queue): route.queue for route in found}
         random.shuffle(self.routes)
         self.routes_at = time.monotonic()
+
+    def places_of(self, routes: Iterable[Route]) -> list[Place]:
+        """Those of these routes whose runs have machines that this worker takes, and that fit here when nothing else is
+        there."""
+        room, wanted = self.settings.room, self.settings.machines
+        if room is None:
+            return []
+        sized = [(route.id, machine_of(route.machine)) for route in routes if route.machine is not None]
+        return [
+            Place(route, machine.cpu_millis, machine.memory_bytes)
+            for route, machine in sized
+            if room.holds(machine) and (wanted is None or machine.name in wanted)
+        ]
 
     async def pin_routes(self, found: list[Route]) -> bool:
         """Make the routes of what starts here and is pinned to our version, before anything is claimed."""
@@ -309,7 +337,9 @@ class Worker:
         idle = self.wants_idle if self.must_tell() else None
         home = self.settings.version, self.settings.pins
         routes = self.pinned if self.draining else self.routes
-        return Ask(self.me, routes, n, each, *wish, idle, self.heads.known(), *home)
+        places = self.pinned_places if self.draining else self.places
+        free = self.hold.left(self.settings.room) if places and self.settings.room is not None else NOTHING
+        return Ask(self.me, routes, n, each, *wish, idle, self.heads.known(), *home, places, *free)
 
     def must_tell(self) -> bool:
         """Whether the database should be told that this worker is about to sleep, or no longer is.

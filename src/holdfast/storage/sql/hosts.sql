@@ -5,9 +5,9 @@ SELECT {now}
 
 -- name: insert_worker
 INSERT INTO {s}worker (id, state, beat, seen_at, lease_ms, idle, host, pid, concurrency, queues, version, app, declares,
-  started_at)
+  cpu_millis, memory_bytes, machines, started_at)
 VALUES (:id, 'live', 0, {now}, :lease_ms, 1, :host, :pid, :concurrency, CAST(:queues AS TEXT), CAST(:version AS TEXT),
-  CAST(:app AS TEXT), CAST(:declares AS TEXT), {now})
+  CAST(:app AS TEXT), CAST(:declares AS TEXT), CAST(:cpu_millis AS BIGINT), CAST(:memory_bytes AS BIGINT), CAST(:machines AS TEXT), {now})
 
 -- name: beat
 -- Nothing comes back for a worker that was declared lost: it stops what it holds and registers anew.

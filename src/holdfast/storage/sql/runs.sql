@@ -47,7 +47,7 @@ WHERE EXISTS (SELECT 1 FROM made)
 -- The fence of triggers made inside an attempt: lock, then look.
 SELECT id, claim FROM {s}run WHERE id {in:ids} AND state = 'executing' {for_share}
 
--- name: claim
+-- name: claim (postgres)
 -- One range probe per route; then queues take turns, and within a queue the oldest of all its routes comes first: a backlog on
 -- one queue starves no other. Rows that another worker looks at are skipped, and so are the routes of paused queues. A probe
 -- begins where the worker found the head of the line a moment ago: before it are only the dead entries of runs long gone.
@@ -78,8 +78,8 @@ RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, c
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
   parent_key IS NOT NULL, cancel_at IS NOT NULL, depth
 
--- name: claim (sqlite)
--- SQLite has no LATERAL: the probes are made one by one (claim_heads), and this takes what they chose.
+-- name: claim_these
+-- What was chosen among the heads of lines. SQLite has no LATERAL: there the probes are made one by one (claim_heads).
 UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
   started_at = COALESCE(started_at, {now}), version = COALESCE(version, CAST(:version AS TEXT)),
   pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
@@ -92,12 +92,23 @@ RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, c
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
   parent_key IS NOT NULL, cancel_at IS NOT NULL, depth
 
+-- name: fitting_heads (postgres)
+-- The heads of the lines of runs with machines; which of them fit is decided by whoever asks.
+SELECT h.id, h.sort_at, h.waited, w.route_id FROM unnest(:routes::bigint[]) w(route_id)
+JOIN {s}route o ON o.id = w.route_id JOIN {s}queue q ON q.id = o.queue_id AND q.paused_at IS NULL
+CROSS JOIN LATERAL (
+  SELECT r.id, r.sort_at, {now} - r.sort_at - r.priority_ms AS waited FROM {s}run r
+  WHERE r.state = 'ready' AND r.route_id = w.route_id AND r.suspect = :suspect
+    AND (r.expire_at IS NULL OR r.expire_at > {now} OR r.started_at IS NOT NULL) AND (r.cancel_at IS NULL OR r.unwind = 1)
+    AND (r.keep_until IS NULL OR r.keeper = :me OR r.keep_until <= {now}) AND (r.start_by IS NULL OR r.start_by > {now})
+  ORDER BY r.sort_at, r.id LIMIT :each FOR UPDATE OF r SKIP LOCKED) h
+
 -- name: open_routes
 SELECT o.id, o.queue_id FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.id {in:routes} AND q.paused_at IS NULL
 
 -- name: claim_heads
 -- SQLite: the probe of one route.
-SELECT id, sort_at FROM {s}run WHERE state = 'ready' AND route_id = :route AND suspect = :suspect
+SELECT id, sort_at, {now} - sort_at - priority_ms AS waited FROM {s}run WHERE state = 'ready' AND route_id = :route AND suspect = :suspect
   AND (expire_at IS NULL OR expire_at > {now} OR started_at IS NOT NULL) AND (cancel_at IS NULL OR unwind = 1)
   AND (keep_until IS NULL OR keeper = :me OR keep_until <= {now}) AND (start_by IS NULL OR start_by > {now})
 ORDER BY sort_at, id LIMIT :n

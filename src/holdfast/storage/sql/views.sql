@@ -139,25 +139,29 @@ WHERE w.state = 'live' AND w.seen_at >= {now} - w.lease_ms GROUP BY wt.task, w.q
 -- name: list_workers
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
-  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks
+  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks, w.cpu_millis, w.memory_bytes, w.machines,
+  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy
 FROM {s}worker w WHERE w.state IN ('live', 'draining') ORDER BY w.started_at, w.id
 
 -- name: list_ended_workers
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
-  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks
+  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks, w.cpu_millis, w.memory_bytes, w.machines,
+  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy
 FROM {s}worker w WHERE w.state IN ('lost', 'stopped') ORDER BY w.seen_at DESC, w.id LIMIT :n
 
 -- name: one_worker
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
-  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks
+  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks, w.cpu_millis, w.memory_bytes, w.machines,
+  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy
 FROM {s}worker w WHERE w.id = :id
 
 -- name: workers_of_task
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
-  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks
+  (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks, w.cpu_millis, w.memory_bytes, w.machines,
+  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy
 FROM {s}worker w WHERE w.state IN ('live', 'draining')
   AND EXISTS (SELECT 1 FROM {s}worker_task k WHERE k.worker_id = w.id AND k.task = :task) ORDER BY w.started_at, w.id
 
@@ -174,7 +178,7 @@ FROM {s}queue WHERE name = :name
 
 -- name: waiting_by_route
 -- Counted up to a bound, and since when the first of each has waited: an index range per route.
-SELECT o.queue_id, o.task, o.version,
+SELECT o.queue_id, o.task, o.version, o.machine,
   (SELECT count(*) FROM (SELECT 1 FROM {s}run r WHERE r.state = 'ready' AND r.route_id = o.id LIMIT :bound) x),
   (SELECT r.sort_at + r.priority_ms FROM {s}run r WHERE r.state = 'ready' AND r.route_id = o.id AND r.suspect = 0
     ORDER BY r.sort_at, r.id LIMIT 1)
