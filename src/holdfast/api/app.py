@@ -5,6 +5,7 @@
     GET /           the dashboard, for people
     /api/v1/waitpoints/tokens/…/callback/…    where tokens are completed
     /api            runs and all that belongs to them, as Trigger.dev's client knows it
+    /realtime       runs and streams as they change
     /webhooks       what other servers send, verified
     /v2             HTTP tasks and schedules, as Mergent had them
 
@@ -33,6 +34,8 @@ from holdfast.api.auth import caller_of, refuse_undeclared
 from holdfast.api.gate import Gate, refusal
 from holdfast.api.keyring import Keyring
 from holdfast.api.limit import Limits
+from holdfast.api.live.hub import Hub
+from holdfast.api.live.routes import live
 from holdfast.api.refused import Refused, all_of
 from holdfast.api.tokens import tokens as waited_for
 from holdfast.api.v1.routes import v1
@@ -87,6 +90,7 @@ def application(
         dependencies=[Depends(refuse_undeclared)],
     )
     app.state.client, app.state.keys = client, Keyring(client, key)
+    app.state.hub = Hub(client)
     pages = dashboard(client, app.version)
     for router in (
         access(client, app.state.keys),
@@ -94,6 +98,7 @@ def application(
         tasks(client),
         waited_for(client),
         schedules(client),
+        live(app.state.hub),
         webhooks(client, endpoints),
         pages,
     ):

@@ -7,7 +7,7 @@ import errno
 import ipaddress
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.errors import HoldfastError
 
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     import uvicorn
 
 
+UNTAKEN_MS: Final = 60_000
+
+
 class PortInUse(HoldfastError):
     """Somebody else listens on this port."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, backlog: int = 2_048) -> socket.socket:
     """A socket that listens there; port 0 takes any that is free.
 
     Raises:
@@ -28,9 +31,11 @@ def listen(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = resolved(host, port)
     listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # who takes nothing of what is sent is gone
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNTAKEN_MS)
     try:
         listening.bind(address)
-        listening.listen()
+        listening.listen(backlog)
     except OSError as error:
         listening.close()
         what = "is in use" if error.errno == errno.EADDRINUSE else "cannot be used"
@@ -65,6 +70,7 @@ class Server:
         self.app, self.listening = app, listening
         self.stopping = False
         self.server: uvicorn.Server | None = None
+        self.hub: Any = None
         self.thread = threading.Thread(target=self.work, name="holdfast-http", daemon=True)
         self.thread.start()
 
@@ -73,8 +79,10 @@ class Server:
 
         from holdfast.api.connections import SECONDS, hasty
 
+        made = self.app()
+        self.hub = getattr(getattr(made, "state", None), "hub", None)
         config = uvicorn.Config(
-            self.app(),
+            made,
             http=hasty(),
             log_level="warning",
             access_log=False,
@@ -91,6 +99,8 @@ class Server:
         self.stopping = True
         if self.server is not None:
             self.server.should_exit = True
+        if self.hub is not None:
+            self.hub.close()  # those who follow something would keep it open
         self.thread.join(5)
         with contextlib.suppress(OSError):
             self.listening.close()
