@@ -23,12 +23,26 @@ from fastapi import APIRouter
 from holdfast.client import Client
 from holdfast.dashboard import live
 from holdfast.dashboard.assets import assets
-from holdfast.dashboard.pages import bulk, errors, home, hosts, run, runs, test, workers
+from holdfast.dashboard.pages import (
+    bulk,
+    errors,
+    home,
+    hosts,
+    queues,
+    run,
+    runs,
+    schedules,
+    tasks,
+    test,
+    tokens,
+    workers,
+)
 from holdfast.dashboard.site import Site
 
 __all__ = ["dashboard"]
 
-PAGES = (live, home, bulk, runs, run, test, errors, workers, hosts)
+# In this order: what ends in a path takes all that begins like it.
+PAGES = (live, home, bulk, runs, run, errors, tokens, test, tasks, queues, schedules, workers, hosts)
 
 
 def dashboard(client: Callable[[], Client], version: str) -> APIRouter:

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from holdfast.duration import format_ms
 from holdfast.frames import frames
 from holdfast.model import FINAL, STATUSES
+from holdfast.views import COUNTED
 
 STATUS_WORDS: Final[Mapping[str, str]] = {word: word.replace("_", " ") for word in STATUSES}
 LONGEST_JSON: Final = 40_000  # characters of a value that a page shows
@@ -24,10 +25,11 @@ NONE: Final = Markup('<span class="none">\u2013</span>')
 PART: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d[\d.eE+-]*)')
 
 
-def moment(ms: int | None, kind: str = "ago") -> Markup:
+def moment(at: int | datetime | None, kind: str = "ago") -> Markup:
     """A time. ``ago`` is told from now by the script, ``at`` as a date; the exact one is in the title."""
-    if ms is None:
+    if at is None:
         return NONE
+    ms = round(at.timestamp() * 1000) if isinstance(at, datetime) else at
     when = datetime.fromtimestamp(ms / 1000, UTC)
     said = f"{when:%d %b %H:%M:%S}" if kind != "clock" else f"{when:%H:%M:%S}.{ms % 1000:03d}"
     exact = f"{when:%Y-%m-%d %H:%M:%S}.{ms % 1000:03d} UTC"
@@ -51,6 +53,11 @@ def fine(microseconds: int | None) -> str | Markup:
 def number(value: float) -> str:
     """With thin spaces between thousands."""
     return f"{value:,}".replace(",", "\u202f")
+
+
+def counted(value: int) -> str:
+    """A count that has a bound: as much as that means "or more"."""
+    return f"{number(value)}+" if value >= COUNTED else number(value)
 
 
 def size(count: int) -> str:
@@ -127,6 +134,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "span": span,
     "fine": fine,
     "number": number,
+    "counted": counted,
     "size": size,
     "short": short,
     "pretty": pretty,
@@ -136,4 +144,11 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "segment": segment,
     "frames": frames,
 }
-GLOBALS: Final[dict[str, Any]] = {"icon": icon, "percent": percent, "final": FINAL}
+
+
+def portion(part: int, whole: int | None) -> float:
+    """How much of a limit is taken, at most all of it."""
+    return min(100.0, 100 * part / whole) if whole else 0.0
+
+
+GLOBALS: Final[dict[str, Any]] = {"portion": portion, "icon": icon, "percent": percent, "final": FINAL}

@@ -177,5 +177,7 @@ async def body(request: Request) -> bytes:
 
 
 def back(path: str) -> RedirectResponse:
-    """To this page, after a form."""
+    """To this page of ours, after a form."""
+    if not path.startswith("/") or path.startswith(("//", "/\\")):
+        path = "/"
     return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store"})

@@ -29,7 +29,7 @@ def routes(site: Site) -> APIRouter:
     router = site.router()
     may = [Depends(needs("trigger", task="task_id"))]
 
-    @router.get("/tasks/{task_id}/test", dependencies=may)
+    @router.get("/tasks/{task_id:path}/test", dependencies=may)
     async def test(request: Request, task_id: str) -> Response:
         task = await known(task_id)
         payload: Any = NOTHING
@@ -70,7 +70,7 @@ def routes(site: Site) -> APIRouter:
             problem=problem,
         )
 
-    @router.post("/tasks/{task_id}/test", dependencies=may)
+    @router.post("/tasks/{task_id:path}/test", dependencies=may)
     async def trigger(request: Request, task_id: str) -> Response:
         form = await site.form(request)
         task = await known(task_id)

@@ -95,7 +95,29 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && search) { event.preventDefault(); search.focus(); search.select(); }
 });
 
-// -- choosing rows --------------------------------------------------------------------------------------------------
+// -- a schedule as one writes it ----------------------------------------------------------------------------------
+
+let asking = 0;
+
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("[data-preview]");
+  if (!form || !["rule", "timezone"].includes(event.target.name)) return;
+  clearTimeout(asking);
+  asking = setTimeout(async () => {
+    const said = new URLSearchParams({ rule: form.elements.rule.value, timezone: form.elements.timezone.value });
+    const answer = await fetch(`/schedules/preview?${said}`);
+    if (!answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const here = document.querySelector("[data-preview-here]");
+    here.replaceChildren(...[...fresh.body.childNodes].map((node) => document.importNode(node, true)));
+    localise(here);
+  }, 200);
+});
+
+const zone = document.querySelector("[data-zone]");
+if (zone && zone.value === "UTC" && location.pathname.endsWith("/new")) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+
+// -- choosing rows ------------------------------------------------------------------------------------------------
 
 function picked() {
   const boxes = [...document.querySelectorAll("td.pick input")];

@@ -319,3 +319,14 @@ SELECT CAST(COALESCE((SELECT max(id) FROM {s}run), '') || COALESCE((SELECT max(f
 -- name: pulse (postgres)
 -- How far its log is: it grows with whatever is written.
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text ELSE pg_current_wal_insert_lsn()::text END
+
+-- name: keys_in_line
+-- The concurrency keys of what has no slot in a queue, up to a bound.
+SELECT x.concurrency_key, count(*) FROM (SELECT concurrency_key FROM {s}run WHERE state = 'held' AND queue_id = :queue_id LIMIT :bound) x
+WHERE x.concurrency_key IS NOT NULL GROUP BY x.concurrency_key ORDER BY 2 DESC, 1 LIMIT :n
+
+-- name: keys_with_slots
+-- The concurrency keys of what has a slot in a queue: its limits bound them.
+SELECT x.concurrency_key, count(*) FROM (SELECT concurrency_key FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL
+  AND state IN ('ready', 'executing') LIMIT :bound) x
+WHERE x.concurrency_key IS NOT NULL GROUP BY x.concurrency_key ORDER BY 2 DESC, 1 LIMIT :n

@@ -1,0 +1,104 @@
+"""Tokens: what runs wait for, as an inbox. Each is completed by a form that its schema draws."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, get_args
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from holdfast.api.auth import changed, needs
+from holdfast.dashboard.fields import fields, kept, said
+from holdfast.dashboard.site import READ, Site, back
+from holdfast.engine import tokens as engine
+from holdfast.engine.tokens import TokenRecord
+from holdfast.errors import HoldfastError, TokenUnknown, shown
+from holdfast.storage import Tx
+from holdfast.tokens import Tokens, TokenState, TokenStatus
+
+LIMIT: Final = 50
+STATUSES: Final[tuple[TokenStatus, ...]] = get_args(TokenStatus)
+
+
+def routes(site: Site) -> APIRouter:
+    router = site.router()
+
+    def verbs() -> Tokens:
+        return Tokens(site.client())
+
+    @router.get("/tokens", dependencies=READ)
+    async def tokens(request: Request) -> Response:
+        asked = request.query_params.get("status", "open")
+        status: TokenStatus | None = next((each for each in STATUSES if each == asked), None)
+        page = await verbs().alist(
+            status=status,
+            tag=request.query_params.get("tag") or None,
+            limit=LIMIT,
+            cursor=request.query_params.get("cursor") or None,
+        )
+        return site.page(
+            request,
+            "tokens.html",
+            here="tokens",
+            tokens=list(page),
+            more=page.next_cursor,
+            which=status or "all",
+            tag=request.query_params.get("tag") or "",
+        )
+
+    @router.get("/tokens/{token_id}", dependencies=READ)
+    async def token(request: Request, token_id: str) -> Response:
+        return await drawn(request, token_id)
+
+    @router.post("/tokens/{token_id}", dependencies=[Depends(needs("write", token="token_id"))])
+    async def complete(request: Request, token_id: str) -> Response:
+        form = await site.form(request)
+        record = await site.read(found, token_id)
+        schema = schema_of(record)
+        try:
+            value = said(schema, form)
+            if form.get("to"):
+                return await drawn(request, token_id, value=value, as_json=form.get("to") == "json")
+            await verbs().acomplete(token_id, value)
+        except HoldfastError as error:
+            return await drawn(request, token_id, value=kept(schema, form), as_json="json" in form, problem=error)
+        changed(request, "tokens complete", token_id)
+        return back(f"/tokens/{token_id}")
+
+    async def drawn(
+        request: Request,
+        token_id: str,
+        *,
+        value: Any = ...,
+        as_json: bool = False,
+        problem: HoldfastError | None = None,
+    ) -> Response:
+        record = await site.read(found, token_id)
+        state: TokenState[Any] = await verbs().aretrieve(token_id)
+        schema = schema_of(record)
+        drawn = [] if schema is None else fields(schema) if value is ... else fields(schema, value)
+        return site.page(
+            request,
+            "token.html",
+            status=422 if problem else 200,
+            here="tokens",
+            token=state,
+            late=record.expires_at is not None and record.expires_at <= site.client().now(),
+            fields=drawn,
+            value=None if value is ... else value,
+            as_json=as_json or not drawn,
+            problem=problem,
+        )
+
+    return router
+
+
+def found(tx: Tx, token_id: str) -> TokenRecord:
+    record = engine.read(tx, token_id)
+    if record is None:
+        raise TokenUnknown("There is no such token, or no longer", seen=shown(token_id), do="Look among the tokens.")
+    return record
+
+
+def schema_of(record: TokenRecord) -> dict[str, Any] | None:
+    return None if record.schema is None else json.loads(record.schema)
