@@ -30,7 +30,7 @@ async def test_markup_in_every_field_is_text_on_every_page(tmp_path: Path, serve
         / /runs /runs/{run.id} /runs/{run.id}/replay /runs?task={name}&tag={name}&version={name} /runs?status={name}
         /runs?q=stats:{name} /runs?since={name} /runs/nothing
         /tasks /tasks/{name} /tasks/{name}x /tasks/{name}/test /tasks/{name}/test?from={run.id}
-        /queues /queues/{name} /queues/{name}x /errors /errors/{name} /tokens /tokens/{token.id} /tokens?tag={name}
+        /queues /queues/{name} /queues/{name}x /errors /errors/nothing /tokens /tokens/{token.id} /tokens?tag={name}
         /schedules /schedules/{schedule.id} /schedules/{schedule.id}/edit /schedules/new?task={name}
         /schedules/preview?rule={name}&timezone={name}
     """

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import BaseModel
 
 from holdfast import Cron, Holdfast, Queue
@@ -145,3 +147,19 @@ async def test_a_task_shows_how_its_runs_go(home: Holdfast, served: Served) -> N
     assert run.id in shown
     assert "5m" in shown
     assert test.status_code == 200
+
+
+async def test_below_a_path_of_another_application_links_lead_there(home: Holdfast) -> None:
+    outer = FastAPI()
+    outer.mount("/jobs", home.asgi())
+    transport = httpx.ASGITransport(app=outer)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        page = await http.get("/jobs/queues")
+        style = page.text.partition('rel="stylesheet" href="')[2].partition('"')[0]
+        file = await http.get(style)
+        made = await post(http, "/jobs/schedules/new", "/jobs/queues/nothing/pause", {"back": "/queues"})
+    assert 'href="/jobs/runs"' in page.text
+    assert 'href="/runs"' not in page.text
+    assert 'data-root="/jobs/"' in page.text
+    assert file.status_code == 200
+    assert made.status_code == 404

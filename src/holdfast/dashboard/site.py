@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -18,7 +19,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from holdfast.api.auth import needs
 from holdfast.api.refused import Refused
@@ -50,6 +51,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 READ: Final = [Depends(needs("read"))]
+OURS: Final = re.compile(r'\b(href|action|src|data-root)="/')
 THEMES: Final = ("light", "dark")
 FORM_COOKIE: Final = "holdfast_form"
 FORM_LIMIT: Final = 12 * 1024 * 1024
@@ -91,7 +93,7 @@ class Site:
                 "admin": caller is not None and caller.may("admin"),
             }
         )
-        answer = HTMLResponse(text, status_code=status, headers=HEADERS)
+        answer = HTMLResponse(placed(text, root_of(request)), status_code=status, headers=HEADERS)
         if FORM_COOKIE not in request.cookies:
             secure = request.url.scheme == "https"
             answer.set_cookie(FORM_COOKIE, mark, httponly=True, samesite="strict", secure=secure)
@@ -115,7 +117,7 @@ class Site:
 
                 async def shown(request: Request) -> Response:
                     try:
-                        return await handle(request)
+                        return moved(await handle(request), root_of(request))
                     except HoldfastError as error:
                         return site.trouble(request, error)
                     except Refused as refused:
@@ -144,6 +146,23 @@ class Site:
         )
         answer.headers.update(refused.headers)
         return answer
+
+
+def root_of(request: Request) -> str:
+    """The path under which the application is mounted in another one; empty if it is not."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def placed(text: str, root: str) -> str:
+    """A page as it stands below ``root``. No text of users looks like this: their quotation marks are escaped."""
+    return OURS.sub(rf'\1="{escape(root)}/', text) if root else text
+
+
+def moved(answer: Response, root: str) -> Response:
+    """The same for where a form leads to."""
+    if root and answer.headers.get("location", "").startswith("/"):
+        answer.headers["location"] = root + answer.headers["location"]
+    return answer
 
 
 class Form:

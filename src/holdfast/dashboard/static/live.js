@@ -94,7 +94,7 @@ function banner() {
 }
 
 function listen() {
-  source = new EventSource("/live");
+  source = new EventSource(`${ROOT}live`);
   source.addEventListener("pulse", refresh);
   source.addEventListener("hello", () => {
     if (lost) refresh();

@@ -2,6 +2,7 @@
 "use strict";
 
 document.documentElement.classList.add("js");
+const ROOT = document.documentElement.dataset.root;
 
 // -- times ----------------------------------------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ function themes() {
   button.addEventListener("click", () => {
     const dark = getComputedStyle(root).colorScheme === "dark" || (!root.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
     root.dataset.theme = dark ? "light" : "dark";
-    document.cookie = `holdfast_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
+    document.cookie = `holdfast_theme=${root.dataset.theme}; path=${ROOT}; max-age=31536000; samesite=lax`;
   });
 }
 
@@ -105,7 +106,7 @@ document.addEventListener("input", (event) => {
   clearTimeout(asking);
   asking = setTimeout(async () => {
     const said = new URLSearchParams({ rule: form.elements.rule.value, timezone: form.elements.timezone.value });
-    const answer = await fetch(`/schedules/preview?${said}`);
+    const answer = await fetch(`${ROOT}schedules/preview?${said}`);
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const here = document.querySelector("[data-preview-here]");
