@@ -8,7 +8,7 @@ TOGETHER ?= 4
 FOLDER ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all check demo dev bench bench-peers
+.PHONY: help venv test test-all tools check demo dev bench bench-peers
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,8 +33,11 @@ $(READY): pyproject.toml
 test: $(READY) ## the whole suite on SQLite and PostgreSQL, without the slow tests; TOGETHER=4 at a time
 	$(BIN)/python -m pytest -q -n $(TOGETHER) --dist loadgroup -m "not slow"
 
-test-all: $(READY) ## the slow tests, too
+test-all: $(READY) tools ## the slow tests, too, and those that need Node, a browser or a pooler
 	$(BIN)/python -m pytest -q -n $(TOGETHER) --dist loadgroup
+
+tools: ## what some tests need beside Python, from Debian's packages
+	@scripts/test_tools.sh
 
 check: $(READY) ## lint, format, types, layers
 	$(BIN)/ruff check .
