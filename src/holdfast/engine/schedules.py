@@ -160,6 +160,12 @@ def retrieve(tx: Tx, schedule_id: str) -> ScheduleRecord | None:
     return None if row is None else ScheduleRecord(*row)
 
 
+def of_key(tx: Tx, owner: str, key: str) -> ScheduleRecord | None:
+    """The schedule with this key of this owner."""
+    row = tx.row("schedule_of_key", owner=owner, key=key)
+    return None if row is None else retrieve(tx, row[0])
+
+
 def page(
     tx: Tx, n: int, before: str | None = None, *, task: str | None = None, external_id: str | None = None
 ) -> list[ScheduleRecord]:

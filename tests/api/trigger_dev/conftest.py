@@ -61,7 +61,8 @@ class Official:
         self.app, self.package = app, package
         self.listening = listen("127.0.0.1", 0)
         self.url = url_of(self.listening)
-        self.server = Server(lambda: application(lambda: app.client, key=KEY), self.listening)
+        served = application(lambda: app.client, key=KEY)
+        self.server = Server(lambda: served, self.listening)
 
     async def does(self, scenario: str, *arguments: str, timeout: float = 60) -> Any:
         """What a scenario prints."""

@@ -63,15 +63,15 @@ class Parameter(NamedTuple):
 def documented(
     summary: str,
     *,
-    needs: Needs,
     answer: Any,
+    needs: Needs | None = None,
     body: Any = None,
     status: int = 200,
     query: Iterable[Parameter] = (),
     refusals: Iterable[int] = (),
 ) -> dict[str, Any]:
-    """How a route is declared: what it ``needs`` of who calls, the types of its ``body`` and its ``answer``, and the
-    ``refusals`` beside those that every route has."""
+    """How a route is declared: the types of its ``body`` and its ``answer``, what it ``needs`` of who calls (None: it
+    is open to all), and the ``refusals`` beside those that every route has."""
     extra: dict[str, Any] = {}
     if parameters := [each.told() for each in query]:
         extra["parameters"] = parameters
@@ -86,7 +86,7 @@ def documented(
         "status_code": status,
         "responses": told,
         "openapi_extra": extra,
-        "dependencies": [Depends(needs)],
+        "dependencies": [] if needs is None else [Depends(needs)],
     }
 
 

@@ -34,14 +34,22 @@ class SuperJson(msgspec.Struct):
 _super: Final = msgspec.json.Decoder(SuperJson).decode
 
 
-def value_of(packet: msgspec.Raw | msgspec.UnsetType, kind: str | None) -> Any:
-    """The value that a payload stands for. Raises Refused (422)."""
+def json_of(packet: msgspec.Raw | msgspec.UnsetType) -> Any:
+    """The value of a part of a body, None if it is not there. Raises Refused (422)."""
     if packet is msgspec.UNSET:
         return None
     try:
-        said = codec.decode(bytes(packet).decode("utf-8"))
+        return codec.decode(bytes(packet).decode("utf-8"))
+    except (PayloadInvalid, UnicodeDecodeError):
+        raise Refused(422, "The value cannot be kept as JSON") from None
+
+
+def value_of(packet: msgspec.Raw | msgspec.UnsetType, kind: str | None) -> Any:
+    """The value that a payload stands for. Raises Refused (422)."""
+    said = json_of(packet)
+    try:
         return read(said, kind) if isinstance(said, str) else said
-    except (PayloadInvalid, UnicodeDecodeError, msgspec.DecodeError):
+    except (PayloadInvalid, UnicodeError, msgspec.DecodeError):
         raise Refused(422, f"The payload is not {kind or JSON}", param="payload") from None
 
 

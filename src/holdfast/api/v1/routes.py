@@ -8,7 +8,10 @@ from fastapi import APIRouter
 
 from holdfast.api.v1.keys import keys
 from holdfast.api.v1.metadata import metadata
+from holdfast.api.v1.queues import queues
 from holdfast.api.v1.runs import runs
+from holdfast.api.v1.schedules import schedules
+from holdfast.api.v1.tokens import tokens
 from holdfast.api.v1.trigger import triggering
 from holdfast.client import Client
 
@@ -16,6 +19,6 @@ from holdfast.client import Client
 def v1(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter()
-    for part in (triggering, runs, metadata, keys):
+    for part in (triggering, runs, metadata, keys, schedules, queues, tokens):
         router.include_router(part(client))
     return router

@@ -14,7 +14,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from holdfast import codec
-from holdfast.api.auth import needs
+from holdfast.api.auth import needs, public_token
 from holdfast.api.refused import Refused
 from holdfast.api.v1 import packets, wire
 from holdfast.api.v1.documents import answered, documented, said
@@ -105,7 +105,9 @@ def triggering(client: Callable[[], Client]) -> APIRouter:
         verbs = client()
         asked = await said(request, _trigger, verbs.payload_limit * 2 + SLACK_BYTES)
         handle = await verbs.atrigger(await run_of(verbs, task, asked.payload, asked.options or NO_OPTIONS), OUTPUT)
-        return answered(Triggered(wire.told("run", handle.id), not handle.created))
+        run_id = wire.told("run", handle.id)
+        jwt = await public_token(request, [f"read:runs:{run_id}"])
+        return answered(Triggered(run_id, not handle.created), headers={"x-trigger-jwt": jwt})
 
     return router
 
