@@ -91,7 +91,7 @@ def application(
     )
     app.state.client, app.state.keys = client, Keyring(client, key)
     app.state.hub = Hub(client)
-    pages = dashboard(client, app.version)
+    pages = dashboard(client, app.version, app.state.keys)
     for router in (
         access(client, app.state.keys),
         v1(client),

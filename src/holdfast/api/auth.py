@@ -41,6 +41,8 @@ OPEN: Final = {
     "/healthz": "whoever looks whether it is up",
     "/readyz": "whoever looks whether it is up",
     "/assets/{name}": "the dashboard's style sheet, scripts and icon",
+    "/login": "whoever has a key shows it here",
+    "/logout": "it ends what a login has begun",
     "/webhooks/{path:path}": "what comes in is verified by its sender's signature",
     "/api/v1/timezones": "it says nothing of this server",
     "//api/v1/timezones": "the same, from a client whose base URL ends in a slash",

@@ -6,6 +6,7 @@
     query       which runs a list shows, as its address says it
     timeline    when a run did what, to scale
     fields      the fields of a form, from a JSON schema
+    sessions    who has logged in
     live        tells pages that something may have changed
     pages/      a module a page, templates/ beside it
     static/     one style sheet, a little JavaScript
@@ -20,6 +21,7 @@ from collections.abc import Callable
 
 from fastapi import APIRouter
 
+from holdfast.api.keyring import Keyring
 from holdfast.client import Client
 from holdfast.dashboard import live
 from holdfast.dashboard.assets import assets
@@ -28,6 +30,7 @@ from holdfast.dashboard.pages import (
     errors,
     home,
     hosts,
+    login,
     queues,
     run,
     runs,
@@ -42,12 +45,12 @@ from holdfast.dashboard.site import Site
 __all__ = ["dashboard"]
 
 # In this order: what ends in a path takes all that begins like it.
-PAGES = (live, home, bulk, runs, run, errors, tokens, test, tasks, queues, schedules, workers, hosts)
+PAGES = (live, login, home, bulk, runs, run, errors, tokens, test, tasks, queues, schedules, workers, hosts)
 
 
-def dashboard(client: Callable[[], Client], version: str) -> APIRouter:
-    """All pages over the database of ``client()``."""
-    site = Site(client, version)
+def dashboard(client: Callable[[], Client], version: str, keys: Keyring) -> APIRouter:
+    """All pages over the database of ``client()``, for those who have one of the keys."""
+    site = Site(client, version, keys)
     router = APIRouter(include_in_schema=False)
     router.include_router(assets())
     for page in PAGES:

@@ -22,10 +22,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from holdfast.api.auth import needs
+from holdfast.api.keyring import Keyring
 from holdfast.api.refused import Refused
 from holdfast.client import Client
 from holdfast.dashboard import shapes
 from holdfast.dashboard.assets import asset
+from holdfast.dashboard.sessions import COOKIE, Sessions
 from holdfast.errors import (
     DatabaseError,
     HoldfastError,
@@ -62,8 +64,9 @@ log = logging.getLogger("holdfast")
 class Site:
     """The pages' common ground."""
 
-    def __init__(self, client: Callable[[], Client], version: str) -> None:
-        self.client, self.version = client, version
+    def __init__(self, client: Callable[[], Client], version: str, keys: Keyring) -> None:
+        self.client, self.version, self.keys = client, version, keys
+        self.sessions = Sessions(keys)
         self.templates = Environment(
             loader=PackageLoader("holdfast.dashboard"),
             autoescape=True,
@@ -90,7 +93,9 @@ class Site:
                 "request": request,
                 "theme": theme if theme in THEMES else None,
                 "mark": Markup('<input type="hidden" name="mark" value="{}">').format(mark),
+                "may": caller.may if caller is not None else nothing,
                 "admin": caller is not None and caller.may("admin"),
+                "caller": caller.name if caller is not None and COOKIE in request.cookies else None,
             }
         )
         answer = HTMLResponse(placed(text, root_of(request)), status_code=status, headers=HEADERS)
@@ -139,13 +144,27 @@ class Site:
         )
 
     def refused(self, request: Request, refused: Refused) -> Response:
-        """Who calls may not do this, or is not known."""
-        title = "Who are you?" if refused.status == 401 else "That is refused"
+        """Who calls may not do this; or is not known, and may log in."""
+        if refused.status == 401:
+            problem = None if self.keys.key or self.keys.snapshot.any else refused.message
+            return self.page(request, "login.html", status=401, to=place(request), problem=problem)
+        title = "Not here" if refused.status == 404 else "That is refused"
         answer = self.page(
             request, "trouble.html", status=refused.status, title=title, what=refused.message, seen=None, do=None
         )
         answer.headers.update(refused.headers)
         return answer
+
+
+def place(request: Request) -> str:
+    """Where to go back to after a login."""
+    path = str(request.scope["path"]).removeprefix(root_of(request))
+    return f"{path}?{request.url.query}" if request.url.query else path
+
+
+def nothing(*_: object) -> bool:
+    """What a stranger may."""
+    return False
 
 
 def root_of(request: Request) -> str:

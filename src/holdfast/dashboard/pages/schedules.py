@@ -16,8 +16,7 @@ from holdfast.dashboard.shapes import pretty
 from holdfast.dashboard.site import READ, Form, Site, back
 from holdfast.duration import format_ms
 from holdfast.engine import schedules as engine
-from holdfast.errors import HoldfastError, InvalidOption
-from holdfast.records import ScheduleRecord
+from holdfast.errors import HoldfastError, InvalidOption, UnknownSchedule, shown
 from holdfast.schedule import Cron, Recurring, RRule
 from holdfast.scheduled import FiredSlot, Schedule, fired_slot, schedule_of
 from holdfast.schedules import Schedules
@@ -219,7 +218,9 @@ def listed(tx: Tx, task: str | None, before: str | None) -> tuple[list[Schedule]
 
 
 def looked(tx: Tx, schedule_id: str) -> tuple[Schedule, list[Fired]]:
-    record: ScheduleRecord = engine.found(tx, schedule_id)
+    record = engine.retrieve(tx, schedule_id)
+    if record is None:
+        raise UnknownSchedule("There is no such schedule", seen=shown(schedule_id), do="Look among the schedules.")
     slots = [fired_slot(each) for each in engine.slots(tx, schedule_id, SLOTS)]
     return schedule_of(record), with_statuses(tx, {schedule_id: slots})[schedule_id]
 
