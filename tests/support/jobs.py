@@ -191,6 +191,21 @@ def orphans(n: int) -> None:
         subprocess.run(["sh", "-c", end], check=True)
 
 
+@app.task
+async def trip(n: int, ctx: AsyncContext) -> int:
+    """A step, a wait, a child."""
+    await ctx.step(ledger.note, "step", n)
+    await ctx.sleep("200ms")
+    return await ctx.trigger_and_wait(leaf, n)
+
+
+@app.task
+def nap(seconds: float) -> float:
+    """Sleeps in a thread, where nothing can wake it."""
+    time.sleep(seconds)
+    return seconds
+
+
 @app.task(machine="small-2x")
 async def sized(n: int) -> int:
     """Asks for one vCPU and 1 GB, and waits at the gate."""
