@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from holdfast.engine import workers
 from holdfast.storage import Store
 from tests.cli.conftest import Cli
@@ -44,6 +46,18 @@ def test_tasks_of_the_code_that_nobody_has_announced(cli: Cli, store: Store, app
     assert found["only_in_code"]["queue"] == "mail"
     text = cli("tasks", "--app", app).out
     assert "never" in text
+
+
+def test_a_health_check_of_the_workers_of_this_host(cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails with looking at all hosts: a container whose workers had died was taken to be well."""
+    know(store)
+    hand = Hand(store)  # its host is the reef
+    assert cli("workers", "--here", "--json").code == 1
+    monkeypatch.setattr("platform.node", lambda: "reef")
+    healthy = cli("workers", "--here", "--json")
+    assert (healthy.code, [each["id"] for each in healthy.json["workers"]]) == (0, [hand.id])
+    store.run_sync(workers.drain, hand.id)
+    assert cli("workers", "--here").code == 1
 
 
 def test_workers_that_are_alive_and_those_that_ended(cli: Cli, store: Store) -> None:

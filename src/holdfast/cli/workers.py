@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from typing import Annotated, Any, Final
 
 import typer
@@ -25,6 +26,10 @@ def workers(
     all: Annotated[
         bool, typer.Option("--all", "-a", metavar="", help="Those too that ended, for as long as they are known.")
     ] = False,
+    here: Annotated[
+        bool,
+        typer.Option("--here", metavar="", help="Those of this host; exits with 1 if none is alive: a health check."),
+    ] = False,
     database: Database = None,
     app: App = None,
     json: Json = False,
@@ -32,15 +37,23 @@ def workers(
     """List the workers that are live or drain, and those that were lost within the last hour."""
     with opened(database, app) as client:
         found = client.read(views.workers, ended=ALL)
+    if here:
+        found = [each for each in found if each.host == platform.node()]
     shown = found if all else [each for each in found if is_current(each)]
     if json:
         print_json({"workers": shown})
-        return
+    else:
+        tell(shown, hidden=len(found) - len(shown))
+    if here and not any(each.alive for each in found):
+        raise typer.Exit(1)
+
+
+def tell(shown: list[WorkerView], *, hidden: int) -> None:
     if shown:
         print_table(columns(), shown)
     else:
         note("No worker is alive. Start one: holdfast worker")
-    if hidden := len(found) - len(shown):
+    if hidden:
         note(f"{plural(hidden, 'worker')} that ended: --all")
 
 
