@@ -1,6 +1,7 @@
 """Upkeep: the duties that any number of hosts may do side by side, because each is idempotent.
 
     every 2 s     who has stopped beating; the runs of lost workers; what is overdue; names and errors that are new
+    every 10 s    how many runs have ended, summed up
     every 30 s    runs in a wrong lane; a note for every lane that holds runs; slots held for tasks that nobody knows
     every 60 s    retention
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from holdfast.engine import audit, catalogue, errors, limits, reap, ticks, tokens, webhooks, workers
+from holdfast.engine import audit, catalogue, errors, limits, reap, stats, ticks, tokens, webhooks, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -27,6 +28,7 @@ SWEEP_SECONDS = 2.0
 GAP_SECONDS = 3 * SWEEP_SECONDS
 PROMPT_SECONDS = 1.0  # a write that takes longer says that others may have waited, too
 LANES_SECONDS = 30.0
+STATS_SECONDS = 10.0
 PRUNE_SECONDS = 60.0
 RETENTION_MS = 30 * 24 * 3600 * 1000
 AUDIT_MS = 400 * 24 * 3600 * 1000  # a year, and a month to look back on it
@@ -76,6 +78,7 @@ class Upkeep:
         self.loops = [
             Loop("sweep", self.sweep, SWEEP_SECONDS, store.outage),
             Loop("lanes", self.lanes, LANES_SECONDS, store.outage),
+            Loop("statistics", self.sum_up, STATS_SECONDS, store.outage),
             Loop("retention", self.prune, PRUNE_SECONDS, store.outage),
         ]
 
@@ -159,6 +162,11 @@ class Upkeep:
         served = {(task, known) for task, _, version in live for known in (None, version)}
         self.store.run_sync(limits.return_unserved, served)
 
+    def sum_up(self) -> None:
+        """Count what has ended, for those who want to know how many."""
+        while self.store.run_sync(stats.sum_up):
+            pass
+
     def prune(self) -> None:
         """Forget what ended longer ago than the retention."""
         while self.store.run_sync(reap.prune, self.retention_ms) == reap.SWEEP:
@@ -166,6 +174,8 @@ class Upkeep:
         while self.store.run_sync(tokens.forget, self.retention_ms) == tokens.FORGET:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
+        while self.store.run_sync(stats.fold, self.retention_ms):
+            pass
         self.store.run_sync(webhooks.prune)
         self.store.run_sync(errors.prune, self.retention_ms)
         while self.store.run_sync(audit.forget, AUDIT_MS) == audit.FORGET:

@@ -308,6 +308,24 @@ CREATE TABLE holdfast.start (
   at bigint NOT NULL,
   run_id text COLLATE "C" NOT NULL
 ) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
+CREATE TABLE holdfast.stat (
+  minute bigint NOT NULL,
+  task text NOT NULL,
+  status text NOT NULL,
+  n bigint NOT NULL,
+  ran_ms bigint NOT NULL,
+  waited_ms bigint NOT NULL,
+  le_100ms bigint NOT NULL,
+  le_1s bigint NOT NULL,
+  le_10s bigint NOT NULL,
+  le_1m bigint NOT NULL,
+  le_10m bigint NOT NULL,
+  le_1h bigint NOT NULL
+);
+CREATE TABLE holdfast.stat_until (
+  id integer NOT NULL,
+  at bigint NOT NULL
+);
 CREATE TABLE holdfast.tag (
   tag text NOT NULL,
   run_id text COLLATE "C" NOT NULL
@@ -426,6 +444,8 @@ ALTER TABLE holdfast.schedule ADD CONSTRAINT schedule_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.signing ADD CONSTRAINT signing_pkey PRIMARY KEY (secret);
 ALTER TABLE holdfast.slot ADD CONSTRAINT slot_pkey PRIMARY KEY (schedule_id, at);
 ALTER TABLE holdfast.spent ADD CONSTRAINT spent_pkey PRIMARY KEY (hash);
+ALTER TABLE holdfast.stat ADD CONSTRAINT stat_pkey PRIMARY KEY (minute, task, status);
+ALTER TABLE holdfast.stat_until ADD CONSTRAINT stat_until_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.tag ADD CONSTRAINT tag_pkey PRIMARY KEY (tag, run_id);
 ALTER TABLE holdfast.task ADD CONSTRAINT task_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.token ADD CONSTRAINT token_idempotency_key_key UNIQUE (idempotency_key);
@@ -470,6 +490,7 @@ CREATE INDEX schedule_task ON holdfast.schedule USING btree (task, id);
 CREATE INDEX schedule_waiting ON holdfast.schedule USING btree (waiting_at) WHERE (waiting_at IS NOT NULL);
 CREATE INDEX slot_dealt ON holdfast.slot USING btree (dealt_at);
 CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
+CREATE INDEX stat_task ON holdfast.stat USING btree (task, minute);
 CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);
 CREATE INDEX task_webhook ON holdfast.task USING btree (webhook) WHERE (webhook IS NOT NULL);
 CREATE INDEX token_over ON holdfast.token USING btree (COALESCE(completed_at, expires_at)) WHERE (run_id IS NULL);

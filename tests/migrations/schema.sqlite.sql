@@ -286,6 +286,25 @@ CREATE TABLE holdfast_start (
   at BIGINT NOT NULL,
   run_id TEXT NOT NULL
 );
+CREATE TABLE holdfast_stat (
+  minute BIGINT NOT NULL,
+  task TEXT NOT NULL,
+  status TEXT NOT NULL,
+  n BIGINT NOT NULL,
+  ran_ms BIGINT NOT NULL,
+  waited_ms BIGINT NOT NULL,
+  le_100ms BIGINT NOT NULL,
+  le_1s BIGINT NOT NULL,
+  le_10s BIGINT NOT NULL,
+  le_1m BIGINT NOT NULL,
+  le_10m BIGINT NOT NULL,
+  le_1h BIGINT NOT NULL,
+  PRIMARY KEY (minute, task, status)
+);
+CREATE TABLE holdfast_stat_until (
+  id INTEGER PRIMARY KEY,
+  at BIGINT NOT NULL
+);
 CREATE TABLE holdfast_tag (
   tag TEXT NOT NULL,
   run_id TEXT NOT NULL,
@@ -379,6 +398,7 @@ CREATE INDEX holdfast_schedule_task ON holdfast_schedule (task, id);
 CREATE INDEX holdfast_schedule_waiting ON holdfast_schedule (waiting_at) WHERE waiting_at IS NOT NULL;
 CREATE INDEX holdfast_slot_dealt ON holdfast_slot (dealt_at);
 CREATE INDEX holdfast_start_lane ON holdfast_start (lane_id, at);
+CREATE INDEX holdfast_stat_task ON holdfast_stat (task, minute);
 CREATE INDEX holdfast_tag_run ON holdfast_tag (run_id);
 CREATE INDEX holdfast_task_webhook ON holdfast_task (webhook) WHERE webhook IS NOT NULL;
 CREATE INDEX holdfast_token_over ON holdfast_token ((COALESCE(completed_at, expires_at))) WHERE run_id IS NULL;
