@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from holdfast import AsyncContext, Context, InvalidOption, Retry, RunNotFound, Secret
+from holdfast import AsyncContext, Context, InvalidOption, PayloadInvalid, Retry, RunNotFound, Secret
 from holdfast.engine import erase, read
 from holdfast.model import Run
 from tests.support.inside import Inside
@@ -223,8 +223,8 @@ async def test_another_payload_and_the_results_of_the_old_one(inside: Inside) ->
     assert (second.payload, second.output) == ("grace", ["grace 3", "grace 4"])
     third = await replayed(inside, first, payload="grace", from_step="b")
     assert third.output == ["ada 1", "grace 5"], third.error
-    wrong = await replayed(inside, first, payload=5)
-    assert wrong.status == "failed"
+    with pytest.raises(PayloadInvalid):
+        await replayed(inside, first, payload=5)
 
 
 async def test_stars_stand_for_the_secrets_of_the_earlier_payload(inside: Inside) -> None:

@@ -438,6 +438,10 @@ def awaited(wait: Wait, now: int) -> Reason:
                 do=f"holdfast tokens complete {wait.token} JSON",
                 until_at=wait.until_at,
             )
+        case "limit":
+            return Reason(
+                code="waits_limit", text=f"A time limit in its code is over in {left}.", until_at=wait.until_at
+            )
         case "step":
             why = "" if wait.error is None else f" with {wait.error}"
             return Reason(

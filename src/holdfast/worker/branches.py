@@ -1,4 +1,5 @@
-"""Which asyncio task was started by which, within an attempt: told by the event loop's task factory."""
+"""What the event loop tells of the code of an attempt: which asyncio task was started by which, by the loop's task
+factory, and what time limits it sets, by its ``call_at``, if the loop lets that be replaced."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 from holdfast.context import running
 from holdfast.worker.durable import Operations
+from holdfast.worker.limits import is_limit
 
 
 def follow(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
@@ -25,12 +27,46 @@ def follow(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         return task
 
     loop.set_task_factory(factory)
+    restore_timers = follow_timers(loop)
 
     def restore() -> None:
+        restore_timers()
         if loop.get_task_factory() is factory:
             loop.set_task_factory(before)
 
     return restore
+
+
+def follow_timers(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    """Let the attempts on this loop have their time limits themselves. Returns what ends it."""
+    set_timer = loop.call_at
+
+    def call_at(when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        limit = limit_of_attempt(loop, when, callback, args, context) if is_limit(callback) else None
+        return limit or set_timer(when, callback, *args, context=context)
+
+    try:
+        setattr(loop, "call_at", call_at)  # noqa: B010
+    except AttributeError:  # a loop that is not asyncio's own: limits do not end durable waits there
+        return lambda: None
+
+    def restore() -> None:
+        if loop.call_at is call_at:
+            setattr(loop, "call_at", set_timer)  # noqa: B010
+
+    return restore
+
+
+def limit_of_attempt(
+    loop: asyncio.AbstractEventLoop, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: Any
+) -> asyncio.TimerHandle | None:
+    attempt = running.get()
+    if attempt is None or attempt.root is None:
+        return None
+    task = asyncio.current_task(loop)
+    if task is not attempt.root and attempt.opened is None:
+        return None
+    return cast("Operations", attempt.durable).limit(task, when, callback, args, context)
 
 
 def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:

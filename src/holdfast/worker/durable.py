@@ -11,6 +11,7 @@ of this happens on the event loop; a ``def`` task calls from its thread, and wai
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random as randomness
 import uuid as uuids
 import weakref
@@ -32,6 +33,7 @@ from holdfast.task import Task
 from holdfast.worker import children, steps
 from holdfast.worker.calls import Calls
 from holdfast.worker.journal import Asked, Branch, Journal, digest_of
+from holdfast.worker.limits import Limit, Limits
 from holdfast.worker.turns import Turns, place
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Operations:
         self.live, self.host = live, live.host
         self.journal = Journal(entries)
         self.turns = Turns(live, self.journal.entries.values())
+        self.limits = self.turns.limits = Limits(self)
         self.mismatch: JournalMismatch | None = None  # whatever the code makes of it, the run ends with it
         self.fresh = False  # it has asked for something that is not recorded
         self.root = Branch()
@@ -65,6 +68,21 @@ class Operations:
             coroutine = task.get_coro()
             self.branches[task] = branch.start(getattr(coroutine, "__name__", None) or type(coroutine).__name__)
             self.turns.add(task)
+
+    def limit(
+        self,
+        task: asyncio.Task[Any] | None,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context | None,
+    ) -> Limit | None:
+        """The time limit that this asyncio task sets; None if it is no branch, or in a step."""
+        branch = self.branches.get(task) if task is not None and task not in self.turns.inside else None
+        if task is None or branch is None or self.turns.dropped:
+            return None
+        asked = Asked(branch.limit_key(), 0, branch, "limit", "limit", None)
+        return self.limits.arm(Limit(self.limits, asked, task, when, callback, args, context))
 
     def branch(self) -> Branch:
         """The branch of the code that asks.
@@ -158,6 +176,11 @@ class Operations:
         entries = sorted(entries, key=place)
         self.arrived(entries)
         self.journal.hear(entries)
+
+    def go_on(self, entries: Iterable[Entry]) -> None:
+        """It has waited in memory, and this has settled meanwhile."""
+        self.heard(entries)
+        self.turns.set_timers(self.journal.entries)
 
     def arrived(self, entries: Iterable[Entry]) -> None:
         """Entries have settled, here or elsewhere."""

@@ -24,17 +24,23 @@ BYTES: Final = 64 * MIB
 class Branch:
     """One line of execution within an attempt."""
 
-    __slots__ = ("asked", "begun", "names", "path")
+    __slots__ = ("asked", "begun", "limits", "names", "path")
 
     def __init__(self, path: str = "") -> None:
         self.path = path
         self.names: dict[str, int] = {}  # how often each name was used
         self.begun: dict[str, int] = {}  # how many branches of each name were started from here
         self.asked = 0
+        self.limits = 0  # how many time limits were set since it has asked
 
     def next_key(self, name: str) -> str:
         self.names[name] = count = self.names.get(name, 0) + 1
         return f"{self.path}{name}#{count}"
+
+    def limit_key(self) -> str:
+        """The key of a time limit: where it stands among what the branch asks for."""
+        self.limits += 1
+        return f"{self.path}limit#{self.asked}.{self.limits}"
 
     def start(self, name: str) -> Branch:
         """Another branch that is started from this one."""
@@ -99,7 +105,7 @@ class Journal:
             asked = Asked(f"{name}={key}", 0, branch, kind, name, digest)
             self.use(asked.key, name, key)
         else:
-            branch.asked += 1
+            branch.asked, branch.limits = branch.asked + 1, 0
             asked = Asked(branch.next_key(name), branch.asked, branch, kind, name, digest)
         asked.entry = self.entries.get(asked.key)
         self.compare(asked)

@@ -272,7 +272,7 @@ class Live:
         if self.canceling:  # its code is where it was when it was canceled
             self.interrupt("canceled")
         elif (durable := self.operations()) is not None:
-            durable.heard(self.entries)
+            durable.go_on(self.entries)
 
     def unwind(self) -> None:
         """Leave memory: what the code still does changes nothing."""

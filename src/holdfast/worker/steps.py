@@ -58,7 +58,8 @@ async def tried(
     """One try: the entry to be written about it."""
     token, began = in_step.set(options.name), time.monotonic()
     try:
-        with ops.turns.operating():
+        with ops.turns.in_step():
+            await ops.limits.ended()
             value = await call()
         text = output.dump(value)
         check_size(size_of(text), ops.host.home.output_limit, what="What the step returned", limit="output_limit")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -17,6 +17,7 @@ from holdfast.records import Entry
 from holdfast.worker.quiet import Wait, quiet, waiting
 
 if TYPE_CHECKING:
+    from holdfast.worker.limits import Limits
     from holdfast.worker.live import Live
 
 PATIENCE_SECONDS: Final = 0.25  # for a branch that is busy, before the next result is handed out all the same
@@ -27,12 +28,16 @@ LATE_SECONDS: Final = 1.0  # before a time is asked for again
 class Turns:
     """What waits to be handed out, and who waits for it. ``entries`` are those settled before the attempt began."""
 
+    limits: Limits
+
     def __init__(self, live: Live, entries: Iterable[Entry]) -> None:
         self.live, self.host = live, live.host
         self.pending = {entry.key: entry for entry in sorted(filter(is_settled, entries), key=place)}
         self.waits: dict[str, Wait] = {}  # asked for, and not handed out
         self.branches: set[asyncio.Task[Any]] = set()  # that have not ended
-        self.inside: dict[asyncio.Task[Any] | None, int] = {}  # tasks that carry out an operation
+        self.left: set[str] = set()  # was asked for, and is not any more
+        self.inside: dict[asyncio.Task[Any] | None, int] = {}  # tasks that carry out an operation …
+        self.stepping: set[asyncio.Task[Any] | None] = set()  # … those of them that are in the body of a step
         self.timers: set[asyncio.TimerHandle] = set()
         self.looking: asyncio.Handle | None = None
         self.busy_since = 0.0
@@ -67,6 +72,21 @@ class Turns:
             if self.waits:
                 self.look_again()
 
+    @contextmanager
+    def in_step(self) -> Iterator[None]:
+        """While the caller is in the body of a step."""
+        task = asyncio.current_task()
+        with self.operating():
+            self.stepping.add(task)
+            try:
+                yield
+            finally:
+                self.stepping.discard(task)
+
+    def operating_now(self) -> bool:
+        """Whether somebody carries out an operation, and is neither in a step nor waiting."""
+        return bool(self.inside.keys() - self.stepping)
+
     # handing out
 
     async def take(self, entry: Entry) -> Entry:
@@ -79,8 +99,17 @@ class Turns:
         self.look_again()
         try:
             return cast("Entry", await wait)
+        except asyncio.CancelledError:
+            self.leave(entry.key)
+            raise
         finally:
             self.waits.pop(entry.key, None)
+
+    def leave(self, key: str) -> None:
+        """Nobody waits for this any more, nor will anybody."""
+        self.left.add(key)
+        self.waits.pop(key, None)
+        self.pending.pop(key, None)
 
     def strike(self, entry: Entry) -> None:
         """It is handed out. After the last one the code goes where it has not been before."""
@@ -91,7 +120,7 @@ class Turns:
     def settle(self, entry: Entry) -> None:
         """An entry has settled; the last one to do so is handed out last."""
         self.pending.pop(entry.key, None)
-        if is_settled(entry):
+        if is_settled(entry) and entry.key not in self.left:
             self.pending[entry.key] = entry
 
     def look_again(self) -> None:
@@ -109,11 +138,13 @@ class Turns:
         if self.dropped or self.live.over or self.live.parked or not self.waits:
             return
         branches = self.branches - self.inside.keys()
-        next_one = next((entry for key, entry in self.pending.items() if key in self.waits), None)
+        asked = (entry for key, entry in self.pending.items() if key in self.waits)
+        next_one = next(filter(self.limits.may_have_turn, asked), None)
         if next_one is not None:
             self.hand_out(next_one, branches)
         elif not self.inside and waiting(branches):
-            self.live.suspend()
+            if not self.limits.unsaid():
+                self.live.suspend()
         else:  # a branch is busy with what is not durable
             self.pause = min(LOOK_SECONDS[1], self.pause * 2)
             self.looking = self.host.loop.call_later(self.pause, self.look, context=self.host.context)
@@ -137,6 +168,11 @@ class Turns:
         """A time that is over while other branches are at work is seen here; that of a run that waits, by the sweep."""
         if entry.due_at is not None and not is_settled(entry):
             self.watch_time(entry.key, max(0.0, (entry.due_at - self.live.now()) / 1000))
+
+    def set_timers(self, entries: Mapping[str, Entry]) -> None:
+        """After it has waited in memory."""
+        for key in self.waits:
+            self.set_timer(entries[key])
 
     def watch_time(self, key: str, seconds: float) -> None:
         self.timers.add(self.host.loop.call_later(seconds, self.time_over, key, context=self.host.context))

@@ -6,8 +6,8 @@
 SELECT id, claim, news, suspect FROM {s}run WHERE id {in:ids} AND state = 'executing' ORDER BY id {for_update}
 
 -- name: write_entries
--- An entry is written once. Only a step's may be open and written again, as its tries go on; and children are made again
--- where some have failed.
+-- An entry is written once. Only a step's may be open and written again, as its tries go on, and a time limit's, when it is
+-- called off; and children are made again where some have failed.
 INSERT INTO {s}journal (run_id, key, seq, branch, kind, name, digest, state, settled, target, remaining, due_at, tries,
   result, error, claim, attempt, started_at, done_at)
 SELECT x.run_id, x.key, x.seq, x.branch, x.kind, x.name, x.digest, x.state,
@@ -21,7 +21,7 @@ ON CONFLICT (run_id, key) DO UPDATE SET state = excluded.state,
   settled = COALESCE(excluded.settled, {s}journal.settled), due_at = excluded.due_at,
   remaining = excluded.remaining, tries = excluded.tries, result = excluded.result, error = excluded.error, claim = excluded.claim,
   attempt = excluded.attempt, done_at = excluded.done_at
-WHERE ({s}journal.kind = 'step' AND {s}journal.state = 'open') OR {s}journal.state = 'again'
+WHERE ({s}journal.kind IN ('step', 'limit') AND {s}journal.state = 'open') OR {s}journal.state = 'again'
 RETURNING run_id, key, settled, due_at
 
 -- name: entries
