@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from holdfast.engine import audit, catalogue, errors, limits, reap, stats, ticks, tokens, webhooks, workers
+from holdfast.engine import audit, batches, catalogue, errors, limits, reap, stats, ticks, tokens, webhooks, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -172,6 +172,8 @@ class Upkeep:
         while self.store.run_sync(reap.prune, self.retention_ms) == reap.SWEEP:
             pass
         while self.store.run_sync(tokens.forget, self.retention_ms) == tokens.FORGET:
+            pass
+        while self.store.run_sync(batches.forget, self.retention_ms) == batches.FORGET:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
         while self.store.run_sync(stats.fold, self.retention_ms):

@@ -35,6 +35,21 @@ CREATE TABLE holdfast.audit (
   subject text NOT NULL,
   origin text NOT NULL
 );
+CREATE TABLE holdfast.batch (
+  id text COLLATE "C" NOT NULL,
+  run_count integer NOT NULL,
+  idempotency_key text,
+  key_until bigint,
+  created_at bigint NOT NULL,
+  sealed_at bigint
+);
+CREATE TABLE holdfast.batch_item (
+  batch_id text COLLATE "C" NOT NULL,
+  place integer NOT NULL,
+  run_id text COLLATE "C",
+  task text NOT NULL,
+  error text
+);
 CREATE TABLE holdfast.blob (
   run_id text COLLATE "C" NOT NULL,
   name text NOT NULL,
@@ -419,6 +434,8 @@ ALTER TABLE holdfast.api_key ADD CONSTRAINT api_key_hash_key UNIQUE (hash);
 ALTER TABLE holdfast.api_key ADD CONSTRAINT api_key_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
 ALTER TABLE holdfast.audit ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.batch ADD CONSTRAINT batch_pkey PRIMARY KEY (id);
+ALTER TABLE holdfast.batch_item ADD CONSTRAINT batch_item_pkey PRIMARY KEY (batch_id, place);
 ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
 ALTER TABLE holdfast.chunk ADD CONSTRAINT chunk_pkey PRIMARY KEY (run_id, name, claim, seq);
 ALTER TABLE holdfast.circuit ADD CONSTRAINT circuit_pkey PRIMARY KEY (host);
@@ -455,6 +472,7 @@ ALTER TABLE holdfast.waiter ADD CONSTRAINT waiter_pkey PRIMARY KEY (target, run_
 ALTER TABLE holdfast.worker ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (worker_id, task);
 CREATE INDEX audit_at ON holdfast.audit USING btree (at);
+CREATE INDEX batch_created ON holdfast.batch USING btree (created_at);
 CREATE INDEX done_bad ON holdfast.done USING btree (id) WHERE (status <> 'completed'::text);
 CREATE INDEX done_batch ON holdfast.done USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX done_fingerprint ON holdfast.done USING btree (fingerprint, id) WHERE (fingerprint IS NOT NULL);
@@ -497,6 +515,7 @@ CREATE INDEX token_over ON holdfast.token USING btree (COALESCE(completed_at, ex
 CREATE INDEX token_run ON holdfast.token USING btree (run_id) WHERE (run_id IS NOT NULL);
 CREATE INDEX token_state ON holdfast.token USING btree (state, id);
 CREATE INDEX token_tag_token ON holdfast.token_tag USING btree (token_id);
+CREATE UNIQUE INDEX batch_key ON holdfast.batch USING btree (idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE UNIQUE INDEX schedule_key ON holdfast.schedule USING btree (owner, key) WHERE (key IS NOT NULL);
 CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON holdfast.joined DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION holdfast.at_commit();
 CREATE FUNCTION holdfast.at_commit() RETURNS trigger LANGUAGE plpgsql AS '6e1b4dbcf3be720619b7db53b9eb9218';

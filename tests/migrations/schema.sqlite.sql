@@ -35,6 +35,22 @@ CREATE TABLE holdfast_audit (
   subject TEXT NOT NULL,
   origin TEXT NOT NULL
 );
+CREATE TABLE holdfast_batch (
+  id TEXT PRIMARY KEY,
+  run_count INTEGER NOT NULL,
+  idempotency_key TEXT,
+  key_until BIGINT,
+  created_at BIGINT NOT NULL,
+  sealed_at BIGINT
+);
+CREATE TABLE holdfast_batch_item (
+  batch_id TEXT NOT NULL,
+  place INTEGER NOT NULL,
+  run_id TEXT,
+  task TEXT NOT NULL,
+  error TEXT,
+  PRIMARY KEY (batch_id, place)
+);
 CREATE TABLE holdfast_blob (
   run_id TEXT NOT NULL,
   name TEXT NOT NULL,
@@ -362,6 +378,8 @@ CREATE TABLE holdfast_worker_task (
   PRIMARY KEY (worker_id, task)
 );
 CREATE INDEX holdfast_audit_at ON holdfast_audit (at);
+CREATE INDEX holdfast_batch_created ON holdfast_batch (created_at);
+CREATE UNIQUE INDEX holdfast_batch_key ON holdfast_batch (idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX holdfast_done_bad ON holdfast_done (id) WHERE status <> 'completed';
 CREATE INDEX holdfast_done_batch ON holdfast_done (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE INDEX holdfast_done_fingerprint ON holdfast_done (fingerprint, id) WHERE fingerprint IS NOT NULL;

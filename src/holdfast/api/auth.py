@@ -45,7 +45,6 @@ OPEN: Final = {
     "/logout": "it ends what a login has begun",
     "/webhooks/{path:path}": "what comes in is verified by its sender's signature",
     "/api/v1/timezones": "it says nothing of this server",
-    "//api/v1/timezones": "the same, from a client whose base URL ends in a slash",
     "/api/v1/waitpoints/tokens/{token_id}/callback/{secret}": "the URL of a token has a secret of its own",
 }
 SLACK_MS: Final = 3_600_000  # a clock elsewhere may be behind

@@ -51,6 +51,8 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["path"].startswith("//"):  # of a client whose base URL ends in a slash
+            scope["path"] = f"/{scope['path'].lstrip('/')}"
         request, begun, headers = Request(scope), False, dict[str, str]()
         body = Body(request, receive)
 

@@ -25,7 +25,7 @@ async function theSchedules() {
       await failure(schedules.del(declared.id)),
     ],
     deleted: await schedules.del(other.id), gone: await failure(schedules.retrieve(other.id)),
-    zones: (await schedules.timezones()).timezones.length, without: (await schedules.timezones({ excludeUtc: true })).timezones,
+    zones: (await schedules.timezones()).timezones.length, slash: (await fetch(process.env.TRIGGER_API_URL + "//api/v1/timezones")).status, without: (await schedules.timezones({ excludeUtc: true })).timezones,
   };
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fastapi import APIRouter
 
+from holdfast.api.v1.batches import batches
 from holdfast.api.v1.keys import keys
 from holdfast.api.v1.metadata import metadata
 from holdfast.api.v1.queues import queues
@@ -19,6 +20,6 @@ from holdfast.client import Client
 def v1(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter()
-    for part in (triggering, runs, metadata, keys, schedules, queues, tokens):
+    for part in (triggering, batches, runs, metadata, keys, schedules, queues, tokens):
         router.include_router(part(client))
     return router

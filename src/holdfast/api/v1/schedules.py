@@ -163,7 +163,6 @@ def schedules(client: Callable[[], Client]) -> APIRouter:
 
     excluding = Parameter("excludeUtc", "true leaves UTC out", {"type": "string"})
 
-    @router.get("//api/v1/timezones", include_in_schema=False)  # from a base URL that ends in a slash
     @router.get("/api/v1/timezones", **documented("All time zones", answer=Timezones, query=[excluding]))
     async def timezones(request: Request) -> Response:
         without = request.query_params.get("excludeUtc") == "true"
