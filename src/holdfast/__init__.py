@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         NotBound,
         NotDurable,
         NotSerializable,
+        OutOfMemory,
         PayloadInvalid,
         ResultTimeout,
         RetryAfter,
@@ -77,7 +78,7 @@ if TYPE_CHECKING:
     from holdfast.http_task import Invocation, PushOptions, PushResponse
     from holdfast.machine import Machine
     from holdfast.metadata import FamilyMetadata, Metadata
-    from holdfast.model import Chunk, JournalEntry, LogLine, Progress, Results, Run, RunError, RunStatus
+    from holdfast.model import Chunk, JournalEntry, LogLine, Progress, Results, Run, RunError, RunStatus, Usage
     from holdfast.options import TaskOptions, TriggerOptions
     from holdfast.queue import Queue
     from holdfast.queues import Queues, QueueState
@@ -152,6 +153,7 @@ __all__ = [
     "NotBound",
     "NotDurable",
     "NotSerializable",
+    "OutOfMemory",
     "PayloadInvalid",
     "Progress",
     "PushOptions",
@@ -208,6 +210,7 @@ __all__ = [
     "UnknownQueue",
     "UnknownSchedule",
     "UnknownTask",
+    "Usage",
     "WaitTimedOut",
     "Webhook",
     "WebhookRequest",

@@ -41,7 +41,7 @@ from holdfast.storage import Store
 from holdfast.version import version_of
 from holdfast.worker import capture, leftovers
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Channel, News, Orders
-from holdfast.worker.home import Settings
+from holdfast.worker.home import Origin, Settings
 from holdfast.worker.worker import Worker
 
 log = logging.getLogger("holdfast")
@@ -93,7 +93,9 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
     app = find_app(orders.app).app
     app.load()
     app.settings.use_flags(database=orders.database, lease=orders.lease_ms and orders.lease_ms / 1000)
-    store, home = opened(app), home_of(app)
+    store = opened(app)
+    origin = Origin(app=orders.app, folder=os.getcwd(), database=str(app.settings.get("database").value), logs=True)
+    home = home_of(app)._replace(origin=origin)
     settings = Settings(
         concurrency=orders.concurrency,
         queues=orders.queues,

@@ -21,10 +21,13 @@ from holdfast import codec
 from holdfast.durable import AsyncOperations, Durable, Operations, in_step
 from holdfast.errors import NotBound, NotDurable
 from holdfast.idempotency import shown_key
+from holdfast.machine import Machine, machine_in, machine_of
+from holdfast.model import Usage
 from holdfast.options import NO_PARENT, Parent
 from holdfast.progress import atracked, tracked
 from holdfast.records import Claimed
 from holdfast.schedule import Slot, slot_of
+from holdfast.stream import NoPast
 from holdfast.telling import Past, Stirs, Teller, Tells
 
 __all__ = ["AsyncContext", "Attempt", "AttemptFacts", "Context", "RunFacts", "TaskFacts", "parent_of", "running"]
@@ -113,6 +116,10 @@ class Attempt:
         except Exception:  # it was changed into what cannot be kept; whoever writes it down will say so
             return self.claimed.metadata
 
+    def usage(self) -> Usage:
+        """What it has used until now."""
+        return (self._past or NoPast()).usage()
+
     def as_parent(self) -> Parent:
         """This attempt as the parent of what its code triggers."""
         claimed = self.claimed
@@ -198,6 +205,21 @@ class _Facts(Tells):
     def queue(self) -> str:
         """The name of the queue the run stood in."""
         return self._claimed.queue
+
+    @property
+    def machine(self) -> Machine | None:
+        """The machine that the run asked for, and has; None if it asked for none."""
+        word = machine_in(self._claimed.options)
+        return None if word is None else machine_of(word)
+
+    def usage(self) -> Usage:
+        """What this attempt has used until now: cpu_seconds, wall_seconds, peak_memory (bytes), children that have
+        ended included. CPU and memory are None for a run that shares the worker's process.
+
+        >>> if ctx.usage().wall_seconds > 600:
+        ...     raise RetryAfter("1h")
+        """
+        return self._bound.usage()
 
     @property
     def slot(self) -> Slot | None:

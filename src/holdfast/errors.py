@@ -11,7 +11,7 @@
     ├── RunFailed
     │   └── RunCanceled · RunExpired · RunTimedOut · RunCrashed · SystemFailure
     ├── StepFailed · WaitTimedOut (TimeoutError) · TokenUnknown
-    ├── JournalMismatch · JournalFull · NotDurable
+    ├── JournalMismatch · JournalFull · NotDurable · OutOfMemory
     └── DatabaseError
         ├── DatabaseUnavailable · DatabaseReadOnly · DatabaseFull · DatabaseForeign
         └── DatabaseUrlInvalid · DatabaseNotOurs · DatabaseTooNew · MigrationNeeded
@@ -58,6 +58,7 @@ __all__ = [
     "NotBound",
     "NotDurable",
     "NotSerializable",
+    "OutOfMemory",
     "PayloadInvalid",
     "ResultTimeout",
     "RetryAfter",
@@ -352,6 +353,17 @@ class JournalFull(HoldfastError):
 
 class NotDurable(HoldfastError):
     """A durable operation was asked for where there can be none."""
+
+
+class OutOfMemory(HoldfastError):
+    """The run needs more memory than there is.
+
+    A task may raise it, as may anything below it raise ``MemoryError``: both are recorded as this, and so is a process
+    that was killed for its memory. ``Retry(out_of_memory="large-1x")`` runs the next attempt on a larger machine.
+
+    >>> if size > 2 * GIGABYTE:
+    ...     raise OutOfMemory("This file is too large to be read at once")
+    """
 
 
 class TokenUnknown(HoldfastError):

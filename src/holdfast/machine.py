@@ -33,7 +33,6 @@ _MEMORY: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(KI?B|MI?B|GI?B|TI
 _UNITS: Final = {"K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB}
 _WORD: Final = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)cpu-([0-9]{1,9})mb")
 _WRITE: Final = 'Write one of its names, such as "small-2x", or Machine(cpu=2, memory="4GB").'
-_KEY: Final = '"machine":'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +97,11 @@ def machine_of(value: object, *, option: str = "machine") -> Machine:
     return found
 
 
-def machine_in(options: str | None) -> str | None:
-    """The word of the machine among the options that are stored with a run; None if it asked for none."""
-    if options is None or _KEY not in options:
+def machine_in(options: str | None, key: str = "machine") -> str | None:
+    """The word of the machine among the options that are stored with a run, or a task; None if there is none."""
+    if options is None or key not in options:
         return None
-    word = decode(options).get("machine")
+    word = decode(options).get(key)
     return word if isinstance(word, str) else None
 
 

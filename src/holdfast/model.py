@@ -28,6 +28,7 @@ from holdfast.errors import (
     SystemFailure,
 )
 from holdfast.idempotency import shown_key
+from holdfast.machine import Machine, machine_in, machine_of
 
 __all__ = [
     "FINAL",
@@ -40,6 +41,7 @@ __all__ = [
     "Run",
     "RunError",
     "RunStatus",
+    "Usage",
     "failure",
 ]
 
@@ -109,6 +111,22 @@ class RunError:
     def text(self) -> str:
         """As JSON text, the way it is stored."""
         return codec.encode({"type": self.type, "message": self.message, "traceback": self.traceback})
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt has used: seconds of CPU, seconds that passed, and how much memory it had at most, in bytes; its
+    children included. CPU and memory are known of runs in processes of their own, and None of others."""
+
+    cpu_seconds: float | None
+    wall_seconds: float
+    peak_memory: int | None
+
+    @classmethod
+    def read(cls, text: str) -> Usage:
+        """From the JSON text that is stored."""
+        stored = codec.decode(text)
+        return cls(stored["cpu_ms"] / 1000, stored["wall_ms"] / 1000, stored["memory_bytes"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +241,22 @@ class Run(Generic[R_co]):
     @property
     def queue(self) -> str:
         return self._record.queue
+
+    @property
+    def crashes(self) -> int:
+        """How often its process died; that uses up no attempt."""
+        return self._record.crashes
+
+    @property
+    def machine(self) -> Machine | None:
+        """The machine that it asked for; None if it did not."""
+        word = machine_in(self._record.options)
+        return None if word is None else machine_of(word)
+
+    @property
+    def usage(self) -> Usage | None:
+        """What its last attempt has used, if it had a process of its own and has ended."""
+        return None if self._record.usage is None else Usage.read(self._record.usage)
 
     @property
     def status(self) -> RunStatus:

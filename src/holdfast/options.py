@@ -162,6 +162,7 @@ def encode_rules(rules: Rules) -> str:
         "max_crashes": rules.max_crashes,
         "machine": rules.machine.name if rules.machine else None,
         "isolation": rules.isolation,
+        "out_of_memory": retry.larger.name if retry.larger else None,
     }
     return codec.encode({name: value for name, value in settled.items() if value is not None})
 

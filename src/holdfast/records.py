@@ -121,6 +121,7 @@ class Claimed(NamedTuple):
     awaited: bool = False
     canceling: bool = False
     depth: int = 0
+    crashes: int = 0
 
 
 class Note(msgspec.Struct):
@@ -177,6 +178,8 @@ class Ended(msgspec.Struct, gc=False, omit_defaults=True):
     metadata: str | None = None
     tidings: Tidings | None = None
     awaited: bool = False  # its parent waits for it
+    crash: int = 0  # 1: its own process died
+    usage: str | None = None  # JSON text: what its attempt has used
     unheard: bool = False  # its hooks have not been called: they are where its code is, and its attempt was not
 
 
@@ -193,6 +196,10 @@ class Again(msgspec.Struct, gc=False):
     tidings: Tidings | None = None
     forget: tuple[str, ...] = ()  # failed entries of its journal that the next attempt tries again
     begun: bool = True  # False: it was only claimed, and no line of it has run
+    crash: int = 0  # 1: its own process died
+    usage: str | None = None  # JSON text: what it has used
+    machine: str | None = None  # the next attempt has another one …
+    options: str | None = None  # … which stands in these options of the run
 
 
 class Suspension(msgspec.Struct, gc=False):
@@ -392,6 +399,7 @@ class RunRecord(NamedTuple):
     worker_id: str | None
     cancel_at: int | None
     claim: int
+    usage: str | None = None
 
 
 class Make(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from typing import Final
 from holdfast.counts import checked_count
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import AbortRun, InvalidOption, RetryAfter, shown
+from holdfast.machine import Machine, MachineName, machine_of
 
 __all__ = ["Exceptions", "Retry"]
 
@@ -33,6 +34,9 @@ class Retry:
     ``delays`` says each delay by itself instead, and so how many attempts there are: one more than delays. ``jitter``
     then adds up to a tenth.
 
+    ``out_of_memory`` is the machine of the next attempt after one that needed more memory than it had. It comes at
+    once.
+
     Raises:
         InvalidOption: an option that cannot be used, by its name.
 
@@ -48,9 +52,11 @@ class Retry:
     on: Exceptions = ()
     never: Exceptions = ()
     delays: Sequence[Duration] = field(default=(), compare=False)
+    out_of_memory: Machine | MachineName | None = None
     min_delay_ms: int = field(init=False, repr=False)
     max_delay_ms: int = field(init=False, repr=False)
     delays_ms: tuple[int, ...] = field(init=False, repr=False)
+    larger: Machine | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         checked_count(self.max_attempts, option="max_attempts", most=_ENDLESS)
@@ -62,6 +68,8 @@ class Retry:
         object.__setattr__(self, "min_delay_ms", to_ms(self.min_delay, name="min_delay"))
         object.__setattr__(self, "max_delay_ms", to_ms(self.max_delay, name="max_delay"))
         object.__setattr__(self, "delays_ms", _delays_ms(self.delays))
+        larger = None if self.out_of_memory is None else machine_of(self.out_of_memory, option="out_of_memory")
+        object.__setattr__(self, "larger", larger)
         if self.delays_ms:
             _check_count(self.max_attempts, len(self.delays_ms) + 1)
             object.__setattr__(self, "max_attempts", len(self.delays_ms) + 1)

@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from holdfast import codec, records
 from holdfast.codec import Codec
 from holdfast.errors import InvalidOption, shown
-from holdfast.model import Chunk, at
+from holdfast.model import Chunk, Usage, at
 from holdfast.names import checked_name
 from holdfast.sizes import CHUNK_LIMIT, STREAM_LIMIT, check_size, size_of
 from holdfast.typed_dicts import for_pydantic
@@ -34,17 +34,22 @@ Numbered = tuple[int, records.Chunk]  # its offset in the stream
 
 class Past(Protocol):
     """What the run has done before. ``goes_on``: it has recorded something, so that this attempt is no new beginning.
-    ``repeats()``: the code that asks has run before, up to something that is recorded."""
+    ``repeats()``: the code that asks has run before, up to something that is recorded. ``usage()``: what this attempt
+    has used so far."""
 
     @property
     def goes_on(self) -> bool: ...
     def repeats(self) -> bool: ...
+    def usage(self) -> Usage: ...
 
 
 class NoPast:
     """It has recorded nothing."""
 
     goes_on = False
+
+    def usage(self) -> Usage:
+        return Usage(None, 0.0, None)
 
     def repeats(self) -> bool:
         return False

@@ -33,6 +33,7 @@ from holdfast import (
     GitHub,
     Holdfast,
     HoldfastError,
+    Machine,
     Metadata,
     Queue,
     Queues,
@@ -222,6 +223,7 @@ KINDS: dict[str, Kind] = {
     "min_delay": duration,
     "name": name,
     "never": Kind(ValueError),
+    "out_of_memory": Kind("large-1x"),
     "on": Kind(ValueError),
     "output_limit": Kind(5, ("number", "large", "huge")),
     "parent_id": name,
@@ -341,8 +343,8 @@ BESIDE: dict[str, dict[str, Any]] = {
 }
 
 MADE = (
-    AsyncFakeContext, Cron, Debounce, Depends, FakeContext, GitHub, Holdfast, Queue, RRule, Retry, SharedSecret, Slack,
-    StandardWebhooks, Stripe, Svix,
+    AsyncFakeContext, Cron, Debounce, Depends, FakeContext, GitHub, Holdfast, Machine, Queue, RRule, Retry,
+    SharedSecret, Slack, StandardWebhooks, Stripe, Svix,
 )  # fmt: skip
 # What Holdfast makes and hands out, and what takes no options. A RetryAfter is raised where an error is on its way
 # already: one with a delay that is none falls back on the task's Retry, and hides nothing.
@@ -353,7 +355,7 @@ HANDED_OUT = {
     "QueueState", "Queues", "Results", "RetryAfter", "Run", "RunError", "RunFilter", "RunHandle", "RunPage", "Runs",
     "Schedule", "ScheduleOptions", "Schedules", "Secret", "Slot", "StreamReader", "StreamWriter", "Success",
     "Suspended", "SyncTask", "Task", "TaskOptions", "Token", "TokenPage", "TokenState", "Tokens", "TriggerOptions",
-    "Webhook", "WebhookRequest",
+    "Usage", "Webhook", "WebhookRequest",
 }  # fmt: skip
 # What tasks answer to the app and the worker, and a Retry and metadata to the worker.
 INSIDE = {

@@ -91,6 +91,8 @@ ENDED = {
     "output": None,
     "error": "\n".join("{}" for _ in EXECUTING),
     "metadata": None,
+    "crash": "\n".join("0" for _ in EXECUTING),
+    "usage": None,
 }
 BACK = {"claim": 1, "delay_ms": 0, "counts": 1, "number": 1, "worker_id": "w", "outcome": "failed"}
 AGAIN = json.dumps([BACK | {"id": run} for run in EXECUTING])

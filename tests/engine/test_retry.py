@@ -40,9 +40,8 @@ def test_what_became_of_an_attempt_is_kept(store: Store, clock: FrozenClock) -> 
     hand.retry(first, error='{"type":"Oops"}')
     hand.give_back(hand.claim_one())
     hand.end(hand.claim_one())
-    (claim1, number1, worker1, started, finished, outcome1, error1), (claim2, number2, *_, outcome2, error2) = attempts(
-        store, run
-    )
+    first_row, (claim2, number2, *_, outcome2, error2, _) = attempts(store, run)
+    claim1, number1, worker1, started, finished, outcome1, error1, _ = first_row
     assert (claim1, number1, worker1, outcome1, error1) == (1, 1, hand.id, "failed", '{"type":"Oops"}')
     assert (int(str(finished)) - int(str(started))) == 3_000
     assert (claim2, number2, outcome2, error2) == (2, 2, "returned", None)

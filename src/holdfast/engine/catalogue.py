@@ -103,7 +103,7 @@ def announce(tx: Tx, tasks: Sequence[TaskEntry], queues: Sequence[QueueEntry]) -
     rows = sorted(map(queue_row, declared.values()), key=lambda row: row.id)
     tx.batch("insert_queues", rows)  # then they are there: what is declared meets them by their numbers
     changed = tx.batch("declare_queues", rows).rows()
-    routes = {RouteName(task.queue, task.id, machine) for task in tasks for machine in (None, machine_in(task.options))}
+    routes = {RouteName(task.queue, task.id, machine) for task in tasks for machine in (None, *machines_of(task))}
     ways = [route_row(*names) for names in routes | elsewhere(tx, tasks)]
     tx.batch("insert_routes", sorted(ways, key=lambda row: row.id))
     tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
@@ -113,9 +113,14 @@ def announce(tx: Tx, tasks: Sequence[TaskEntry], queues: Sequence[QueueEntry]) -
 def elsewhere(tx: Tx, tasks: Sequence[TaskEntry]) -> set[RouteName]:
     """The routes of tasks that have a machine, in the other queues where they have runs: a schedule makes them by the
     defaults of the moment."""
-    machines = {task.id: machine for task in tasks if (machine := machine_in(task.options))}
+    machines = {task.id: found for task in tasks if (found := machines_of(task))}
     known = tx.rows("queues_of_tasks", tasks=sorted(machines)) if machines else []
-    return {RouteName(queue, name, machines[name]) for queue, name in known}
+    return {RouteName(queue, name, machine) for queue, name in known for machine in machines[name]}
+
+
+def machines_of(task: TaskEntry) -> list[str]:
+    """The machines that runs of a task may need: its own, and the one for those that run out of memory."""
+    return [machine for key in ("machine", "out_of_memory") if (machine := machine_in(task.options, key))]
 
 
 def task(tx: Tx, task_id: str) -> TaskEntry | None:

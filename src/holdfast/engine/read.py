@@ -35,7 +35,7 @@ def bodies(tx: Tx, ids: list[str], name: str) -> dict[str, str]:
 
 
 def record(row: Row, payloads: dict[str, str], outputs: dict[str, str]) -> RunRecord:
-    run_id, status, task, queue, payload, output, *rest = row[:27]
+    run_id, status, task, queue, payload, output, *rest = (*row[:27], row[28])
     return RunRecord(
         run_id,
         status,

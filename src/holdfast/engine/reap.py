@@ -95,6 +95,7 @@ class CrashedAttempt(msgspec.Struct):
     started_at: int
     outcome: str
     error: str | None
+    usage: str | None = None
 
 
 class Options(msgspec.Struct):

@@ -70,6 +70,10 @@ class AgainRow(msgspec.Struct, gc=False, omit_defaults=True):
     tidings: Tidings | None = None
     forget: tuple[str, ...] = ()
     begun: int | None = None
+    crash: int = 0
+    usage: str | None = None
+    machine: str | None = None
+    options: str | None = None
 
     @property
     def run_id(self) -> str:
@@ -320,6 +324,10 @@ def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
         run.tidings,
         run.forget,
         None if run.begun else 0,
+        run.crash,
+        run.usage,
+        run.machine,
+        run.options,
     )
 
 

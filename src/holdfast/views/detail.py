@@ -10,6 +10,7 @@ import msgspec
 from holdfast import codec, secret
 from holdfast.engine import pushes, read
 from holdfast.idempotency import shown_key
+from holdfast.machine import machine_in
 from holdfast.model import FINAL
 from holdfast.records import LogLine, RunRecord
 from holdfast.storage import Tx
@@ -29,6 +30,14 @@ class ErrorView(msgspec.Struct, frozen=True):
     traceback: str
 
 
+class UsageView(msgspec.Struct, kw_only=True, frozen=True):
+    """What an attempt in a process of its own has used, children included."""
+
+    cpu_ms: int
+    wall_ms: int
+    memory_bytes: int
+
+
 class AttemptView(msgspec.Struct, kw_only=True, frozen=True):
     """One attempt. ``outcome`` is how it ended: ``returned`` is handed back unused, ``executing`` has not ended. The
     start of the one that ended the run is known only if it was the first."""
@@ -39,6 +48,7 @@ class AttemptView(msgspec.Struct, kw_only=True, frozen=True):
     finished_at: int | None
     worker_id: str | None
     error: ErrorView | None
+    usage: UsageView | None = None
 
 
 class LogView(msgspec.Struct, kw_only=True, frozen=True):
@@ -107,6 +117,7 @@ class RunView(msgspec.Struct, kw_only=True, frozen=True):
     tags: list[str]
     metadata: Mapping[str, Any]
     version: str | None
+    machine: str | None
     parent_id: str | None
     root_id: str | None
     batch_id: str | None
@@ -217,6 +228,7 @@ def run_view(
         tags=codec.decode(record.tags) if record.tags else [],
         metadata=codec.decode(record.metadata) if record.metadata else {},
         version=record.version,
+        machine=machine_in(record.options),
         parent_id=record.parent_id,
         root_id=record.root_id,
         batch_id=record.batch_id,
@@ -274,8 +286,9 @@ def attempts(tx: Tx, record: RunRecord, claimed_at: int | None) -> list[AttemptV
             finished_at=finished,
             worker_id=worker_id,
             error=error_view(error),
+            usage=usage_view(usage),
         )
-        for _, number, worker_id, started, finished, outcome, error in tx.rows("attempts", run_id=record.id)
+        for _, number, worker_id, started, finished, outcome, error, usage in tx.rows("attempts", run_id=record.id)
     ]
     if record.worker_id is None or record.status not in FINAL | {"executing"}:
         return earlier
@@ -286,8 +299,13 @@ def attempts(tx: Tx, record: RunRecord, claimed_at: int | None) -> list[AttemptV
         finished_at=record.finished_at,
         worker_id=record.worker_id,
         error=error_view(record.error),
+        usage=usage_view(record.usage),
     )
     return [*earlier, last]
+
+
+def usage_view(text: str | None) -> UsageView | None:
+    return None if text is None else msgspec.json.decode(text, type=UsageView)
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from holdfast.records import NewSchedule, QueueEntry
 from holdfast.sizes import MIB
 from holdfast.task import Task
@@ -15,11 +17,21 @@ HOOK_SECONDS = 60.0  # for one hook, and for closing one provider
 BACKOFF_SECONDS = 2.0  # at most, before the database is asked again
 
 
+class Origin(msgspec.Struct, kw_only=True):
+    """Where a fresh process finds the app: what a command was told (None: look for it), from which folder, the database
+    and the version that it has here. ``logs`` if what it logs goes to stderr."""
+
+    app: str | None
+    folder: str
+    database: str
+    logs: bool = False
+
+
 class Home(NamedTuple):
     """What a worker needs of an app: its tasks, its queues, what triggers inside a task go through, and a limit in
     bytes. ``overrides`` are handed in instead of what these providers would give: what tests use. ``elsewhere`` are the
     app's HTTP tasks, which it announces and pushers carry out. ``schedules`` are all that its code declares; ``app`` is
-    what it is known by."""
+    what it is known by. ``origin`` is where processes of their own find it; without one, runs share the worker's."""
 
     tasks: Mapping[str, Task[Any, Any]]
     queues: list[QueueEntry]
@@ -30,6 +42,7 @@ class Home(NamedTuple):
     elsewhere: Sequence[Task[Any, Any]] = ()
     app: str | None = None
     schedules: Sequence[NewSchedule] = ()
+    origin: Origin | None = None
 
 
 class Settings(NamedTuple):

@@ -23,7 +23,8 @@ from msgspec import structs
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.engine import journal, telling
 from holdfast.errors import HoldfastError
-from holdfast.records import Again, Chunk, Claimed, Entry, LogLine, Note, Tidings
+from holdfast.model import Usage
+from holdfast.records import Again, Chunk, Claimed, Entry, LogLine, Note, Suspension, Tidings
 from holdfast.sizes import LONGEST, check_size, size_of
 from holdfast.task import Governing, Task
 from holdfast.telling import Stirs
@@ -60,6 +61,12 @@ class Host(Protocol):
     def interrupt(self, run_id: str, number: int, reason: Reason, /) -> None:
         """Stop an attempt, for this reason, if it is held here under this claim."""
 
+    def stop_thread(self) -> bool:
+        """Raise in the code of a ``def`` task, where that can be done: in a process of its own."""
+
+    def used(self) -> Usage | None:
+        """What the process of an attempt has used, if it is its own."""
+
     def freed(self) -> None:
         """The thread of an attempt that was over before it returned has returned."""
 
@@ -82,6 +89,8 @@ class Host(Protocol):
 
 class Live:
     """An attempt in this process."""
+
+    kept = True  # a run that waits stays in memory for a while
 
     __slots__ = (
         "attempt",
@@ -168,7 +177,7 @@ class Live:
         durable = self.operations()
         if durable is not None and durable.turns.waits:
             durable.turns.interrupt(asyncio.CancelledError)
-        else:
+        elif not self.host.stop_thread():
             self.warn(reason)
 
     def warn(self, reason: Reason) -> None:
@@ -226,6 +235,11 @@ class Live:
         """Whether the code that runs here has run before, and told then what it tells."""
         return bool(self.entries) and self.attempt.durable.repeats()
 
+    def usage(self) -> Usage:
+        """What it has used until now."""
+        used = self.host.used()
+        return used or Usage(None, self.age(), None)
+
     def operations(self) -> Operations | None:
         return cast("Operations | None", self.attempt.opened)
 
@@ -245,6 +259,12 @@ class Live:
         else:
             self.suspending = True
             self.host.suspend(self)
+
+    def suspension(self, keeper: str | None) -> Suspension:
+        """Its wish to give up its slot."""
+        durable = self.operations()
+        seen = durable.journal.seen if durable is not None else 0
+        return Suspension(self.claimed.id, self.claimed.claim, seen, self.tidings(), keeper)
 
     def park(self) -> None:
         """It has given up its slot; its code stays in memory for a while."""

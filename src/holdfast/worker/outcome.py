@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import random
+from dataclasses import replace
 from typing import Literal
 
 from holdfast import codec
 from holdfast.duration import format_ms, to_ms
-from holdfast.errors import AbortRun, HoldfastError, InvalidOption, RetryAfter
+from holdfast.errors import AbortRun, HoldfastError, InvalidOption, OutOfMemory, RetryAfter
+from holdfast.machine import machine_in
 from holdfast.model import RunError
 from holdfast.records import Again, Claimed, Ended
 from holdfast.task import Governing
@@ -21,6 +23,7 @@ from holdfast.task import Governing
 Reason = Literal["canceled", "timed_out", "returned", "lost", "suspended"]
 Outcome = Ended | Again
 Verdict = RetryAfter | AbortRun | None
+OUT_OF_MEMORY = (MemoryError, OutOfMemory)
 
 
 def completed(claimed: Claimed, output: str) -> Ended:
@@ -32,6 +35,9 @@ def failed(claimed: Claimed, error: BaseException, governing: Governing, verdict
     """The function raised: try again, or the run has failed. A ``verdict`` is as if that had been raised instead."""
     text = error_text(error)
     decisive = error if verdict is None else verdict
+    if isinstance(decisive, OUT_OF_MEMORY) and (larger := larger_machine(claimed, governing)) is not None:
+        options = codec.encode({**codec.decode(claimed.options or "{}"), "machine": larger})
+        return Again(claimed.id, claimed.claim, 0, True, "failed", text, machine=larger, options=options)
     own = decisive.max_attempts if isinstance(decisive, RetryAfter) else None
     final = (
         isinstance(decisive, AbortRun)
@@ -41,6 +47,14 @@ def failed(claimed: Claimed, error: BaseException, governing: Governing, verdict
     if final:
         return Ended(claimed.id, claimed.claim, "failed", None, text)
     return Again(claimed.id, claimed.claim, backoff(claimed, decisive, governing), True, "failed", text)
+
+
+def larger_machine(claimed: Claimed, governing: Governing) -> str | None:
+    """The machine for the next attempt, after one that ran out of memory; None if it was that one, or the last."""
+    larger = governing.retry.larger
+    if larger is None or claimed.attempt >= governing.max_attempts or larger.name == machine_in(claimed.options):
+        return None
+    return larger.name
 
 
 def backoff(claimed: Claimed, error: BaseException, governing: Governing) -> int:
@@ -89,7 +103,8 @@ def system_failure(run_id: str, claim: int, message: str) -> Ended:
 
 def error_text(error: BaseException) -> str:
     """An exception as it is stored. Never raises, whatever the exception does when it is asked for its text."""
-    return RunError.of(error).text()
+    described = RunError.of(error)
+    return (replace(described, type="OutOfMemory") if isinstance(error, OUT_OF_MEMORY) else described).text()
 
 
 def plain_error(kind: str, message: str) -> str:

@@ -34,9 +34,10 @@ from holdfast.cli.show import (
 from holdfast.client import Client
 from holdfast.engine import tokens
 from holdfast.errors import RunNotFound
+from holdfast.machine import format_bytes, machine_of
 from holdfast.model import Progress
 from holdfast.storage import Tx
-from holdfast.views import AttemptView, LogView, Reason, RelatedRun, RunView
+from holdfast.views import AttemptView, LogView, Reason, RelatedRun, RunView, UsageView
 
 LINES: Final = 20
 CALM: Final = {"executing": "", "ready": "", "slot_free": "", "not_due": "", "due": ""}  # nothing to worry about
@@ -175,6 +176,8 @@ def facts(run: RunView) -> Iterator[tuple[str, str]]:
         "priority",
         f"{duration(abs(run.priority_ms))} {'ahead' if run.priority_ms > 0 else 'behind'}" if run.priority_ms else "",
     )
+    yield "machine", f"{run.machine}  ({machine_of(run.machine)})" if run.machine is not None else ""
+    yield "used", used(run.attempts[-1].usage) if run.attempts else ""
     yield "tags", ", ".join(run.tags)
     yield "idempotency", run.idempotency_key or ""
     yield "version", run.version or ""
@@ -182,6 +185,13 @@ def facts(run: RunView) -> Iterator[tuple[str, str]]:
     yield "parent", family_fact(run.parent, run.parent_id)
     yield "root", family_fact(run.root, run.root_id) if run.root_id != run.parent_id else ""
     yield "replays", f"{run.replay_of}, from {run.from_step} on" if run.replay_of is not None else ""
+
+
+def used(usage: UsageView | None) -> str:
+    """What an attempt has used, in a few words."""
+    if usage is None:
+        return ""
+    return f"{duration(usage.cpu_ms)} of CPU in {duration(usage.wall_ms)}, up to {format_bytes(usage.memory_bytes)}"
 
 
 def family_fact(there: RelatedRun | None, run_id: str | None) -> str:

@@ -1,9 +1,9 @@
 -- What is kept about runs: history, attempts, logs, keys; and what readers ask.
 
 -- name: insert_attempts
-INSERT INTO {s}attempt (run_id, claim, number, worker_id, started_at, finished_at, outcome, error)
-SELECT x.run_id, x.claim, x.number, x.worker_id, x.started_at, {now}, x.outcome, x.error
-FROM {rows(run_id text, claim int, number int, worker_id text, started_at bigint, outcome text, error text)} WHERE true
+INSERT INTO {s}attempt (run_id, claim, number, worker_id, started_at, finished_at, outcome, error, usage)
+SELECT x.run_id, x.claim, x.number, x.worker_id, x.started_at, {now}, x.outcome, x.error, x.usage
+FROM {rows(run_id text, claim int, number int, worker_id text, started_at bigint, outcome text, error text, usage text)} WHERE true
 ON CONFLICT (run_id, claim) DO NOTHING
 
 -- name: insert_logs
@@ -71,12 +71,13 @@ DELETE FROM {s}idempotency WHERE ctid = ANY (ARRAY(
 SELECT r.id, CASE r.state WHEN 'held' THEN 'queued' WHEN 'ready' THEN 'queued' ELSE r.state END AS status, r.task, q.name, r.payload,
   CAST(NULL AS TEXT) AS output, CAST(NULL AS TEXT) AS error, r.attempt, r.crashes, r.created_at, r.started_at,
   CAST(NULL AS BIGINT) AS finished_at, r.due_at, r.expire_at, r.concurrency_key, r.priority_ms, r.tags, r.metadata, r.options,
-  r.version, r.idempotency_key, r.parent_id, r.root_id, r.batch_id, r.worker_id, r.cancel_at, r.claim, r.queue_id
+  r.version, r.idempotency_key, r.parent_id, r.root_id, r.batch_id, r.worker_id, r.cancel_at, r.claim, r.queue_id,
+  CAST(NULL AS TEXT) AS usage
 FROM {s}run r LEFT JOIN {s}queue q ON q.id = r.queue_id WHERE r.id {in:ids}
 UNION ALL
 SELECT d.id, d.status, d.task, q.name, d.payload, d.output, d.error, d.attempt, d.crashes, d.created_at, d.started_at,
   d.finished_at, d.due_at, d.expire_at, d.concurrency_key, d.priority_ms, d.tags, d.metadata, d.options, d.version,
-  d.idempotency_key, d.parent_id, d.root_id, d.batch_id, d.worker_id, d.cancel_at, d.claim, d.queue_id
+  d.idempotency_key, d.parent_id, d.root_id, d.batch_id, d.worker_id, d.cancel_at, d.claim, d.queue_id, d.usage
 FROM {s}done d LEFT JOIN {s}queue q ON q.id = d.queue_id WHERE d.id {in:ids}
 
 -- name: finished
@@ -90,7 +91,7 @@ SELECT run_id, claim, seq, at, level, attempt, logger, message FROM {s}log
 WHERE run_id = :run_id AND (claim > :claim OR (claim = :claim AND seq > :seq)) AND replayed <= :replayed ORDER BY claim, seq LIMIT :n
 
 -- name: attempts
-SELECT claim, number, worker_id, started_at, finished_at, outcome, error FROM {s}attempt WHERE run_id = :run_id ORDER BY claim
+SELECT claim, number, worker_id, started_at, finished_at, outcome, error, usage FROM {s}attempt WHERE run_id = :run_id ORDER BY claim
 
 -- name: state
 -- The row behind "why is this run not running?"

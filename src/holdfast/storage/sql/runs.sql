@@ -76,7 +76,7 @@ WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worke
   WHERE id = :me AND (state = 'live' OR (state = 'draining' AND CAST(:pin AS TEXT) IS NOT NULL)))
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
-  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth
+  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth, crashes
 
 -- name: claim_these
 -- What was chosen among the heads of lines. SQLite has no LATERAL: there the probes are made one by one (claim_heads).
@@ -90,7 +90,7 @@ WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker
   WHERE id = :me AND (state = 'live' OR (state = 'draining' AND CAST(:pin AS TEXT) IS NOT NULL)))
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
-  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth
+  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth, crashes
 
 -- name: fitting_heads (postgres)
 -- The heads of the lines of runs with machines; which of them fit is decided by whoever asks.
@@ -127,11 +127,11 @@ SELECT EXISTS (SELECT 1 FROM {s}lane_due WHERE due_at <= {now}) AS notes,
 -- SQLite: first the copy, then the delete, under the same guard.
 INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
   attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
-  parent_id, root_id, batch_id, output, error)
+  parent_id, root_id, batch_id, output, error, usage)
 SELECT r.id, x.status, r.task, r.queue_id, r.concurrency_key, r.priority_ms, r.due_at, r.expire_at, r.cancel_at, r.worker_id,
-  r.claim, r.attempt, r.crashes, r.created_at, r.started_at, {now}, r.payload, r.options, COALESCE(x.metadata, r.metadata),
-  r.tags, r.version, r.idempotency_key, r.parent_id, r.root_id, r.batch_id, x.output, x.error
-FROM {rows(id text, claim int, status text, output text, error text, metadata text)}
+  r.claim, r.attempt, r.crashes + COALESCE(x.crash, 0), r.created_at, r.started_at, {now}, r.payload, r.options, COALESCE(x.metadata, r.metadata),
+  r.tags, r.version, r.idempotency_key, r.parent_id, r.root_id, r.batch_id, x.output, x.error, x.usage
+FROM {rows(id text, claim int, status text, output text, error text, metadata text, crash int, usage text)}
 JOIN {s}run r ON r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
 WHERE true
 
@@ -142,19 +142,19 @@ RETURNING id, queue_id, lane_id, task, idempotency_key
 
 -- name: complete (postgres)
 -- The run leaves the hot table, enters history, frees its slot and its key, in one statement; answers what was not ours.
-WITH x AS MATERIALIZED (SELECT * FROM {lines(id text, claim int, status text, output text, error text, metadata text)}),
+WITH x AS MATERIALIZED (SELECT * FROM {lines(id text, claim int, status text, output text, error text, metadata text, crash int, usage text)}),
 gone AS (
   DELETE FROM {s}run r USING x WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
-  RETURNING r.*, x.status, x.output, x.error, x.metadata AS new_metadata),
+  RETURNING r.*, x.status, x.output, x.error, x.metadata AS new_metadata, x.crash, x.usage),
 freed AS (
   INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM gone WHERE lane_id IS NOT NULL),
 kept AS (
   INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
     attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
-    parent_id, root_id, batch_id, output, error)
+    parent_id, root_id, batch_id, output, error, usage)
   SELECT id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
-    attempt, crashes, created_at, started_at, {now}, payload, options, COALESCE(new_metadata, metadata), tags, version,
-    idempotency_key, parent_id, root_id, batch_id, output, error
+    attempt, crashes + COALESCE(crash, 0), created_at, started_at, {now}, payload, options, COALESCE(new_metadata, metadata), tags, version,
+    idempotency_key, parent_id, root_id, batch_id, output, error, usage
   FROM gone),
 freed_keys AS (
   DELETE FROM {s}idempotency WHERE ctid = ANY (ARRAY(
@@ -169,36 +169,42 @@ SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
 -- keeps its place, its slot and its attempt, unless it is to wait; if no line of it has run, it has not started, and no version did.
 UPDATE {s}run SET
   state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
-  attempt = {s}run.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
+  attempt = {s}run.attempt + x.counts, crashes = crashes + COALESCE(x.crash, 0), worker_id = NULL, claimed_at = NULL, start_by = NULL,
   suspect = CASE WHEN x.counts = 1 THEN 0 ELSE suspect END, unwind = CASE WHEN x.counts = 1 THEN 0 ELSE unwind END,
   started_at = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE started_at END,
   version = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE version END,
   pinned = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN 0 ELSE pinned END,
   route_id = CASE WHEN x.begun = 0 AND started_at = claimed_at AND pinned = 1 THEN (
     SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = {s}run.route_id AND o.machine IS NOT DISTINCT FROM f.machine
-    WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version IS NULL) ELSE route_id END,
+    WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version IS NULL)
+    WHEN x.machine IS NOT NULL THEN COALESCE((SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = {s}run.route_id AND o.version IS NOT DISTINCT FROM f.version
+    WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.machine = x.machine), route_id) ELSE route_id END,
+  options = COALESCE(x.options, {s}run.options),
   due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
   sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - priority_ms ELSE sort_at END,
   metadata = COALESCE(x.metadata, {s}run.metadata)
-FROM {rows(id text, claim int, delay_ms bigint, counts int, metadata text, begun int)}
+FROM {rows(id text, claim int, delay_ms bigint, counts int, metadata text, begun int, crash int, machine text, options text)}
 WHERE {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'executing'
 RETURNING {s}run.id, queue_id, lane_id
 
 -- name: put_back (postgres)
 -- One statement for the move, the notes of the lanes, and the record of the attempts.
 WITH x AS MATERIALIZED (SELECT * FROM {rows(id text, claim int, delay_ms bigint, counts int, metadata text, number int,
-  worker_id text, started_at bigint, outcome text, error text, begun int)}),
+  worker_id text, started_at bigint, outcome text, error text, begun int, crash int, usage text, machine text, options text)}),
 put AS (
   UPDATE {s}run r SET
     state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND r.start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN r.lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
-    attempt = r.attempt + x.counts, worker_id = NULL, claimed_at = NULL, start_by = NULL,
+    attempt = r.attempt + x.counts, crashes = r.crashes + COALESCE(x.crash, 0), worker_id = NULL, claimed_at = NULL, start_by = NULL,
     suspect = CASE WHEN x.counts = 1 THEN 0 ELSE r.suspect END, unwind = CASE WHEN x.counts = 1 THEN 0 ELSE r.unwind END,
     started_at = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.started_at END,
     version = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.version END,
     pinned = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN 0 ELSE r.pinned END,
     route_id = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at AND r.pinned = 1 THEN (
       SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = r.route_id AND o.machine IS NOT DISTINCT FROM f.machine
-      WHERE o.task = r.task AND o.queue_id = r.queue_id AND o.version IS NULL) ELSE r.route_id END,
+      WHERE o.task = r.task AND o.queue_id = r.queue_id AND o.version IS NULL)
+      WHEN x.machine IS NOT NULL THEN COALESCE((SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = r.route_id AND o.version IS NOT DISTINCT FROM f.version
+    WHERE o.task = r.task AND o.queue_id = r.queue_id AND o.machine = x.machine), r.route_id) ELSE r.route_id END,
+    options = COALESCE(x.options, r.options),
     due_at = CASE WHEN x.delay_ms > 0 THEN {now} + x.delay_ms END,
     sort_at = CASE WHEN x.counts = 1 THEN {now} + x.delay_ms - r.priority_ms ELSE r.sort_at END,
     metadata = COALESCE(x.metadata, r.metadata)
@@ -207,8 +213,8 @@ put AS (
 noted AS (
   INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM put WHERE lane_id IS NOT NULL),
 kept AS (
-  INSERT INTO {s}attempt (run_id, claim, number, worker_id, started_at, finished_at, outcome, error)
-  SELECT x.id, x.claim, x.number, x.worker_id, x.started_at, {now}, x.outcome, x.error FROM x JOIN put ON put.id = x.id WHERE x.outcome <> 'deferred'
+  INSERT INTO {s}attempt (run_id, claim, number, worker_id, started_at, finished_at, outcome, error, usage)
+  SELECT x.id, x.claim, x.number, x.worker_id, x.started_at, {now}, x.outcome, x.error, x.usage FROM x JOIN put ON put.id = x.id WHERE x.outcome <> 'deferred'
   ON CONFLICT (run_id, claim) DO NOTHING)
 SELECT x.id, x.claim FROM x LEFT JOIN put ON put.id = x.id WHERE put.id IS NULL
 

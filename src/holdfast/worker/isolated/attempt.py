@@ -1,0 +1,235 @@
+"""The worker's side of an attempt whose code is in a process of its own.
+
+For the worker it is an attempt like others. What is asked of it goes to the process, what the process says comes from
+there, and however that ends, there is an outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from holdfast import codec
+from holdfast.errors import HoldfastError
+from holdfast.machine import machine_in, machine_of
+from holdfast.model import RunError
+from holdfast.records import Again, Claimed, Ended, Entry, Suspension
+from holdfast.task import Task
+from holdfast.worker import outcome as outcomes
+from holdfast.worker.isolated import ended
+from holdfast.worker.isolated.pool import Pool, Process
+from holdfast.worker.isolated.wire import (
+    Answer,
+    Begun,
+    Call,
+    Goes,
+    Hear,
+    Interrupt,
+    Job,
+    Leave,
+    Over,
+    Overdue,
+    Trusts,
+    Used,
+    Waits,
+    Wrote,
+)
+from holdfast.worker.isolated.zygote import Report
+from holdfast.worker.live import Host, Live
+from holdfast.worker.live import said as in_short
+from holdfast.worker.outcome import Outcome, Reason
+
+log = logging.getLogger("holdfast")
+
+KILL_SECONDS = 1.0  # after its grace, in which it should have said how it ends
+START_SECONDS = 60.0  # for a process to have its job
+LATER_MS = 1_000  # until a run is tried again for which there was no process
+
+
+class Isolated(Live):
+    """An attempt in a process of its own."""
+
+    __slots__ = ("last", "machine", "pool", "process", "said", "wish")
+
+    kept = False  # a run that waits does not keep a process
+
+    def __init__(self, claimed: Claimed, task: Task[Any, Any], host: Host, pool: Pool) -> None:
+        super().__init__(claimed, task, host)
+        self.pool = pool
+        word = machine_in(claimed.options)
+        self.machine = None if word is None else machine_of(word)
+        self.process: Process | None = None
+        self.said: Over | None = None  # how it ends, by its own account
+        self.last = 0  # the number of the last line that it has written
+        self.wish: Waits | None = None  # what it has said about its wish to give up its slot
+
+    # transitions
+
+    def start(self) -> None:
+        self.started = time.monotonic()
+        process = self.process = self.pool.take()
+        self.work = cast("asyncio.Task[None]", process or self)  # that there is some says that it has begun
+        if process is None:
+            self.end(Again(self.claimed.id, self.claimed.claim, LATER_MS, False, "returned"))
+            return
+        process.heard, process.ended = self.hear_from, self.gone
+        if self.machine is not None:
+            process.watch(self.machine)
+        process.send(Job(self.claimed, self.entries, self.host.outbox.me, process.number))
+        self.later(START_SECONDS, self.late)
+
+    def late(self) -> None:
+        log.error("run %s: its process did not start within %g s", self.claimed.id, START_SECONDS)
+        self.reason = self.reason or "returned"
+        self.kill()
+
+    def interrupt(self, reason: Reason) -> None:
+        if self.over or (self.reason is not None and reason != "lost"):
+            return
+        self.reason = reason
+        if self.process is None:
+            self.abandon()
+        elif reason == "lost":
+            self.kill()
+        else:
+            self.process.send(Interrupt(reason))
+            self.process.term()
+            self.later(self.host.settings.grace_seconds + KILL_SECONDS, self.kill)
+
+    def catching_up(self) -> bool:
+        return False  # its process knows
+
+    def abandon(self) -> None:
+        """Its grace is over. It ends when its process has."""
+        if self.process is None:
+            super().abandon()
+        else:
+            self.reason = self.reason or "returned"
+            self.kill()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+
+    def suspend(self) -> None:
+        if not (self.over or self.suspending or self.parked or self.reason):
+            self.suspending = True
+            self.host.suspend(self)
+
+    def suspension(self, keeper: str | None) -> Suspension:
+        seen, tidings = self.wish or (0, None)
+        return Suspension(self.claimed.id, self.claimed.claim, seen, tidings, keeper)
+
+    def park(self) -> None:
+        super().park()
+        if self.process is not None:
+            self.process.send(Leave())
+
+    def unwind(self) -> None:
+        """Its code hears that it leaves memory, and has as long for it as anybody who is interrupted."""
+        self.reason = "suspended"
+        self.later(self.host.settings.grace_seconds + KILL_SECONDS, self.kill)
+
+    def heard(self, found: Mapping[str, Sequence[Entry]]) -> None:
+        if self.process is not None and not self.over:
+            self.process.send(Hear())
+
+    # what the process says
+
+    def hear_from(self, message: object) -> None:
+        match message:
+            case Begun():
+                self.begun, self.started = True, time.monotonic()
+                if self.reason is None and self.timer is not None:
+                    self.timer.cancel()
+                    self.limit()
+            case Wrote(lines):
+                self.host.lines.extend(lines)
+                self.last = max(self.last, *(line.seq for line in lines), 0)
+            case Call():
+                self.pool.do(self.answer(message))
+            case Waits():
+                self.wish = message
+                self.suspend()
+            case Goes():
+                self.host.unsuspend(self)
+            case Trusts():
+                self.host.trust(self)
+            case Overdue():
+                self.host.overdue(self)
+            case Over():  # it has a while to close what it has opened
+                self.said = message
+                self.later(self.host.settings.hook_seconds + KILL_SECONDS, self.kill)
+
+    async def answer(self, call: Call) -> None:
+        """Do what the process wants done with the database."""
+        store = self.host.store
+        value: Any = None
+        failure: BaseException | None = None
+        try:
+            match call.door:
+                case "run":
+                    value = await store.run(call.fn, *call.args)
+                case "read":
+                    value = await store.read(call.fn, *call.args)
+                case _:
+                    value = await asyncio.wrap_future(store.gather(call.fn, *call.args))
+        except HoldfastError as error:
+            failure = error
+        except Exception as error:  # of a driver: it may not travel
+            log.exception("what run %s asked of the database has failed", self.claimed.id)
+            do = "See the worker's own log."
+            failure = HoldfastError("What the run asked of the database has failed", seen=in_short(error), do=do)
+        if self.process is not None:
+            self.process.send(Answer(call.number, value, failure))
+
+    def gone(self, report: Report) -> None:
+        """The process has ended, and with it all that it had started."""
+        process, self.process = self.process, None
+        if self.over:
+            return
+        used = Used(report.cpu, report.wall, report.memory)
+        if self.said is not None and self.reason != "lost":
+            outcome, used = self.said.outcome, most(used, self.said.used)
+        else:
+            outcome = self.outcome_of(report, process.last_lines() if process is not None else "")
+        if outcome is not None and self.begun:
+            outcome.usage = usage_text(used)
+        self.end(outcome)
+
+    def outcome_of(self, report: Report, errors: str) -> Outcome | None:
+        """It has not said how it ends."""
+        if self.reason is not None:
+            outcome = outcomes.interrupted(self.claimed, self.reason, self.governing)
+            if isinstance(outcome, Ended):
+                outcome.unheard = True
+            return outcome
+        if report.value < 0:
+            return Again(self.claimed.id, self.claimed.claim, LATER_MS, False, "returned", begun=self.begun)
+        if ended.ran_out(report, self.machine):
+            outcome = ended.out_of_memory(self.claimed, self.machine, self.governing)
+        else:
+            outcome = ended.crashed(self.claimed, report, errors, self.task.rules.max_crashes)
+        if outcome.error is not None:
+            self.lines.numbers = itertools.count(self.last + 1)
+            self.lines.add(
+                "ERROR", "holdfast", f"Attempt {self.claimed.attempt}: {RunError.read(outcome.error).message}"
+            )
+            outcome.error = self.lines.hushed_json(outcome.error)
+        return outcome
+
+
+def usage_text(used: Used) -> str:
+    """What an attempt has used, as it is stored."""
+    return codec.encode(
+        {"cpu_ms": round(used.cpu * 1000), "wall_ms": round(used.wall * 1000), "memory_bytes": used.memory}
+    )
+
+
+def most(one: Used, other: Used) -> Used:
+    """What was seen from outside, and from inside: neither sees all."""
+    return Used(max(one.cpu, other.cpu), other.wall, max(one.memory, other.memory))

@@ -1,0 +1,175 @@
+"""The app of the tests of runs in processes of their own: tasks that leave evidence of where they ran, and some that
+take their process down, in every way that there is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from holdfast import AsyncContext, Context, Failure, Holdfast, Machine, OutOfMemory, Retry
+from tests.support import ledger
+
+app = Holdfast()
+log = logging.getLogger("tests.apart")
+SMALL = Machine(cpu=1, memory="250MB")
+MB = 1024 * 1024
+
+
+@app.task(isolation="process")
+def here(n: int) -> tuple[int, int]:
+    return n, os.getpid()
+
+
+@app.task(isolation="process")
+async def says(n: int, ctx: AsyncContext) -> int:
+    print("printed", n)
+    log.info("logged %d", n)
+    ctx.metadata["n"] = n
+    ctx.stream("words").write("hello")
+    return os.getpid()
+
+
+@app.task
+async def beside(n: int) -> int:
+    """A neighbour in the worker's own process."""
+    ledger.note("began", n)
+    await ledger.until(ledger.is_open)
+    return os.getpid()
+
+
+@app.task(isolation="process")
+async def waits(n: int, ctx: AsyncContext) -> list[int]:
+    first = await ctx.step(os.getpid, name="first")
+    await ctx.sleep("50ms")
+    (child, _), token = await ctx.trigger_and_wait(here, n), await ctx.token(int, timeout="1h")
+    ledger.note("token", token.id)
+    answer = await ctx.wait_for(token)
+    return [first, child, answer, os.getpid()]
+
+
+@app.task(isolation="process")
+def waits_in_a_thread(n: int, ctx: Context) -> list[Any]:
+    first = ctx.step(os.getpid, name="first")
+    ctx.sleep("50ms")
+    child, _ = ctx.trigger_and_wait(here, n)
+    return [first, child, os.getpid(), here.trigger(n).id]
+
+
+@app.task(isolation="process")
+def dies(how: str) -> None:
+    print("last words", file=sys.stderr)
+    os.write(2, b"from below\n")
+    match how:
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(7)
+        case _:
+            os.kill(os.getpid(), getattr(signal, how))
+            time.sleep(60)
+
+
+@dies.on_failure
+def heard(failure: Failure[str]) -> None:
+    ledger.note("failure", failure.run.status, failure.error.type, os.getpid())
+
+
+@app.task(isolation="process")
+def dies_once(n: int, ctx: Context) -> int:
+    if not ledger.lines(ledger.folder(), "death"):
+        ledger.note("death", n)
+        os._exit(1)
+    return ctx.attempt.number
+
+
+@app.task(machine=SMALL, retry=Retry(max_attempts=1))
+def hoards(n: int) -> None:
+    kept = []
+    while True:
+        kept.append(b"x" * MB)
+
+
+@app.task(machine=SMALL, retry=Retry(max_attempts=1))
+def hoards_in_children(n: int) -> None:
+    grow = f"kept = [b'x' * {MB} for _ in range(120)]; import time; time.sleep(600)"
+    for _ in range(3):
+        ledger.note("child", subprocess.Popen([sys.executable, "-c", grow]).pid)
+    time.sleep(600)
+
+
+@app.task(machine=SMALL, retry=Retry(out_of_memory="small-2x"))
+def grows(n: int, ctx: Context) -> list[Any]:
+    kept = [b"x" * MB for _ in range(n)]
+    return [len(kept), ctx.attempt.number, ctx.machine and ctx.machine.name]
+
+
+@app.task(isolation="process", retry=Retry(max_attempts=1))
+def gives_up(how: str) -> None:
+    raise MemoryError if how == "MemoryError" else OutOfMemory("it is too large to be read at once")
+
+
+def family() -> None:
+    """Children that ignore SIGTERM, in sessions of their own, with children in turn; one has lost its parent."""
+    for _ in range(2):
+        if os.fork() == 0:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if os.fork() == 0 and os.fork() != 0:
+                os._exit(0)
+            ledger.note("family", os.getpid())
+            while True:
+                time.sleep(600)
+
+
+@app.task(isolation="process")
+def parent(n: int) -> None:
+    family()
+    ledger.note("family", os.getpid())
+    try:
+        time.sleep(600)
+    finally:
+        ledger.note("finally", n)
+
+
+@app.task(isolation="process")
+async def async_parent(n: int) -> None:
+    family()
+    ledger.note("family", os.getpid())
+    try:
+        await asyncio.sleep(600)
+    finally:
+        ledger.note("finally", n)
+
+
+@app.task(isolation="process", max_duration="300ms")
+def slow(n: int) -> None:
+    ledger.note("began", n)
+    try:
+        time.sleep(600)
+    finally:
+        ledger.note("finally", n)
+
+
+@app.task(isolation="process")
+def stubborn(n: int) -> None:
+    ledger.note("began", os.getpid())
+    while True:
+        with contextlib.suppress(BaseException):
+            time.sleep(600)
+
+
+@app.task(machine="micro")
+def uses(n: int, ctx: Context) -> list[Any]:
+    kept, until = b"x" * (n * MB), time.process_time() + 0.1
+    while time.process_time() < until:
+        pass
+    used = ctx.usage()
+    return [len(kept) // MB, ctx.machine and ctx.machine.name, used.cpu_seconds, used.wall_seconds, used.peak_memory]

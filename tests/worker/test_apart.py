@@ -1,0 +1,261 @@
+"""Runs in processes of their own: what they can do, how they end, and that nothing is left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import Run, RunCanceled, RunCrashed, RunFailed, RunTimedOut
+from holdfast.sizes import MIB
+from tests.support import apart, ledger
+from tests.support.host import Host, hosts, kill, reached, state
+
+APP = "tests.support.apart:app"
+NEIGHBOURS = 20
+Hosts = Callable[..., Host]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Path]:
+    """One worker on SQLite for most of these tests, and the folder that its tasks share with them."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        database = f"sqlite:///{folder / 'apart.db'}"
+        apart.app.settings.use_flags(database=database)
+        with hosts(database, folder) as start:
+            start(app=APP, concurrency=40).ready()
+            yield folder
+        apart.app.close()
+
+
+@pytest.fixture
+def place(shared: Path, processes: None) -> Path:
+    """The same folder, with nothing in it that another test has noted."""
+    for name in ("ledger", "gate"):
+        with contextlib.suppress(FileNotFoundError):
+            (shared / name).unlink()
+    return shared
+
+
+def ended(handle: Any) -> Run[Any]:
+    """The run, when it has ended, however that was."""
+    with contextlib.suppress(RunFailed):
+        handle.result(timeout=60)
+    run: Run[Any] = handle.retrieve()
+    return run
+
+
+def gone(pids: list[int]) -> bool:
+    return all(state(pid) in ("", "Z", "X") for pid in pids)
+
+
+def members(place: Path, word: str = "family") -> list[int]:
+    return [int(line[1]) for line in ledger.lines(place, word)]
+
+
+# -- what they can do -------------------------------------------------------------------------------------------------
+
+
+def test_each_run_has_a_process_of_its_own(place: Path) -> None:
+    found = apart.here.batch_trigger(range(8)).results(timeout=60).outputs()
+    assert [n for n, _ in found] == list(range(8))
+    assert len({pid for _, pid in found}) == 8
+    reached(lambda: gone([pid for _, pid in found]))
+
+
+def test_what_it_writes_is_kept_with_the_run(place: Path) -> None:
+    run = ended(apart.says.trigger(3))
+    assert [line.message for line in run.logs] == ["printed 3", "logged 3"]
+    assert run.metadata["n"] == 3
+    assert [chunk.value for chunk in apart.says.handle(run.id).stream("words")] == ["hello"]
+
+
+def test_it_waits_without_a_process_and_goes_on_in_another(place: Path) -> None:
+    handle = apart.waits.trigger(5)
+    reached(lambda: handle.retrieve().status == "waiting" and ledger.lines(place, "token"))
+    apart.app.tokens.complete(ledger.lines(place, "token")[0][1], 7)
+    first, child, answer, last = handle.result(timeout=60)
+    assert (child, answer) == (5, 7)
+    assert first != last  # what was recorded by one process, another has read
+    assert handle.retrieve().attempts == 1
+
+
+def test_a_def_task_waits_and_triggers_as_anywhere(place: Path) -> None:
+    handle = apart.waits_in_a_thread.trigger(5)
+    first, child, last, other = handle.result(timeout=60)
+    assert (child, first != last) == (5, True)
+    assert apart.here.handle(other).result(timeout=60)[0] == 5
+
+
+def test_it_knows_its_machine_and_what_it_has_used(place: Path) -> None:
+    handle = apart.uses.trigger(50)
+    size, machine, cpu, wall, memory = handle.result(timeout=60)
+    assert (size, machine) == (50, "micro")
+    assert 0.1 <= cpu <= wall
+    run = handle.retrieve()
+    assert run.machine is not None
+    assert run.machine.name == "micro"
+    assert run.usage is not None
+    assert run.usage.cpu_seconds is not None
+    assert run.usage.peak_memory is not None
+    assert run.usage.cpu_seconds >= cpu
+    assert run.usage.peak_memory >= memory > 50 * MIB
+
+
+# -- crashes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("segfault", "was killed by SIGSEGV"),
+        ("SIGKILL", "was killed by SIGKILL"),
+        ("SIGABRT", "was killed by SIGABRT"),
+        ("exit", "ended by itself, with exit code 7"),
+    ],
+)
+def test_a_process_that_dies_is_a_crash_of_its_run(place: Path, how: str, says: str) -> None:
+    run = ended(apart.dies.trigger(how))
+    assert (run.status, run.attempts, run.crashes) == ("crashed", 1, 3)
+    assert run.error is not None
+    assert run.error.type == "RunCrashed"
+    assert says in run.error.message
+    assert "from below" in run.error.traceback
+    assert [line.message for line in run.logs if line.logger == "stderr"] == ["last words"] * 3
+
+
+def test_hooks_hear_of_a_crash(place: Path) -> None:
+    run = ended(apart.dies.trigger("exit"))
+    reached(lambda: ledger.lines(place, "failure"))
+    assert ledger.lines(place, "failure")[0][1:3] == ["crashed", "RunCrashed"]
+    with pytest.raises(RunCrashed):
+        apart.dies.handle(run.id).result(timeout=0)
+
+
+def test_a_crash_uses_up_no_attempt(place: Path) -> None:
+    handle = apart.dies_once.trigger(1)
+    assert handle.result(timeout=60) == 1
+    assert handle.retrieve().crashes == 1
+
+
+# -- out of memory ----------------------------------------------------------------------------------------------------
+
+
+def test_who_allocates_without_end_ends_and_its_neighbours_do_not(place: Path) -> None:
+    beside = [apart.beside.trigger(n) for n in range(NEIGHBOURS)]
+    reached(lambda: len(ledger.lines(place, "began")) == NEIGHBOURS)
+    began = time.monotonic()
+    run = ended(apart.hoards.trigger(1))
+    took = time.monotonic() - began
+    ledger.open_gate(place)
+    assert (run.status, run.attempts, run.crashes) == ("crashed", 1, 0)
+    assert run.error is not None
+    assert run.error.type == "OutOfMemory"
+    assert "250 MB" in run.error.message
+    assert took < 30
+    assert len({each.result(timeout=60) for each in beside}) == 1
+
+
+def test_children_count_too(place: Path) -> None:
+    run = ended(apart.hoards_in_children.trigger(1))
+    assert run.error is not None
+    assert run.error.type == "OutOfMemory"
+    assert len(members(place, "child")) == 3
+    assert gone(members(place, "child"))
+
+
+def test_the_next_attempt_runs_on_a_larger_machine(place: Path) -> None:
+    handle = apart.grows.trigger(400)
+    assert handle.result(timeout=60) == [400, 2, "small-2x"]
+    run = handle.retrieve()
+    assert run.machine is not None
+    assert run.machine.name == "small-2x"
+
+
+@pytest.mark.parametrize("how", ["MemoryError", "OutOfMemory"])
+def test_what_code_raises_is_recorded_as_the_same(place: Path, how: str) -> None:
+    run = ended(apart.gives_up.trigger(how))
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error.type == "OutOfMemory"
+
+
+# -- time, cancel, and the end of others ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["parent", "async_parent"])
+def test_of_a_canceled_run_no_process_remains(place: Path, task: str) -> None:
+    """Its children ignore SIGTERM, are in sessions of their own, and one has lost its parent. Fails without looking for
+    those that were left to the zygote."""
+    handle = getattr(apart, task).trigger(1)
+    reached(lambda: len(members(place)) == 5)
+    handle.cancel()
+    with pytest.raises(RunCanceled):
+        handle.result(timeout=60)
+    assert gone(members(place))
+    assert ledger.lines(place, "finally") == [["finally", "1"]]
+
+
+def test_a_def_task_is_interrupted_at_its_time_limit(place: Path) -> None:
+    with pytest.raises(RunTimedOut):
+        apart.slow.trigger(1).result(timeout=60)
+    assert ledger.lines(place, "finally") == [["finally", "1"]]
+
+
+on_one = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def app(database_url: str) -> Iterator[Any]:
+    before = apart.app.settings.get("database").value
+    apart.app.close()
+    apart.app.settings.use_flags(database=database_url)
+    yield apart.app
+    apart.app.close()
+    apart.app.settings.use_flags(database=before)
+
+
+def test_on_either_database(app: Any, host: Hosts, folder: Path) -> None:
+    """The statements of a crash, of a larger machine, and of what was used."""
+    host(app=APP).ready()
+    assert apart.dies_once.trigger(1).result(timeout=60) == 1
+    handle = apart.grows.trigger(400)
+    assert handle.result(timeout=60) == [400, 2, "small-2x"]
+    run = handle.retrieve()
+    assert run.usage is not None
+    assert (run.usage.peak_memory or 0) > 400 * MIB
+
+
+@on_one
+def test_code_that_will_not_end_is_killed_when_its_worker_must(app: Any, host: Hosts, folder: Path) -> None:
+    hired = host(app=APP, drain=0.2).ready()
+    handle = apart.stubborn.trigger(1)
+    reached(lambda: members(folder, "began"))
+    assert hired.stop() == 0
+    reached(lambda: gone(members(folder, "began")))
+    run = handle.retrieve()
+    assert (run.status, run.attempts, run.crashes) == ("pending_version", 0, 0)
+
+
+@on_one
+@pytest.mark.parametrize("victim", ["worker", "supervisor"])
+def test_nobody_goes_on_when_the_worker_or_its_supervisor_is_killed(
+    app: Any, host: Hosts, folder: Path, victim: str
+) -> None:
+    """What runs has its children with it, within the lease."""
+    hired = host(app=APP, lease=6.0).ready()
+    apart.parent.trigger(1)
+    reached(lambda: len(members(folder)) == 5)
+    first = members(folder)
+    began = time.monotonic()
+    kill(hired.children()[0] if victim == "worker" else hired.supervisor, signal.SIGKILL)
+    reached(lambda: gone(first))
+    assert time.monotonic() - began < 6.0 + (14.0 if os.environ.get("CI") else 4.0)
