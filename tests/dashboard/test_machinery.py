@@ -11,7 +11,7 @@ from holdfast import Holdfast
 from holdfast.engine import pushes, workers
 from holdfast.storage import Store
 from holdfast.views import http_hosts
-from tests.dashboard.conftest import Served
+from tests.dashboard.conftest import Served, post
 from tests.engine.making import Hand, know, new, send
 
 
@@ -33,12 +33,12 @@ async def test_workers_stand_under_their_hosts_and_can_be_drained(tmp_path: Path
         assert page.count('aria-label="reef"') == 1
         assert "tide<b>" not in page
         assert page.count(">Drain<") == 3
-        answer = await http.post("/workers/w2/drain")
+        answer = await post(http, "/workers", "/workers/w2/drain")
         assert (answer.status_code, answer.headers["location"]) == (303, "/workers")
         page = (await http.get("/workers")).text
         assert page.count(">Drain<") == 2
         assert "draining" in page
-        assert (await http.post("/workers/nobody/drain")).status_code == 404
+        assert (await post(http, "/workers", "/workers/nobody/drain")).status_code == 404
     await home.aclose()
 
 

@@ -38,6 +38,12 @@ def moment(at: int | datetime | None, kind: str = "ago") -> Markup:
     )
 
 
+def axis(ms: int, day: bool) -> str:
+    """A time on an axis, in UTC until the script says it in the viewer's zone."""
+    when = datetime.fromtimestamp(ms / 1000, UTC)
+    return f"{when:%d %b}" if day else f"{when:%H:%M}"
+
+
 def span(ms: int | None) -> str | Markup:
     """A duration."""
     return NONE if ms is None else format_ms(ms)
@@ -132,6 +138,7 @@ def segment(text: str) -> str:
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "moment": moment,
     "span": span,
+    "axis": axis,
     "fine": fine,
     "number": number,
     "counted": counted,

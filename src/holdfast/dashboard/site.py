@@ -7,6 +7,7 @@ besides at where a call comes from.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
@@ -37,7 +38,7 @@ from holdfast.errors import (
     UnknownSchedule,
     UnknownTask,
 )
-from holdfast.storage import Tx
+from holdfast.storage import Store, Tx
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,6 +81,10 @@ class Site:
     async def read(self, f: Callable[Concatenate[Tx, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What a view answers."""
         return await self.client().aread(f, *args, **kwargs)
+
+    async def opened(self) -> Store:
+        """The database, opened if it was not."""
+        return await asyncio.to_thread(lambda: self.client().store)
 
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A page from its template. ``here`` is the entry of the menu that it belongs to."""
@@ -127,6 +132,11 @@ class Site:
                         return site.trouble(request, error)
                     except Refused as refused:
                         return site.refused(request, refused)
+                    except Exception:
+                        log.exception("%s could not be shown", request.url.path)
+                        what = "Holdfast could not show this: its log says why"
+                        values = {"title": "That should not happen", "what": what, "seen": None, "do": None}
+                        return site.page(request, "trouble.html", status=500, **values)
 
                 return shown
 

@@ -1,11 +1,46 @@
-"""Is anything wrong?"""
+"""Is anything wrong? What the doctor finds, each with the page where one does something about it, and how it goes."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 
 from holdfast import views
+from holdfast.dashboard.charts import RANGES, Chart, chart, window
 from holdfast.dashboard.site import READ, Site
+from holdfast.engine import schedules as engine
+from holdfast.scheduled import Schedule, schedule_of
+from holdfast.storage import Tx
+from holdfast.views import Filter, Finding, Health, Listed, QueueView, TaskView
+from holdfast.views.stats import stats
+
+USUAL: Final = "1h"
+TOP: Final = 6
+LATEST: Final = 8
+PLACES: Final[Mapping[str, str]] = {
+    "workers": "/workers",
+    "tasks": "/tasks",
+    "machines": "/workers",
+    "versions": "/workers",
+    "queues": "/queues",
+    "runs": "/runs?status=open",
+    "hosts": "/hosts",
+    "schedules": "/schedules",
+}
+
+
+class Seen(NamedTuple):
+    """What was read, in one transaction."""
+
+    health: Health
+    tasks: list[TaskView]
+    latest: list[Listed]
+    bad: list[Listed]
+    schedules: list[Schedule]
+    chart: Chart
+    before: Chart
 
 
 def routes(site: Site) -> APIRouter:
@@ -13,8 +48,57 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/", dependencies=READ)
     async def home(request: Request) -> Response:
-        health = await site.read(views.health)
-        found = [each for each in views.findings(health) if each.level != "ok"]
-        return site.page(request, "home.html", here="home", health=health, findings=found)
+        asked = request.query_params.get("range", USUAL)
+        store = await site.opened()
+        seen = await site.read(looked, asked if asked in RANGES else USUAL)
+        found = views.findings(seen.health)
+        return site.page(
+            request,
+            "home.html",
+            here="home",
+            seen=seen,
+            health=seen.health,
+            database=store.url,
+            findings=[each for each in found if each.level != "ok"],
+            facts=[each for each in found if each.level == "ok"],
+            place=place,
+            queues=busiest(seen.health.queues),
+            alive=seen.health.alive,
+            now=seen.health.now,
+            ranges=RANGES,
+        )
 
     return router
+
+
+def looked(tx: Tx, name: str) -> Seen:
+    now = tx.now()
+    since, until, step = window(name, now)
+    earlier = now - (until - since)
+    before = stats(tx, since - (until - since), since, step)
+    return Seen(
+        health=views.health(tx),
+        tasks=views.tasks(tx),
+        latest=views.page(tx, Filter(), limit=LATEST).runs,
+        bad=views.page(tx, Filter(statuses=frozenset(("failed", "crashed", "timed_out"))), limit=LATEST).runs,
+        schedules=sooner([schedule_of(each) for each in engine.page(tx, 50)]),
+        chart=chart(name, now, stats(tx, since, until, step)),
+        before=chart(name, earlier, before),
+    )
+
+
+def place(finding: Finding) -> str | None:
+    """The page where one does something about it."""
+    return PLACES.get(finding.about.partition(" ")[0])
+
+
+def busiest(queues: list[QueueView]) -> list[QueueView]:
+    """The queues in which something stands or executes, where it waits the longest first."""
+    busy = [each for each in queues if each.executing or each.queued or each.pending_version or each.paused_at]
+    return sorted(busy, key=lambda each: each.oldest_queued_at or 2**62)[:TOP]
+
+
+def sooner(schedules: list[Schedule]) -> list[Schedule]:
+    """Those that fire next, and those that cannot."""
+    active = [each for each in schedules if each.next_at is not None or each.problem]
+    return sorted(active, key=lambda each: (each.problem is None, each.next_at.timestamp() if each.next_at else 0))[:5]

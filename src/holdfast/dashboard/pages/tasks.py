@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 
 from holdfast import views
+from holdfast.dashboard.charts import RANGES, Chart, chart, window
 from holdfast.dashboard.site import READ, Site
 from holdfast.engine import schedules as engine
 from holdfast.errors import UnknownTask, shown
@@ -15,9 +16,11 @@ from holdfast.model import FINAL
 from holdfast.scheduled import Schedule, schedule_of
 from holdfast.storage import Tx
 from holdfast.views import Filter, Listed, TaskView
+from holdfast.views.stats import stats
 
-LATEST = 50
-SHOWN = 15
+LATEST: Final = 50
+SHOWN: Final = 15
+USUAL: Final = "24h"
 
 
 class Seen(NamedTuple):
@@ -26,6 +29,7 @@ class Seen(NamedTuple):
     task: TaskView
     runs: list[Listed]
     schedules: list[Schedule]
+    chart: Chart
 
 
 def routes(site: Site) -> APIRouter:
@@ -38,7 +42,8 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/tasks/{task_id:path}", dependencies=READ)
     async def task(request: Request, task_id: str) -> Response:
-        seen = await site.read(looked, task_id)
+        asked = request.query_params.get("range", USUAL)
+        seen = await site.read(looked, task_id, asked if asked in RANGES else USUAL)
         return site.page(
             request,
             "task.html",
@@ -49,17 +54,21 @@ def routes(site: Site) -> APIRouter:
             latest=seen.runs,
             tally=tally(seen.runs),
             schedules=seen.schedules,
+            chart=seen.chart,
+            ranges=RANGES,
         )
 
     return router
 
 
-def looked(tx: Tx, task_id: str) -> Seen:
+def looked(tx: Tx, task_id: str, name: str) -> Seen:
     task = views.task(tx, task_id)
     if task is None:
         raise UnknownTask("No worker has announced this task", seen=shown(task_id), do="Look among the tasks.")
     runs = views.page(tx, Filter(tasks=frozenset([task_id])), limit=LATEST).runs
-    return Seen(task, runs, [schedule_of(each) for each in engine.page(tx, task=task_id, n=20)])
+    schedules = [schedule_of(each) for each in engine.page(tx, task=task_id, n=20)]
+    now = tx.now()
+    return Seen(task, runs, schedules, chart(name, now, stats(tx, *window(name, now), task_id)))
 
 
 def tally(runs: list[Listed]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ function say(element, now) {
 
 function localise(root) {
   const now = Date.now();
+  axes(root);
   for (const element of root.querySelectorAll("time[data-as]")) {
     if (!element.dataset.said) {
       element.dataset.said = "1";
@@ -45,6 +46,12 @@ function localise(root) {
     }
     say(element, now);
   }
+}
+
+function axes(root) {
+  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+  for (const text of root.querySelectorAll("text[data-at]")) text.textContent = (text.dataset.day ? date : hour).format(new Date(Number(text.dataset.at)));
 }
 
 // -- the theme ------------------------------------------------------------------------------------------------------

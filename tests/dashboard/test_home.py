@@ -1,0 +1,79 @@
+"""The page on which one sees whether anything is wrong, and the charts on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from holdfast import Holdfast
+from holdfast.dashboard.charts import MINUTE, RANGES, ceiling, chart, window
+from holdfast.engine import catalogue
+from holdfast.views.stats import Stat
+from tests.dashboard.conftest import Served, post
+
+NOON = 1_800_000_000_000 // 3_600_000 * 3_600_000
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Holdfast]:
+    app = Holdfast(database=f"sqlite:///{tmp_path}/holdfast.db")
+    app.client.open()
+    yield app
+    await app.aclose()
+
+
+async def test_an_empty_database_says_how_to_begin(home: Holdfast, served: Served) -> None:
+    async with served(home) as http:
+        page = (await http.get("/")).text
+    assert "Run the first task" in page
+    assert "holdfast dev" in page
+
+
+async def test_the_first_task_is_run_with_one_button(home: Holdfast, served: Served) -> None:
+    @home.task
+    def hello() -> None: ...
+
+    home.client.write(catalogue.announce, [hello.entry()], [])
+    async with served(home) as http:
+        page = (await http.get("/")).text
+        made = await post(http, "/", "/tasks/hello/test")
+    assert "Run hello" in page
+    assert home.runs.retrieve(made.headers["location"].removeprefix("/runs/")).task == "hello"
+
+
+async def test_what_is_wrong_leads_to_where_one_mends_it(home: Holdfast, served: Served) -> None:
+    home.trigger("send")
+    async with served(home) as http:
+        pages = [(await http.get(f"/?range={name}")).text for name in (*RANGES, "nonsense")]
+    for page in pages:
+        assert "No worker is alive, and runs wait" in page
+        assert 'href="/workers"' in page.partition("<main")[2]
+        assert "SQLite" in page
+
+
+def test_a_chart_counts_each_run_once_in_its_column() -> None:
+    since, until, step = window("1h", NOON)
+    assert (until - since, step) == (60 * MINUTE, MINUTE)
+    found = [
+        Stat(since, None, "completed", 3, 30, 0),
+        Stat(since, None, "failed", 1, 10, 40),
+        Stat(since + 30_000, None, "canceled", 1, 0, 0),
+        Stat(until - MINUTE, None, "crashed", 2, 0, 0),
+    ]
+    drawn = chart("1h", NOON, found)
+    first, last = drawn.columns[0], drawn.columns[-1]
+    assert len(drawn.columns) == 60
+    assert (first.good, first.bad, first.other, first.ran_ms, first.waited_ms) == (3, 1, 1, 8, 8)
+    assert (last.good, last.bad) == (0, 2)
+    assert (drawn.good, drawn.bad, drawn.failing) == (3, 3, 0.5)
+    assert drawn.top == 5
+    assert all(0 <= mark.share <= 1 for mark in (*drawn.times, *drawn.lines))
+
+
+@pytest.mark.parametrize(
+    ("value", "top"), [(0, 1), (1, 1), (3, 5), (10, 10), (11, 20), (23, 25), (260, 500), (99_999, 100_000)]
+)
+def test_an_axis_ends_at_a_round_number(value: int, top: int) -> None:
+    assert ceiling(value) == top
