@@ -98,7 +98,7 @@ async def test_a_route_that_says_nothing_is_refused(served: FastAPI) -> None:
 
 
 def filled(route: APIRoute) -> str:
-    return route.path_format.format_map(dict.fromkeys(route.param_convertors, "01"))
+    return "http://127.0.0.1" + route.path_format.format_map(dict.fromkeys(route.param_convertors, "01"))
 
 
 def test_a_need_names_one_thing() -> None:

@@ -79,11 +79,11 @@ def access(client: Callable[[], Client], keys: Keyring) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter(prefix="/api/v1", tags=["access"])
 
-    @router.post("/auth/jwt/claims", response_model=Claims)
+    @router.post("/auth/jwt/claims", response_model=Claims, summary="What a client that signs public tokens says")
     async def claims(_: Annotated[Caller, Depends(needs("admin"))]) -> JSONResponse:
         return JSONResponse({"sub": public.ENVIRONMENT, "pub": True})
 
-    @router.post("/auth/public-tokens", response_model=PublicToken)
+    @router.post("/auth/public-tokens", response_model=PublicToken, summary="A public token for a browser")
     async def make(wanted: Wanted, caller: Annotated[Caller, Depends(needs(None))]) -> JSONResponse:
         if caller.ends_at is not None:
             raise Refused(403, "A public token makes no other one")
@@ -98,7 +98,7 @@ def access(client: Callable[[], Client], keys: Keyring) -> APIRouter:
         )
         return JSONResponse({"token": token})
 
-    @router.get("/audit", response_model=Changes, dependencies=[Depends(needs("admin"))])
+    @router.get("/audit", response_model=Changes, dependencies=[Depends(needs("admin"))], summary="Who changed what")
     async def changes(
         limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
         cursor: Annotated[str | None, Query(pattern=f"^{CURSOR.pattern}$")] = None,

@@ -2,7 +2,7 @@
 
     GET /healthz    200 as long as this process answers
     GET /readyz     200 if the database answers, else 503 with the reason
-    GET /           the dashboard, for people
+    GET /           the dashboard, for people; /docs is what can be called, made from /openapi.json
     /api/v1/waitpoints/tokens/…/callback/…    where tokens are completed
     /api            runs and all that belongs to them, as Trigger.dev's client knows it
     /realtime       runs and streams as they change
@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,8 +26,10 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 
 from holdfast import views
 from holdfast.api.access import access
@@ -36,6 +39,7 @@ from holdfast.api.keyring import Keyring
 from holdfast.api.limit import Limits
 from holdfast.api.live.hub import Hub
 from holdfast.api.live.routes import live
+from holdfast.api.openapi import document, openapi
 from holdfast.api.refused import Refused, all_of
 from holdfast.api.tokens import tokens as waited_for
 from holdfast.api.v1.routes import v1
@@ -52,7 +56,32 @@ if TYPE_CHECKING:
     from holdfast.settings import Settings
     from holdfast.storage import Store
 
+
+class Health(BaseModel):
+    """The process is up."""
+
+    status: str
+    version: str
+
+
+class Readiness(BaseModel):
+    """The database answers."""
+
+    status: str
+    database: str
+    workers: int
+
+
+class Unreadiness(BaseModel):
+    """The database does not answer, and why."""
+
+    status: str
+    reason: str
+
+
 SETTINGS: Final = {"key": "api_key", "rate": "api_rate", "cors": "cors_origins"}
+UNREADY: Final[dict[int | str, dict[str, Any]]] = {503: {"description": "It does not", "model": Unreadiness}}
+NOT_ALLOWED: Final = 405
 CORS_SECONDS: Final = 7_200  # what browsers remember at most
 ANYTHING: Final[Mapping[str, Any]] = {"allow_methods": ["*"], "allow_headers": ["*"], "expose_headers": ["*"]}
 log = logging.getLogger("holdfast")
@@ -93,6 +122,7 @@ def application(
     app.state.hub = Hub(client)
     pages = dashboard(client, app.version, app.state.keys)
     for router in (
+        openapi(),
         access(client, app.state.keys),
         v1(client),
         tasks(client),
@@ -111,11 +141,11 @@ def application(
     if origins:  # outermost: a browser asks first, without a key, and must be able to read refusals
         app.add_middleware(CORSMiddleware, allow_origins=origins, max_age=CORS_SECONDS, **ANYTHING)
 
-    @app.get("/healthz")
+    @app.get("/healthz", summary="Is this process up?", response_model=Health)
     async def healthz() -> dict[str, str]:
         return {"status": "ok", "version": app.version}
 
-    @app.get("/readyz")
+    @app.get("/readyz", summary="Does its database answer?", response_model=Readiness, responses=UNREADY)
     async def readyz() -> JSONResponse:
         try:
             store = await opened(client)
@@ -124,7 +154,8 @@ def application(
             return JSONResponse({"status": "unavailable", "reason": str(error)}, status_code=503)
         return JSONResponse({"status": "ready", "database": store.kind, "workers": sum(each.alive for each in workers)})
 
-    list(routes(app))  # nothing is served that cannot say what it needs
+    served_routes = list(routes(app))  # nothing is served that cannot say what it needs
+    app.openapi = cache(lambda: document(app, served_routes))  # type: ignore[method-assign]
     return app
 
 
@@ -152,8 +183,16 @@ def refused(request: Request, error: Exception) -> Refused:
         problems = [Refused(422, each["msg"], ".".join(map(str, each["loc"][1:])) or None) for each in error.errors()]
         return all_of(problems) if problems else Refused(422, "The call is not valid")
     if isinstance(error, HTTPException):
-        return unmatched(request, error) or Refused(error.status_code, str(error.detail), headers=error.headers)
+        headers = allowed(request) if error.status_code == NOT_ALLOWED else error.headers
+        return unmatched(request, error) or Refused(error.status_code, str(error.detail), headers=headers)
     return refusal(request, error)
+
+
+def allowed(request: Request) -> dict[str, str]:
+    """What can be done at this path, by whichever of its routes."""
+    here = [route for route in routes(request.app) if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in here if route.path == here[0].path for method in route.methods or ()}
+    return {"Allow": ", ".join(sorted(methods))}
 
 
 def unmatched(request: Request, error: HTTPException) -> Refused | None:

@@ -40,6 +40,7 @@ from holdfast.scopes import ADMIN, Action, Kind, Right, allows
 OPEN: Final = {
     "/healthz": "whoever looks whether it is up",
     "/readyz": "whoever looks whether it is up",
+    "/openapi.json": "what can be called is no secret",
     "/assets/{name}": "the dashboard's style sheet, scripts and icon",
     "/login": "whoever has a key shows it here",
     "/logout": "it ends what a login has begun",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -32,6 +32,24 @@ from holdfast.engine.tokens import Completed, TokenRecord, settled
 from holdfast.errors import PayloadInvalid
 from holdfast.tokens import fitting
 
+DOCUMENTED: Final[Mapping[str, Any]] = {
+    "responses": {
+        200: {
+            "description": "It is completed, or was before",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"success": {"const": True}, "status": {"enum": ["completed", "already"]}},
+                        "required": ["success", "status"],
+                    }
+                }
+            },
+        },
+        410: {"description": "Its time is over"},
+    },
+    "openapi_extra": {"requestBody": {"content": {"application/json": {"schema": {}}}}},
+}
 PLACE: Final = "/api/v1/waitpoints/tokens/{token_id}/callback/{secret}"
 CALLBACK: Final = re.compile(r"/api/v1/waitpoints/tokens/[0-9a-z]{26}/callback/[\w-]+", re.ASCII)
 
@@ -51,7 +69,7 @@ def tokens(client: Callable[[], Client]) -> APIRouter:
     """The route of tokens over the database of ``client()``."""
     router = APIRouter()
 
-    @router.post(PLACE)
+    @router.post(PLACE, summary="Complete a token, by who has its URL", **DOCUMENTED)
     async def complete(request: Request, token_id: str, secret: str) -> JSONResponse:
         verbs = client()
         record = await verbs.aread(engine.read, token_id) if is_callback(request) else None

@@ -27,9 +27,11 @@ from holdfast.dashboard import live
 from holdfast.dashboard.assets import assets
 from holdfast.dashboard.pages import (
     bulk,
+    docs,
     errors,
     home,
     hosts,
+    keys,
     login,
     queues,
     run,
@@ -45,7 +47,7 @@ from holdfast.dashboard.site import Site
 __all__ = ["dashboard"]
 
 # In this order: what ends in a path takes all that begins like it.
-PAGES = (live, login, home, bulk, runs, run, errors, tokens, test, tasks, queues, schedules, workers, hosts)
+PAGES = (live, login, home, bulk, runs, run, errors, tokens, test, tasks, queues, schedules, workers, hosts, keys, docs)
 
 
 def dashboard(client: Callable[[], Client], version: str, keys: Keyring) -> APIRouter:

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from holdfast import codec, recurrence
 from holdfast.api.refused import Refused, not_found
 from holdfast.api.v2 import reading
+from holdfast.api.v2.documents import CHANGED_SCHEDULE, NEW_SCHEDULE, SCHEDULE, TASK, documented, list_of, object_of
 from holdfast.api.v2.reading import Reader, Said
 from holdfast.api.v2.tasks import CHANGE, SEE, as_request, as_task, clear_for, said_in
 from holdfast.client import Client
@@ -49,21 +50,23 @@ def schedules(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter(prefix="/v2/schedules")
 
-    @router.post("", dependencies=[CHANGE])
+    @router.post("", dependencies=[CHANGE], **documented("Make a schedule", SCHEDULE, status=201, body=NEW_SCHEDULE))
     async def create(request: HttpRequest) -> JSONResponse:
         new = new_schedule(reading.object_of(await said_in(request, client())), None)
         return JSONResponse(as_schedule(await client().awrite(pushes.schedule, new, http_entry())), status_code=201)
 
-    @router.get("", dependencies=[SEE])
+    @router.get("", dependencies=[SEE], **documented("Schedules", list_of(SCHEDULE)))
     async def list_(request: HttpRequest) -> JSONResponse:
         found, clear = await client().aread(engine.page, LISTED, task=HTTP_TASK), clear_for(request)
         return JSONResponse([as_schedule(each, clear=clear) for each in found])
 
-    @router.get("/{id}", dependencies=[SEE])
+    @router.get("/{id}", dependencies=[SEE], **documented("A schedule", SCHEDULE))
     async def retrieve(id: str, request: HttpRequest) -> JSONResponse:
         return JSONResponse(as_schedule(await found(client(), id), clear=clear_for(request)))
 
-    @router.patch("/{id}", dependencies=[CHANGE])
+    @router.patch(
+        "/{id}", dependencies=[CHANGE], **documented("Change a schedule", SCHEDULE, body=object_of(CHANGED_SCHEDULE))
+    )
     async def update(id: str, request: HttpRequest) -> JSONResponse:
         said = reading.object_of(await said_in(request, client()))
         new = new_schedule(said, await found(client(), id))
@@ -72,13 +75,13 @@ def schedules(client: Callable[[], Client]) -> APIRouter:
             raise not_found("schedule")
         return JSONResponse(as_schedule(changed))
 
-    @router.delete("/{id}", dependencies=[CHANGE])
+    @router.delete("/{id}", dependencies=[CHANGE], **documented("Delete a schedule", None, status=204))
     async def delete(id: str) -> Response:
         record = await found(client(), id)
         await client().awrite(engine.remove, [record.id])
         return Response(status_code=204)
 
-    @router.get("/{id}/tasks", dependencies=[SEE])
+    @router.get("/{id}/tasks", dependencies=[SEE], **documented("Tasks that a schedule has made", list_of(TASK)))
     async def tasks_of(id: str, request: HttpRequest) -> JSONResponse:
         record, clear = await found(client(), id), clear_for(request)
         slots = await client().aread(engine.slots, record.id, TASKS)

@@ -21,6 +21,7 @@ from holdfast import codec, secret
 from holdfast.api.auth import caller_of, needs
 from holdfast.api.refused import Refused, all_of, not_found
 from holdfast.api.v2 import reading
+from holdfast.api.v2.documents import AFTER, CHANGED_TASK, NEW_TASK, TASK, TEXT, documented, list_of, object_of
 from holdfast.api.v2.reading import Reader, Said
 from holdfast.client import Client
 from holdfast.engine import pushes, read
@@ -47,13 +48,17 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter(prefix="/v2/tasks")
 
-    @router.post("", dependencies=[MAKE])
+    @router.post("", dependencies=[MAKE], **documented("Make a task", TASK, status=201, body=NEW_TASK, conflicts=True))
     async def create(request: HttpRequest) -> JSONResponse:
         run = new_task(reading.object_of(await said_in(request, client())))
         await made(client(), run)
         return JSONResponse(await shown(client(), run.id), status_code=201)
 
-    @router.post("/batch-create", dependencies=[MAKE])
+    @router.post(
+        "/batch-create",
+        dependencies=[MAKE],
+        **documented("Make several", list_of(TASK), status=201, body=list_of(NEW_TASK), conflicts=True),
+    )
     async def create_several(request: HttpRequest) -> JSONResponse:
         said = await said_in(request, client(), times=10)
         if not isinstance(said, list):
@@ -67,7 +72,11 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
         records = await client().aread(read.runs, ids[::-1])
         return JSONResponse([as_task(record) for record in records], status_code=201)
 
-    @router.post("/batch-delete", dependencies=[CHANGE])
+    @router.post(
+        "/batch-delete",
+        dependencies=[CHANGE],
+        **documented("Delete several", None, status=204, body=list_of(TEXT)),
+    )
     async def delete_several(request: HttpRequest) -> Response:
         said = await said_in(request, client())
         if not isinstance(said, list) or not all(isinstance(each, str) for each in said):
@@ -78,7 +87,7 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
             await client().awrite(pushes.forget, record.id)
         return Response(status_code=204)
 
-    @router.get("", dependencies=[SEE])
+    @router.get("", dependencies=[SEE], **documented("Tasks, the newest first", list_of(TASK), query=AFTER))
     async def list_(request: HttpRequest) -> JSONResponse:
         before = LAST
         if after := request.query_params.get("after"):
@@ -88,23 +97,27 @@ def tasks(client: Callable[[], Client]) -> APIRouter:
         clear = clear_for(request)
         return JSONResponse([as_task(record, clear=clear) for record in records[:PAGE]], headers=headers)
 
-    @router.get("/{id}", dependencies=[SEE])
+    @router.get("/{id}", dependencies=[SEE], **documented("A task", TASK))
     async def retrieve(id: str, request: HttpRequest) -> JSONResponse:
         return JSONResponse(as_task(await found(client(), id), clear=clear_for(request)))
 
-    @router.patch("/{id}", dependencies=[CHANGE])
+    @router.patch(
+        "/{id}",
+        dependencies=[CHANGE],
+        **documented("Change a task that is queued", TASK, body=object_of(CHANGED_TASK), conflicts=True),
+    )
     async def update(id: str, request: HttpRequest) -> JSONResponse:
         change = changing(reading.object_of(await said_in(request, client())))
         await amended(client(), id, change)
         return JSONResponse(await shown(client(), reading.run_id(id, "task")))
 
-    @router.delete("/{id}", dependencies=[CHANGE])
+    @router.delete("/{id}", dependencies=[CHANGE], **documented("Delete a task", None, status=204))
     async def delete(id: str) -> Response:
         if not await client().awrite(pushes.forget, reading.run_id(id, "task")):
             raise not_found("task")
         return Response(status_code=204)
 
-    @router.post("/{id}/run", dependencies=[CHANGE])
+    @router.post("/{id}/run", dependencies=[CHANGE], **documented("Send a task now", TASK, conflicts=True))
     async def run(id: str) -> JSONResponse:
         await amended(client(), id, sent_now)
         return JSONResponse(await shown(client(), reading.run_id(id, "task")))

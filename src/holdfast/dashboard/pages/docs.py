@@ -1,0 +1,84 @@
+"""What can be called over HTTP, as the document at ``/openapi.json`` has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from fastapi import APIRouter, Request, Response
+
+from holdfast.dashboard.site import READ, Site
+
+METHODS: Final = ("get", "post", "put", "patch", "delete")
+
+
+class Operation(NamedTuple):
+    """One thing that can be called."""
+
+    method: str
+    path: str
+    summary: str
+    about: str
+    open: bool
+    parameters: list[tuple[str, str, str]]
+    body: str | None
+    answers: list[tuple[str, str, str | None]]
+
+
+def routes(site: Site) -> APIRouter:
+    router = site.router()
+
+    @router.get("/docs", dependencies=READ)
+    async def docs(request: Request) -> Response:
+        groups: dict[str, list[Operation]] = {}
+        for each in operations(request.app.openapi()):
+            groups.setdefault(group_of(each.path), []).append(each)
+        return site.page(request, "docs.html", here="docs", groups=groups)
+
+    return router
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
+    """All that can be called, in the order of the document."""
+    for path, told in document["paths"].items():
+        for method in METHODS:
+            if method in told:
+                yield operation(method, path, told[method], document)
+
+
+def operation(method: str, path: str, told: Mapping[str, Any], document: Mapping[str, Any]) -> Operation:
+    return Operation(
+        method=method.upper(),
+        path=path,
+        summary=told.get("summary", ""),
+        about=told.get("description", ""),
+        open="security" not in told,
+        parameters=[(each["name"], each["in"], each.get("description", "")) for each in told.get("parameters", ())],
+        body=schema_in(told.get("requestBody", {}), document),
+        answers=[(code, each.get("description", ""), schema_in(each, document)) for code, each in answers_of(told)],
+    )
+
+
+def answers_of(told: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return sorted(told["responses"].items())
+
+
+def schema_in(told: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
+    """The schema of a body, for people to read; None if there is none, or if it is the one of all errors."""
+    for content in told.get("content", {}).values():
+        schema = content.get("schema", {})
+        name = schema.get("$ref", "").rpartition("/")[2]
+        schema = document.get("components", {}).get("schemas", {}).get(name, schema)
+        if schema and not {"error", "message"} & set(schema.get("required", ())):
+            return json.dumps(schema, indent=2, ensure_ascii=False)
+    return None
+
+
+def group_of(path: str) -> str:
+    """What a path is about: ``runs`` of ``/api/v3/runs/{id}``, ``v2 tasks`` of ``/v2/tasks``."""
+    parts = [part for part in path.split("/") if part and part not in ("api", "v1", "v3")]
+    if path.startswith("/v2/"):
+        return f"HTTP {parts[1]}"
+    parts = [part for part in parts if part != "v2"]
+    return parts[0].replace("healthz", "health").replace("readyz", "health") if parts else path
