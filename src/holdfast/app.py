@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from holdfast.alerts import Alert, Channel, Condition
     from holdfast.inside import Running
     from holdfast.storage.lending import Loan
     from holdfast.testing import Jobs
@@ -119,6 +120,7 @@ class Holdfast(Hooked[Any, Any]):
         self._declared: dict[str, Declared[Any, Any]] = {}
         self._queues: dict[str, Queue] = {}
         self._endpoints: dict[str, Endpoint] = {}
+        self._alerts: dict[str, Alert] = {}
         # The URL is settled when it is needed: a command's flag comes after the app was imported.
         self.client = Client(
             lambda: str(self.settings.get("database").value),
@@ -255,6 +257,35 @@ class Holdfast(Hooked[Any, Any]):
 
         check_options(options)
         return TaskDecorator(register, options)
+
+    def alert(
+        self,
+        name: str,
+        /,
+        *conditions: Condition,
+        to: Channel | Sequence[Channel],
+        gather: Duration = "15s",
+        every: Duration = "5m",
+    ) -> None:
+        """Tell somebody when one of these ``conditions`` holds, and when it holds no more. See `holdfast.alerts`.
+
+        What comes within ``gather`` of the first is one message, and there is one ``every`` so often at most: a
+        thousand failures are one message. It is looked at by every host, also where no worker of this app is left.
+
+        Raises:
+            InvalidOption: the name, a condition, a channel or a duration cannot be used.
+
+        >>> app.alert("ops", alerts.Failures(), alerts.NoWorker("2m"), to=alerts.Mail("ops@example.com"))
+        """
+        from holdfast.alerts import alert_of
+
+        made = alert_of(name, conditions, to, gather, every)
+        self._alerts[made.name] = made
+
+    @property
+    def alerts(self) -> Mapping[str, Alert]:
+        """The alerts declared so far, by name."""
+        return MappingProxyType(self._alerts)
 
     @property
     def webhooks(self) -> Mapping[str, Endpoint]:

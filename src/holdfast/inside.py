@@ -39,6 +39,7 @@ def home_of(app: Holdfast) -> Home:
         verbs=app.client,
         output_limit=app.settings.get("output_limit").value,
         app=app.settings.app,
+        alerts=[each.entry() for each in app.alerts.values()],
         schedules=[each for task in app.tasks.values() for each in task.declared_schedules(app.settings.app)],
     )
 

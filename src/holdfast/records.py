@@ -343,6 +343,13 @@ class TaskEntry(msgspec.Struct, kw_only=True):
     verified_by: str | None = None
 
 
+class AlertEntry(msgspec.Struct, kw_only=True):
+    """An alert as code declares it; ``body`` is JSON."""
+
+    name: str
+    body: str
+
+
 class Rejected(msgspec.Struct, kw_only=True):
     """A request to a webhook that was refused, as far as it is kept: ``headers`` is JSON, and what looks like a
     credential in it is stars; ``size`` is that of the whole body, in bytes."""

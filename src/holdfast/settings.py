@@ -131,6 +131,8 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "push_timeout": _Declared("HOLDFAST_PUSH_TIMEOUT", _lasting, 15 * 60_000),
     "push_concurrency": _Declared("HOLDFAST_PUSH_CONCURRENCY", _whole, 10_000),
     "push_per_host": _Declared("HOLDFAST_PUSH_PER_HOST", _whole, None),
+    "smtp_url": _Declared("HOLDFAST_SMTP_URL", _text, None),
+    "mail_from": _Declared("HOLDFAST_MAIL_FROM", _text, None),
     "push_response_limit": _Declared("HOLDFAST_PUSH_RESPONSE_LIMIT", _whole, 16 * KIB),
     "machine": _Declared("HOLDFAST_MACHINE", _machine, None),
     "version": _Declared("HOLDFAST_VERSION", _text, None),

@@ -1,6 +1,7 @@
 """Upkeep: the duties that any number of hosts may do side by side, because each is idempotent.
 
     every 2 s     who has stopped beating; the runs of lost workers; what is overdue; names and errors that are new
+    every 5 s     what somebody is to be told of
     every 10 s    how many runs have ended, summed up
     every 30 s    runs in a wrong lane; a note for every lane that holds runs; slots held for tasks that nobody knows
     every 60 s    retention
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from holdfast import alerting
 from holdfast.engine import audit, batches, catalogue, errors, limits, reap, stats, ticks, tokens, webhooks, workers
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
@@ -29,6 +31,7 @@ GAP_SECONDS = 3 * SWEEP_SECONDS
 PROMPT_SECONDS = 1.0  # a write that takes longer says that others may have waited, too
 LANES_SECONDS = 30.0
 STATS_SECONDS = 10.0
+ALERTS_SECONDS = 5.0
 PRUNE_SECONDS = 60.0
 RETENTION_MS = 30 * 24 * 3600 * 1000
 AUDIT_MS = 400 * 24 * 3600 * 1000  # a year, and a month to look back on it
@@ -79,6 +82,7 @@ class Upkeep:
             Loop("sweep", self.sweep, SWEEP_SECONDS, store.outage),
             Loop("lanes", self.lanes, LANES_SECONDS, store.outage),
             Loop("statistics", self.sum_up, STATS_SECONDS, store.outage),
+            Loop("alerts", self.alert, ALERTS_SECONDS, store.outage),
             Loop("retention", self.prune, PRUNE_SECONDS, store.outage),
         ]
 
@@ -166,6 +170,10 @@ class Upkeep:
         """Count what has ended, for those who want to know how many."""
         while self.store.run_sync(stats.sum_up):
             pass
+
+    def alert(self) -> None:
+        """Look at the alerts that are due."""
+        self.store.run_sync(alerting.look)
 
     def prune(self) -> None:
         """Forget what ended longer ago than the retention."""

@@ -56,6 +56,7 @@ from holdfast import (
     TriggerOptions,
     UnknownQueue,
     UnknownSchedule,
+    alerts,
 )
 from holdfast.errors import shown
 from holdfast.http_task import HttpTaskOptions, PushOptions
@@ -168,6 +169,11 @@ annotation = Kind(str, ("none", "class", "retry"), ("annotation", "type", "task"
 hook = Kind(function, ("function", "class"), ("function", "init", "on_", "middleware", "catch_error", "cleanup"))
 
 KINDS: dict[str, Kind] = {
+    "gather": duration,
+    "every": duration,
+    "older_than": duration,
+    "lasting": duration,
+    "late": duration,
     "any_2xx": Kind(True, ("true",)),
     "at": moment,
     "attempt": counted,
@@ -316,6 +322,14 @@ OF: dict[str, Kind] = {
     "Tokens.tag": Kind("a", ("word", "list", "empty list")),
     "Runs.task": looked_up,
     "Runs.queue": Kind("mail", (*TEXTS, "queue")),
+    "Holdfast.alert.conditions": Kind(alerts.Failures()),
+    "Holdfast.alert.to": Kind(alerts.Mail("ops@example.com")),
+    "Holdfast.alert.name": name,
+    "Failures.task": Kind("greet", ("word",)),
+    "NoWorker.task": Kind("greet", ("word",)),
+    "MissedSchedule.task": Kind("greet", ("word",)),
+    "Backlog.queue": Kind("mail", ("word",)),
+    "Mail.addresses": Kind("ops@example.com"),
     "Holdfast.webhook.path": Kind("/stripe"),
     "Holdfast.webhook.verify": Kind(function, ("function",)),
     **{
@@ -333,6 +347,7 @@ OF: dict[str, Kind] = {
 
 # An option that needs another one beside it.
 BESIDE: dict[str, dict[str, Any]] = {
+    **{f"alert.{option}": {"conditions": alerts.Failures()} for option in ("name", "to", "gather", "every")},
     "idempotency_ttl": {"idempotency_key": "k"},
     "idempotency_scope": {"idempotency_key": "k"},
     **{

@@ -26,6 +26,7 @@ CHANGES = {
     "schedules run",
     "tokens create",
     "tokens complete",
+    "alerts test",
     "secret",
     "keys create",
     "keys revoke",

@@ -4,6 +4,13 @@ CREATE TABLE holdfast.aftermath (
   worker_id text COLLATE "C",
   claim integer DEFAULT 0 NOT NULL
 ) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
+CREATE TABLE holdfast.alert (
+  app text NOT NULL,
+  name text NOT NULL,
+  body text NOT NULL,
+  state text NOT NULL,
+  next_at bigint NOT NULL
+);
 CREATE TABLE holdfast.api_key (
   id text COLLATE "C" NOT NULL,
   name text NOT NULL,
@@ -430,6 +437,7 @@ CREATE TYPE holdfast.new_run (
   debounce_leading boolean
 );
 ALTER TABLE holdfast.aftermath ADD CONSTRAINT aftermath_pkey PRIMARY KEY (run_id);
+ALTER TABLE holdfast.alert ADD CONSTRAINT alert_pkey PRIMARY KEY (app, name);
 ALTER TABLE holdfast.api_key ADD CONSTRAINT api_key_hash_key UNIQUE (hash);
 ALTER TABLE holdfast.api_key ADD CONSTRAINT api_key_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.attempt ADD CONSTRAINT attempt_pkey PRIMARY KEY (run_id, claim);
@@ -471,10 +479,12 @@ ALTER TABLE holdfast.token_tag ADD CONSTRAINT token_tag_pkey PRIMARY KEY (tag, t
 ALTER TABLE holdfast.waiter ADD CONSTRAINT waiter_pkey PRIMARY KEY (target, run_id, key);
 ALTER TABLE holdfast.worker ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (worker_id, task);
+CREATE INDEX alert_next ON holdfast.alert USING btree (next_at);
 CREATE INDEX audit_at ON holdfast.audit USING btree (at);
 CREATE INDEX batch_created ON holdfast.batch USING btree (created_at);
 CREATE INDEX done_bad ON holdfast.done USING btree (id) WHERE (status <> 'completed'::text);
 CREATE INDEX done_batch ON holdfast.done USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
+CREATE INDEX done_failed ON holdfast.done USING btree (finished_at) WHERE ((status <> 'completed'::text) AND (status <> 'canceled'::text));
 CREATE INDEX done_fingerprint ON holdfast.done USING btree (fingerprint, id) WHERE (fingerprint IS NOT NULL);
 CREATE INDEX done_finished ON holdfast.done USING btree (finished_at);
 CREATE INDEX done_parent ON holdfast.done USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);

@@ -4,6 +4,14 @@ CREATE TABLE holdfast_aftermath (
   worker_id TEXT,
   claim INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE holdfast_alert (
+  app TEXT NOT NULL,
+  name TEXT NOT NULL,
+  body TEXT NOT NULL,
+  state TEXT NOT NULL,
+  next_at BIGINT NOT NULL,
+  PRIMARY KEY (app, name)
+);
 CREATE TABLE holdfast_api_key (
   id TEXT PRIMARY KEY,
   name TEXT NOT NULL,
@@ -377,11 +385,13 @@ CREATE TABLE holdfast_worker_task (
   task TEXT NOT NULL,
   PRIMARY KEY (worker_id, task)
 );
+CREATE INDEX holdfast_alert_next ON holdfast_alert (next_at);
 CREATE INDEX holdfast_audit_at ON holdfast_audit (at);
 CREATE INDEX holdfast_batch_created ON holdfast_batch (created_at);
 CREATE UNIQUE INDEX holdfast_batch_key ON holdfast_batch (idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX holdfast_done_bad ON holdfast_done (id) WHERE status <> 'completed';
 CREATE INDEX holdfast_done_batch ON holdfast_done (batch_id, id) WHERE batch_id IS NOT NULL;
+CREATE INDEX holdfast_done_failed ON holdfast_done (finished_at) WHERE status <> 'completed' AND status <> 'canceled';
 CREATE INDEX holdfast_done_fingerprint ON holdfast_done (fingerprint, id) WHERE fingerprint IS NOT NULL;
 CREATE INDEX holdfast_done_finished ON holdfast_done (finished_at);
 CREATE INDEX holdfast_done_parent ON holdfast_done (parent_id, id) WHERE parent_id IS NOT NULL;

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "schedules": "List, preview, make, pause and run schedules.",
     "tokens": "List, show, create and complete tokens.",
     "webhooks": "List webhooks, and the requests that were refused.",
+    "alerts": "List alerts, and try whether their messages arrive.",
     "tasks": "List the tasks, and who knows them.",
     "workers": "List the workers, and what they hold.",
     "keys": "Make, list and revoke keys of the HTTP API.",

@@ -21,7 +21,9 @@ import msgspec
 from holdfast import codec, secret
 from holdfast.http_task import HttpTask
 from holdfast.ids import as_uuid
+from holdfast.push import mail
 from holdfast.push.deliver import USER_AGENT, Answer, Call, Sender
+from holdfast.push.mail import MailServer
 from holdfast.push.sign import Signer
 from holdfast.records import Again, Claimed, Ended, Invocation
 from holdfast.request import Request, host_of, merged, request_in
@@ -41,6 +43,7 @@ class Sending(Host, Protocol):
 
     sender: Sender
     signer: Signer
+    mail: MailServer | None
     push: Any
 
 
@@ -80,7 +83,7 @@ class Push(Live):
         )
         began = time.perf_counter()
         try:
-            self.answer = await self.host.sender.send(call)
+            self.answer = await self.sent(call)
         except asyncio.CancelledError:
             reason = self.reason or "returned"
             total = round((time.perf_counter() - began) * 1e6)
@@ -89,6 +92,11 @@ class Push(Live):
             return outcomes.interrupted(self.claimed, reason, self.governing)
         self.invocation = invocation(self.claimed, call, self.answer, self.lines.hushed)
         return self.judged(self.answer)
+
+    async def sent(self, call: Call) -> Answer:
+        if mail.is_mail(call.url):
+            return Answer(**await mail.send(self.host.mail, call.url, call.body, self.claimed.id))
+        return await self.host.sender.send(call)
 
     async def payload_text(self) -> str:
         text = await super().payload_text()

@@ -25,6 +25,7 @@ from holdfast.worker.outcome import Outcome, Reason
 
 if TYPE_CHECKING:
     from holdfast.push.deliver import Sender
+    from holdfast.push.mail import MailServer
     from holdfast.push.pusher import Pusher, PushSettings
     from holdfast.push.sign import Signer
 
@@ -68,6 +69,10 @@ class OpenRequests(Hold):
     @property
     def sender(self) -> Sender:
         return self.pusher.sender
+
+    @property
+    def mail(self) -> MailServer | None:
+        return self.pusher.mail
 
     @property
     def signer(self) -> Signer:

@@ -14,6 +14,7 @@ from holdfast.engine import pushes
 from holdfast.http_task import HttpTask
 from holdfast.push.deliver import Sender
 from holdfast.push.guard import Guard
+from holdfast.push.mail import MailServer
 from holdfast.push.open import OpenRequests
 from holdfast.push.sign import Signer, new_secret, read_secrets
 from holdfast.records import TaskEntry
@@ -36,6 +37,12 @@ class PushSettings(NamedTuple):
     allow: str = ""
     secrets: str = ""
     api_key: str | None = None
+    smtp_url: str = ""
+    mail_from: str | None = None
+
+    def mail(self) -> MailServer | None:
+        """Where mail is handed in, if somebody has said so. Raises InvalidOption."""
+        return MailServer.reading(self.smtp_url, self.mail_from) if self.smtp_url else None
 
 
 def push_settings(settings: AppSettings, *, drain_seconds: float = 30.0) -> tuple[Settings, PushSettings]:
@@ -48,14 +55,18 @@ def push_settings(settings: AppSettings, *, drain_seconds: float = 30.0) -> tupl
     Guard.reading(said["push_allow"] or "")
     read_secrets(said["push_secret"] or "")
     usual = Settings(concurrency=said["push_concurrency"], lease_ms=said["lease"], drain_seconds=drain_seconds)
-    return usual, PushSettings(
+    found = PushSettings(
         per_host=said["push_per_host"] or said["push_concurrency"],
         timeout_ms=said["push_timeout"],
         keep_bytes=said["push_response_limit"],
         allow=said["push_allow"] or "",
         secrets=said["push_secret"] or "",
         api_key=said["api_key"],
+        smtp_url=said["smtp_url"] or "",
+        mail_from=said["mail_from"],
     )
+    found.mail()
+    return usual, found
 
 
 class Pusher(Worker):
@@ -68,6 +79,7 @@ class Pusher(Worker):
         self.push = push
         self.known: dict[str, HttpTask[Any]] = {}
         self.announced: dict[str, tuple[str, str, bool]] = {}
+        self.mail = push.mail()
         self.signer = Signer(read_secrets(push.secrets), push.api_key)
         self.signed_at = float("-inf")
         super().__init__(Home(self.known, [], None), store, settings, **more)

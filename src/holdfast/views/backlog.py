@@ -101,6 +101,13 @@ def waiting(tx: Tx, names: dict[int, str], live: Served) -> list[Waiting]:
     return found
 
 
+def lines(tx: Tx) -> tuple[list[Waiting], frozenset[str]]:
+    """What stands in line, and the names of the queues that are paused."""
+    rows = tx.rows("list_queues")
+    paused = frozenset(row[1] for row in rows if queue_view(row).paused_at is not None)
+    return waiting(tx, {row[0]: row[1] for row in rows}, served(tx)), paused
+
+
 def queue_view(row: tuple[Any, ...]) -> QueueView:
     number, name, cap, per_key, cap_over, per_key_over, rate, rate_ms, key_rate, key_rate_ms, paused = row
     return QueueView(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from holdfast.records import NewSchedule, QueueEntry
+from holdfast.records import AlertEntry, NewSchedule, QueueEntry
 from holdfast.sizes import MIB
 from holdfast.task import Task
 from holdfast.worker.capacity import Room
@@ -42,6 +42,7 @@ class Home(NamedTuple):
     elsewhere: Sequence[Task[Any, Any]] = ()
     app: str | None = None
     schedules: Sequence[NewSchedule] = ()
+    alerts: Sequence[AlertEntry] = ()
     origin: Origin | None = None
 
 

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from holdfast.engine import catalogue, claim, journal, limits, schedules, workers
+from holdfast.engine import alerts, catalogue, claim, journal, limits, schedules, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import RouteName, queue_id
 from holdfast.engine.workers import Route
@@ -159,6 +159,7 @@ class Worker:
         await self.store.run(workers.register, entry, sorted(self.home.tasks))
         if self.home.app is not None:
             await self.store.run(schedules.declare, self.home.app, self.home.schedules)
+            await self.store.run(alerts.declare, self.home.app, self.home.alerts)
         self.me = self.outbox.me = me
         self.idle, self.wants_idle, self.outcast = True, True, False
         await self.find_routes()
