@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ from holdfast.storage import Store
 from holdfast.version import version_of
 from holdfast.worker.capacity import detect
 from holdfast.worker.embedded import Embedded
-from holdfast.worker.home import Home, Settings
+from holdfast.worker.home import Home, Origin, Settings
 from holdfast.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -42,6 +44,19 @@ def home_of(app: Holdfast) -> Home:
         alerts=[each.entry() for each in app.alerts.values()],
         schedules=[each for task in app.tasks.values() for each in task.declared_schedules(app.settings.app)],
     )
+
+
+def origin_of(app: Holdfast) -> Origin | None:
+    """Where a fresh process finds the app that this one has; None if it cannot, as in a script or a notebook."""
+    file = app.settings.file
+    for name, module in list(sys.modules.items()):
+        if file is None or name == "__main__" or getattr(module, "__file__", None) != str(file):
+            continue
+        attribute = next((each for each, value in vars(module).items() if value is app), None)
+        if attribute is not None:
+            database = str(app.settings.get("database").value)
+            return Origin(app=f"{name}:{attribute}", folder=os.getcwd(), database=database, path=sys.path)
+    return None
 
 
 class Running:
@@ -101,9 +116,8 @@ class Running:
         )
         retention_ms = self._app.settings.get("retention").value
         store = self._app.client.store
-        self._embedded = Embedded(
-            home_of(self._app), store, settings, retention_ms=retention_ms, pusher=lambda: self._pusher(store)
-        )
+        home = home_of(self._app)._replace(origin=origin_of(self._app))
+        self._embedded = Embedded(home, store, settings, retention_ms=retention_ms, pusher=lambda: self._pusher(store))
         return self._embedded
 
     def _pusher(self, store: Store) -> Worker:

@@ -31,7 +31,7 @@ def main(number: int) -> None:
     if origin.logs:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     os.chdir(origin.folder)
-    sys.path.insert(0, origin.folder)
+    sys.path[:] = origin.path or [origin.folder, *sys.path]
     app = find_app(origin.app).app
     app.load()
     app.settings.use_flags(database=origin.database)

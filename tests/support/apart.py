@@ -82,6 +82,17 @@ def heard(failure: Failure[str]) -> None:
     ledger.note("failure", failure.run.status, failure.error.type, os.getpid())
 
 
+@app.task(isolation="process", max_crashes=1)
+def dies_again(n: int) -> None:
+    os._exit(1)
+
+
+@dies_again.on_failure
+def dies_there_too(failure: Failure[int]) -> None:
+    ledger.note("failure", failure.run.status)
+    os._exit(9)
+
+
 @app.task(isolation="process")
 def dies_once(n: int, ctx: Context) -> int:
     if not ledger.lines(ledger.folder(), "death"):

@@ -57,6 +57,12 @@ def gone(pids: list[int]) -> bool:
     return all(state(pid) in ("", "Z", "X") for pid in pids)
 
 
+def worker(place: Path) -> int:
+    """The worker's own process."""
+    ledger.open_gate(place)
+    return apart.beside.trigger(0).result(timeout=60)
+
+
 def members(place: Path, word: str = "family") -> list[int]:
     return [int(line[1]) for line in ledger.lines(place, word)]
 
@@ -135,9 +141,19 @@ def test_a_process_that_dies_is_a_crash_of_its_run(place: Path, how: str, says: 
 def test_hooks_hear_of_a_crash(place: Path) -> None:
     run = ended(apart.dies.trigger("exit"))
     reached(lambda: ledger.lines(place, "failure"))
-    assert ledger.lines(place, "failure")[0][1:3] == ["crashed", "RunCrashed"]
+    _, status, kind, pid = ledger.lines(place, "failure")[0]
+    assert (status, kind) == ("crashed", "RunCrashed")
+    assert int(pid) != worker(place)
     with pytest.raises(RunCrashed):
         apart.dies.handle(run.id).result(timeout=0)
+
+
+def test_hooks_of_a_crash_may_crash_as_well(place: Path) -> None:
+    before = worker(place)
+    run = ended(apart.dies_again.trigger(1))
+    reached(lambda: ledger.lines(place, "failure"))
+    assert (run.status, run.crashes) == ("crashed", 1)
+    assert worker(place) == before
 
 
 def test_a_crash_uses_up_no_attempt(place: Path) -> None:

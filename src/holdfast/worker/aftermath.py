@@ -44,6 +44,16 @@ class Place(Protocol):
     changed: asyncio.Event
     closing: bool
 
+    @property
+    def apart(self) -> Apart: ...
+
+
+class Apart(Protocol):
+    """Who has processes for runs of their own."""
+
+    async def call_hooks(self, owed: Owed, sink: Callable[[LogLine], None], /) -> bool:
+        """Call the hooks of this run in such a process; False if it had none."""
+
 
 class Writer(NamedTuple):
     """Whose lines they are: those of hooks after the end come after all that the run has written."""
@@ -122,9 +132,11 @@ class Aftermath:
     # hooks
 
     async def call_hooks(self, owed: Owed, sink: Callable[[LogLine], None]) -> None:
-        record = owed.record
-        if record is None:
-            return
+        """In a process of its own, if the run had one: what its code does there may be done by its hooks as well."""
+        if owed.record is not None and not await self.place.apart.call_hooks(owed, sink):
+            await self.call_here(owed, owed.record, sink)
+
+    async def call_here(self, owed: Owed, record: RunRecord, sink: Callable[[LogLine], None]) -> None:
         task, wrapping = self.known[record.task]
         lines = Lines(Writer(record.id, record.claim + owed.fence.claim, record.attempts), sink)
         if owed.fence.claim > TRIES:

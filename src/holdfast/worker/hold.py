@@ -26,8 +26,7 @@ from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.capacity import Room
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.hooks import wrapping_of
-from holdfast.worker.isolated.attempt import Isolated
-from holdfast.worker.isolated.pool import Pool
+from holdfast.worker.isolated.apart import Apart
 from holdfast.worker.live import Live, said
 from holdfast.worker.outbox import Outbox
 from holdfast.worker.outcome import Outcome, Reason, returned
@@ -70,11 +69,7 @@ class Hold:
         self.machines: dict[str, Machine] = {}  # of the runs that have one
         self.asked_at = 0.0  # when what comes in was asked for
         self.closing = self.starting = False
-        self.apart = {task.id for task in home.tasks.values() if task.rules.isolation == "process"}
-        self.pool = None if home.origin is None else Pool(home.origin, self.loop)
-        self.warned = False
-        if self.pool is not None and any(task.rules.machine or task.id in self.apart for task in home.tasks.values()):
-            self.pool.warm()
+        self.apart = Apart(home, store, self.loop)
         self.aftermath = Aftermath(self)
         self.reports = Reports(store, self.held, self.loop)
 
@@ -115,21 +110,9 @@ class Hold:
 
     def live(self, run: Claimed) -> Live:
         task, wrapping = self.home.tasks[run.task], self.wrappings[run.task]
-        if run.task in self.apart or machine_in(run.options) is not None:
-            if self.pool is not None:
-                return Isolated(run, task, self, self.pool)
-            self.warn_of_sharing(run)
+        if self.apart.wants(run.task, run.options) and (isolated := self.apart.attempt(run, task, self)) is not None:
+            return isolated
         return Live(run, task, self) if wrapping is None else Wrapped(run, task, self, wrapping)
-
-    def warn_of_sharing(self, run: Claimed) -> None:
-        if not self.warned:
-            self.warned = True
-            log.warning(
-                "run %s of task %s should have a process of its own, and shares this one: its app is defined in a "
-                "script or notebook, which no fresh process can import. Use holdfast worker, or define it in a module",
-                run.id,
-                run.task,
-            )
 
     def start_waiting(self) -> None:
         """Start what waits, as far as there are slots. What ends at once calls this again: once is enough."""
@@ -374,5 +357,4 @@ class Hold:
         self.reports.stop()
         await self.scope.close(self.settings.hook_seconds)
         self.threads.shutdown(wait=False, cancel_futures=True)
-        if self.pool is not None:
-            self.pool.close()
+        self.apart.close()

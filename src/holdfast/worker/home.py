@@ -19,12 +19,13 @@ BACKOFF_SECONDS = 2.0  # at most, before the database is asked again
 
 class Origin(msgspec.Struct, kw_only=True):
     """Where a fresh process finds the app: what a command was told (None: look for it), from which folder, the database
-    and the version that it has here. ``logs`` if what it logs goes to stderr."""
+    that it has here, and where this process looks for modules. ``logs`` if what it logs goes to stderr."""
 
     app: str | None
     folder: str
     database: str
     logs: bool = False
+    path: list[str] = []
 
 
 class Home(NamedTuple):

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from holdfast import codec
-from holdfast.errors import HoldfastError
 from holdfast.machine import machine_in, machine_of
 from holdfast.model import RunError
 from holdfast.records import Again, Claimed, Ended, Entry, Suspension
@@ -23,7 +22,6 @@ from holdfast.worker import outcome as outcomes
 from holdfast.worker.isolated import ended
 from holdfast.worker.isolated.pool import Pool, Process
 from holdfast.worker.isolated.wire import (
-    Answer,
     Begun,
     Call,
     Goes,
@@ -40,7 +38,6 @@ from holdfast.worker.isolated.wire import (
 )
 from holdfast.worker.isolated.zygote import Report
 from holdfast.worker.live import Host, Live
-from holdfast.worker.live import said as in_short
 from holdfast.worker.outcome import Outcome, Reason
 
 log = logging.getLogger("holdfast")
@@ -151,7 +148,8 @@ class Isolated(Live):
                 self.host.lines.extend(lines)
                 self.last = max(self.last, *(line.seq for line in lines), 0)
             case Call():
-                self.pool.do(self.answer(message))
+                if self.process is not None:
+                    self.pool.do(self.process.answer(message, self.host.store))
             case Waits():
                 self.wish = message
                 self.suspend()
@@ -164,28 +162,6 @@ class Isolated(Live):
             case Over():  # it has a while to close what it has opened
                 self.said = message
                 self.later(self.host.settings.hook_seconds + KILL_SECONDS, self.kill)
-
-    async def answer(self, call: Call) -> None:
-        """Do what the process wants done with the database."""
-        store = self.host.store
-        value: Any = None
-        failure: BaseException | None = None
-        try:
-            match call.door:
-                case "run":
-                    value = await store.run(call.fn, *call.args)
-                case "read":
-                    value = await store.read(call.fn, *call.args)
-                case _:
-                    value = await asyncio.wrap_future(store.gather(call.fn, *call.args))
-        except HoldfastError as error:
-            failure = error
-        except Exception as error:  # of a driver: it may not travel
-            log.exception("what run %s asked of the database has failed", self.claimed.id)
-            do = "See the worker's own log."
-            failure = HoldfastError("What the run asked of the database has failed", seen=in_short(error), do=do)
-        if self.process is not None:
-            self.process.send(Answer(call.number, value, failure))
 
     def gone(self, report: Report) -> None:
         """The process has ended, and with it all that it had started."""

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from types import FrameType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from holdfast.engine import claim, read
 from holdfast.machine import machine_in, machine_of
@@ -31,6 +31,7 @@ from holdfast.model import Usage
 from holdfast.records import Claimed, LogLine
 from holdfast.task import define
 from holdfast.worker import branches
+from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.home import Home, Settings
 from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.isolated import confine
@@ -45,6 +46,7 @@ from holdfast.worker.isolated.wire import (
     Leave,
     Over,
     Overdue,
+    Owes,
     Trusts,
     Used,
     Waits,
@@ -67,12 +69,14 @@ def carry(end: socket.socket, home: Home, settings: Settings) -> None:
     if job is None:
         return
     began = time.monotonic()
-    if (word := machine_in(job.claimed.options)) is not None:
+    if (word := machine_in(job.options)) is not None:
         confine.confine(machine_of(word), os.getppid(), job.number)
     faulthandler.enable(file=2)
     wire.send(Begun())
     os.register_at_fork(after_in_child=be_mortal)
-    if home.tasks[job.claimed.task].signature.is_async:
+    if isinstance(job, Owes):
+        go(After(wire, job, home, settings, began))
+    elif home.tasks[job.claimed.task].signature.is_async:
         signal.signal(signal.SIGTERM, lambda number, frame: None)  # an interrupt comes by the wire
         go(Guest(wire, job, home, settings, ThreadPoolExecutor(4, "holdfast-task"), began))
     else:
@@ -84,7 +88,7 @@ def carry(end: socket.socket, home: Home, settings: Settings) -> None:
     logging.shutdown()
 
 
-def go(guest: Guest) -> None:
+def go(guest: Correspondent) -> None:
     """Run the loop until the attempt is over. Nobody closes it: the process ends."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -148,27 +152,68 @@ class MainThread(Executor):
             raise asyncio.CancelledError
 
 
-class Guest:
-    """What an attempt needs of the worker that carries it: here, and at the other end of the wire."""
+class Correspondent:
+    """Whoever does something here, and asks the worker for what is not."""
 
-    def __init__(self, wire: Wire, job: Job, home: Home, settings: Settings, threads: Executor, began: float) -> None:
-        self.wire, self.job, self.home, self.settings, self.began = wire, job, home, settings, began
-        self.threads = threads
-        self.recorded: dict[str, Any] = {job.claimed.id: job.entries}
-        self.outbox = SimpleNamespace(me=job.me)
-        self.lines: deque[LogLine] = Sent(wire)
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, wire: Wire, home: Home, settings: Settings, began: float) -> None:
+        self.wire, self.home, self.settings, self.began = wire, home, settings, began
         self.context = contextvars.copy_context()
         self.calls: dict[int, Future[Any]] = {}
-        self.held: dict[str, Live] = {}
         self.store: Any = Doors(self)
 
     async def work(self) -> None:
+        raise NotImplementedError
+
+    def listen(self) -> None:
+        """Hear what the worker says, from now on."""
         self.loop = asyncio.get_running_loop()
+        self.loop.add_reader(self.wire.end, self.read)
+
+    def read(self) -> None:
+        if not self.wire.read():
+            os._exit(1)  # nobody holds this run any more
+        while (message := self.wire.frames.take()) is not None:
+            self.hear(message)
+
+    def hear(self, message: object) -> None:
+        if isinstance(message, Answer):
+            settle(self.calls.pop(message.number), message.value, message.error)
+
+
+class After(Correspondent):
+    """Calls the hooks of a run that has ended, as a worker would."""
+
+    def __init__(self, wire: Wire, job: Owes, home: Home, settings: Settings, began: float) -> None:
+        super().__init__(wire, home, settings, began)
+        self.owed = job.owed
+
+    async def work(self) -> None:
+        self.listen()
+        assert self.owed.record is not None
+        aftermath = Aftermath(cast("Any", self))
+        await aftermath.call_here(self.owed, self.owed.record, lambda line: self.wire.send(Wrote([line])))
+        self.wire.send(Over(None, used(self.began)))
+
+
+class Guest(Correspondent):
+    """What an attempt needs of the worker that carries it: here, and at the other end of the wire."""
+
+    def __init__(self, wire: Wire, job: Job, home: Home, settings: Settings, threads: Executor, began: float) -> None:
+        super().__init__(wire, home, settings, began)
+        self.job, self.threads = job, threads
+        self.recorded: dict[str, Any] = {job.claimed.id: job.entries}
+        self.outbox = SimpleNamespace(me=job.me)
+        self.lines: deque[LogLine] = Sent(wire)
+        self.held: dict[str, Live] = {}
+
+    async def work(self) -> None:
+        self.listen()
         self.over = asyncio.Event()
         self.scope = WorkerScope(self.home.overrides)
         self.reports = Reports(self.store, self.held, self.loop)
         restore = branches.follow(self.loop)
-        self.loop.add_reader(self.wire.end, self.read)
         claimed = self.job.claimed
         task = self.home.tasks[claimed.task]
         wrapping = wrapping_of(task)
@@ -182,24 +227,19 @@ class Guest:
 
     # what the worker says
 
-    def read(self) -> None:
-        if not self.wire.read():
-            os._exit(1)  # nobody holds this run any more
-        while (message := self.wire.frames.take()) is not None:
-            self.hear(message)
-
     def hear(self, message: object) -> None:
         match message:
-            case Answer(number, value, error):
-                settle(self.calls.pop(number), value, error)
             case Interrupt(reason):
                 self.stop(reason)
             case Hear():
                 self.live.suspending = False
                 self.loop.create_task(self.live.hear(), context=self.context)
             case Leave():
+                self.held.clear()  # what it still tells went with its wish
                 self.live.park()
                 self.live.unwind()
+            case _:
+                super().hear(message)
 
     def stop(self, reason: Reason) -> None:
         if reason == "canceled" and self.live.catching_up():
@@ -266,7 +306,7 @@ class Sent(deque[LogLine]):
 class Doors:
     """The doors of the worker's store, as far as an attempt uses them."""
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: Correspondent) -> None:
         self.guest = guest
         self.number = 0
         self.lock = threading.Lock()

@@ -22,10 +22,13 @@ from typing import Any
 
 import msgspec
 
+from holdfast.errors import HoldfastError
 from holdfast.machine import Machine
+from holdfast.storage import Store
 from holdfast.worker.home import Origin
-from holdfast.worker.isolated.wire import Line
+from holdfast.worker.isolated.wire import Answer, Call, Line
 from holdfast.worker.isolated.zygote import EXITED, FORK, KILL, ORDER, REPORT, STARTED, TERM, WATCH, Report
+from holdfast.worker.live import said as in_short
 
 log = logging.getLogger("holdfast")
 
@@ -52,6 +55,26 @@ class Process:
 
     def send(self, message: object) -> None:
         self.line.send(message)
+
+    async def answer(self, call: Call, store: Store) -> None:
+        """Do what the process wants done with the database."""
+        value: Any = None
+        failure: BaseException | None = None
+        try:
+            match call.door:
+                case "run":
+                    value = await store.run(call.fn, *call.args)
+                case "read":
+                    value = await store.read(call.fn, *call.args)
+                case _:
+                    value = await asyncio.wrap_future(store.gather(call.fn, *call.args))
+        except HoldfastError as error:
+            failure = error
+        except Exception as error:  # of a driver: it may not travel
+            log.exception("what the process of a run asked of the database has failed")
+            do = "See the worker's own log."
+            failure = HoldfastError("What the run asked of the database has failed", seen=in_short(error), do=do)
+        self.send(Answer(call.number, value, failure))
 
     def watch(self, machine: Machine) -> None:
         self.pool.tell(WATCH, self.number, machine.memory_bytes)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from holdfast.engine.aftermath import Owed
 from holdfast.records import Claimed, Entry, LogLine, Tidings
 from holdfast.worker.outcome import Outcome, Reason
 
@@ -30,6 +31,23 @@ class Job(NamedTuple):
     entries: Sequence[Entry]
     me: str
     number: int
+
+    @property
+    def options(self) -> str | None:
+        """Those of the run."""
+        return self.claimed.options
+
+
+class Owes(NamedTuple):
+    """The hooks of a run that has ended are to be called: another first thing."""
+
+    owed: Owed
+    number: int
+
+    @property
+    def options(self) -> str | None:
+        """Those of the run."""
+        return self.owed.record.options if self.owed.record is not None else None
 
 
 class Interrupt(NamedTuple):
