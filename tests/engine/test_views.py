@@ -489,13 +489,17 @@ def test_the_attempts_of_a_run(store: Store, clock: FrozenClock) -> None:
     clock.advance("1s")
     hand.retry(hand.claim_one(), error=ERROR)
     hand.give_back(hand.claim_one())
+    clock.advance("1s")
     claimed = hand.claim_one()
+    began_at = clock.now()
+    clock.advance("1s")
     seen = show(store, run)
     assert [(each.number, each.outcome) for each in seen.attempts] == [(1, "failed"), (2, "returned"), (2, "executing")]
     assert (seen.max_attempts, seen.worker is not None and seen.worker.id) == (5, hand.id)
     hand.end(claimed, output='{"n":1}')
     seen = show(store, run)
     assert [each.outcome for each in seen.attempts] == ["failed", "returned", "completed"]
+    assert (seen.attempts[-1].started_at, seen.attempts[-1].finished_at) == (began_at, began_at + 1_000)
     assert (seen.output, seen.payload, seen.finished, seen.attempts[0].error is not None) == (
         {"n": 1},
         "Ada",

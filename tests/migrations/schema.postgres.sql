@@ -120,7 +120,8 @@ CREATE TABLE holdfast.done (
   batch_id text COLLATE "C",
   error text,
   usage text,
-  fingerprint text
+  fingerprint text,
+  claimed_at bigint
 ) WITH (autovacuum_vacuum_insert_scale_factor=0.1);
 CREATE TABLE holdfast.error_group (
   fingerprint text COLLATE "C" NOT NULL,

@@ -125,7 +125,7 @@ CREATE TABLE holdfast_done (
   root_id TEXT,
   batch_id TEXT,
   error TEXT
-, usage TEXT, fingerprint TEXT);
+, usage TEXT, fingerprint TEXT, claimed_at BIGINT);
 CREATE TABLE holdfast_error_group (
   fingerprint TEXT PRIMARY KEY,
   task TEXT NOT NULL,

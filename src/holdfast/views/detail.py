@@ -39,8 +39,8 @@ class UsageView(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class AttemptView(msgspec.Struct, kw_only=True, frozen=True):
-    """One attempt. ``outcome`` is how it ended: ``returned`` is handed back unused, ``executing`` has not ended. The
-    start of the one that ended the run is known only if it was the first."""
+    """One attempt. ``outcome`` is how it ended: ``returned`` is handed back unused, ``executing`` has not ended.
+    After others, one that has waited begins where it last went on."""
 
     number: int
     outcome: str
@@ -295,13 +295,19 @@ def attempts(tx: Tx, record: RunRecord, claimed_at: int | None) -> list[AttemptV
     last = AttemptView(
         number=record.attempts,
         outcome=record.status,
-        started_at=claimed_at if claimed_at is not None else None if earlier else record.started_at,
+        started_at=claimed_at or (last_start(tx, record.id) if earlier else record.started_at),
         finished_at=record.finished_at,
         worker_id=record.worker_id,
         error=error_view(record.error),
         usage=usage_view(record.usage),
     )
     return [*earlier, last]
+
+
+def last_start(tx: Tx, run_id: str) -> int | None:
+    """When the attempt that ended this run was last claimed; None for a run that ended before this was kept."""
+    row = tx.row("last_start", id=run_id)
+    return None if row is None else row[0]
 
 
 def usage_view(text: str | None) -> UsageView | None:

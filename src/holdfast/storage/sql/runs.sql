@@ -127,10 +127,10 @@ SELECT EXISTS (SELECT 1 FROM {s}lane_due WHERE due_at <= {now}) AS notes,
 -- SQLite: first the copy, then the delete, under the same guard.
 INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
   attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
-  parent_id, root_id, batch_id, output, error, usage)
+  parent_id, root_id, batch_id, output, error, usage, claimed_at)
 SELECT r.id, x.status, r.task, r.queue_id, r.concurrency_key, r.priority_ms, r.due_at, r.expire_at, r.cancel_at, r.worker_id,
   r.claim, r.attempt, r.crashes + COALESCE(x.crash, 0), r.created_at, r.started_at, {now}, r.payload, r.options, COALESCE(x.metadata, r.metadata),
-  r.tags, r.version, r.idempotency_key, r.parent_id, r.root_id, r.batch_id, x.output, x.error, x.usage
+  r.tags, r.version, r.idempotency_key, r.parent_id, r.root_id, r.batch_id, x.output, x.error, x.usage, NULLIF(r.claimed_at, r.started_at)
 FROM {rows(id text, claim int, status text, output text, error text, metadata text, crash int, usage text)}
 JOIN {s}run r ON r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
 WHERE true
@@ -151,10 +151,10 @@ freed AS (
 kept AS (
   INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
     attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
-    parent_id, root_id, batch_id, output, error, usage)
+    parent_id, root_id, batch_id, output, error, usage, claimed_at)
   SELECT id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
     attempt, crashes + COALESCE(crash, 0), created_at, started_at, {now}, payload, options, COALESCE(new_metadata, metadata), tags, version,
-    idempotency_key, parent_id, root_id, batch_id, output, error, usage
+    idempotency_key, parent_id, root_id, batch_id, output, error, usage, NULLIF(claimed_at, started_at)
   FROM gone),
 freed_keys AS (
   DELETE FROM {s}idempotency WHERE ctid = ANY (ARRAY(
@@ -251,10 +251,10 @@ UPDATE {s}run SET cancel_at = COALESCE(cancel_at, {now}), unwind = 1 WHERE id {i
 -- End runs that no attempt holds: canceled before they started, expired, crashed. The rows were locked by the caller.
 INSERT INTO {s}done (id, status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
   attempt, crashes, created_at, started_at, finished_at, payload, options, metadata, tags, version, idempotency_key,
-  parent_id, root_id, batch_id, output, error)
+  parent_id, root_id, batch_id, output, error, claimed_at)
 SELECT id, :status, task, queue_id, concurrency_key, priority_ms, due_at, expire_at, cancel_at, worker_id, claim,
   attempt, crashes + CAST(:deaths AS INTEGER), created_at, started_at, {now}, payload, options, metadata, tags, version, idempotency_key,
-  parent_id, root_id, batch_id, NULL, CAST(:error AS TEXT)
+  parent_id, root_id, batch_id, NULL, CAST(:error AS TEXT), NULLIF(claimed_at, started_at)
 FROM {s}run WHERE id {in:ids}
 
 -- name: delete_runs

@@ -330,3 +330,7 @@ WHERE x.concurrency_key IS NOT NULL GROUP BY x.concurrency_key ORDER BY 2 DESC, 
 SELECT x.concurrency_key, count(*) FROM (SELECT concurrency_key FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL
   AND state IN ('ready', 'executing') LIMIT :bound) x
 WHERE x.concurrency_key IS NOT NULL GROUP BY x.concurrency_key ORDER BY 2 DESC, 1 LIMIT :n
+
+-- name: last_start
+-- When the attempt began that ended this run, if it was not the first.
+SELECT claimed_at FROM {s}done WHERE id = :id
