@@ -18,6 +18,7 @@ from holdfast.engine.trigger import trigger
 from holdfast.ids import new_id
 from holdfast.records import NewRun
 from holdfast.storage import Store
+from tests.support.host import ALONE, children_of, kill, reached
 
 HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
 TASKS = """
@@ -278,6 +279,17 @@ def test_processes_that_are_replaced_in_time(
 
     eventually(replaced, SECONDS)
     assert worker.stop()[0] == 0
+
+
+@pytest.mark.skipif(subprocess.run([*ALONE, "true"], check=False).returncode != 0, reason="no namespaces here")
+def test_process_1_of_a_container_can_be_stopped_before_it_is_ready(tmp_path: Path) -> None:
+    """Nobody ends that one for a signal it has no handler for. Fails with waiting for the supervisor's handlers."""
+    (tmp_path / "tasks.py").write_text("open('began', 'w').close()\nimport time\ntime.sleep(600)\n")
+    alone = subprocess.Popen([*ALONE, *HOLDFAST, "worker"], cwd=tmp_path, stderr=subprocess.PIPE)
+    reached((tmp_path / "began").exists)
+    kill(children_of(alone.pid)[0], signal.SIGTERM)
+    alone.communicate(timeout=SECONDS)
+    assert alone.returncode == 128 + signal.SIGTERM
 
 
 def test_no_app_at_all(tmp_path: Path) -> None:

@@ -215,8 +215,13 @@ def test_a_unit_stops_as_a_supervisor_wants_it(name: str) -> None:
     assert program.endswith("/holdfast")
     assert_patient(arguments, service["TimeoutStopSec"])
     assert (service["KillMode"], service["KillSignal"]) == ("mixed", "SIGTERM")
-    assert service["RestartPreventExitStatus"] == "2"
     assert service["User"] != "root"
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_is_started_until_its_database_is_there(name: str) -> None:
+    found = unit(name)
+    assert (found["Service"]["Restart"], found["Unit"]["StartLimitIntervalSec"]) == ("always", "0")
 
 
 def test_a_worker_unit_survives_a_process_that_is_killed_for_its_memory() -> None:

@@ -103,20 +103,23 @@ def test_a_signal_to_the_whole_group_drains(app: Any, host: Hosts, folder: Path)
 
 
 def test_children_whose_supervisor_is_killed_hand_back_and_end(app: Any, host: Hosts, folder: Path) -> None:
-    """Nobody beats for them any more: they must be gone before the lease is. Fails with not listening for the end of
-    the channel: they worked on, and were lost with all they held."""
+    """Nobody beats for them any more: they must be gone before the lease is, and what runs in a thread with them. Fails
+    with not listening for the end of the channel: they worked on, and were lost with all they held."""
     orphaned = host(processes=2).ready()
     runs = [jobs.tidy.trigger(n) for n in range(4)]
-    reached(lambda: len(ledger.lines(folder, "began")) == 4)
+    threads = [jobs.gated_def.trigger(n) for n in (4, 5)]
+    reached(lambda: len(ledger.lines(folder, "began")) == 6)
     children = orphaned.children()
     orphaned.send(signal.SIGKILL)
     heir = host(processes=1).ready()
     reached(lambda: all(state(pid) in ("", "Z") for pid in children))
+    assert "has not beaten for its whole lease" not in heir.said()
     ledger.open_gate(folder)
     assert [run.result(timeout=30) for run in runs] == [1, 1, 1, 1]  # the number of the attempt
+    assert [run.result(timeout=30) for run in threads] == heir.ready_children() * 2
     assert ledger.counts(folder, "interrupted") == {str(n): 1 for n in range(4)}
     assert {line[2] for line in ledger.lines(folder, "ended")} == {str(heir.ready_children()[0])}
-    assert [run.retrieve()._record.crashes for run in runs] == [0] * 4
+    assert [run.retrieve()._record.crashes for run in [*runs, *threads]] == [0] * 6
 
 
 @on_one
@@ -237,6 +240,24 @@ class Pretended:
         self.started_at, self.names = time.monotonic() - age, ["x"] if ready else []
 
 
+class Starting(Child):
+    """A child that is started in thought, and gets ready when the test says so."""
+
+    pid = 0
+
+    def __init__(self, orders: Orders) -> None:
+        self.names, self.spent, self.told_at = [], None, None
+
+    def exited(self) -> int | None:
+        return None
+
+    def late(self) -> bool:
+        return False
+
+    def send(self, number: int) -> None:
+        pass
+
+
 @pytest.fixture
 def idle(store: Store) -> Supervisor:
     orders = Orders(app=None, database=None, concurrency=1, queues=None, lease_ms=None, drain_seconds=1)
@@ -268,6 +289,33 @@ def test_children_that_were_at_work_are_replaced_soon_however_often_they_die(idl
     assert idle.start_at == at  # or a death every half second would put it off for ever
     idle.pause(Pretended(60, ready=True))  # type: ignore[arg-type]
     assert idle.failures == 0
+
+
+def test_one_that_is_spent_works_on_until_another_is_ready_and_the_next_one_after_it(
+    idle: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails with draining it at once, for there were no workers for a while, and with replacing all at the same time,
+    for then there were twice as many."""
+    monkeypatch.setattr(module, "Child", Starting)
+    idle.count = 2
+    idle.look()
+    first, second = idle.children
+    first.names, second.names = ["first"], ["second"]
+    first.spent = second.spent = "it is old"
+    idle.look()
+    assert len(idle.children) == 3
+    assert (first.told_at, second.told_at) == (None, None)
+    idle.children[2].names = ["third"]
+    idle.look()
+    assert first.told_at is not None
+    assert second.told_at is None
+    idle.look()
+    assert len(idle.children) == 4
+    idle.children[3].names = ["fourth"]
+    idle.look()
+    assert second.told_at is not None
+    idle.look()
+    assert len(idle.children) == 4  # the old ones drain
 
 
 def test_a_process_that_cannot_be_started_does_not_end_the_others(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from typing import Annotated, Any, Final, TextIO
 
@@ -61,6 +62,7 @@ class Commands(TyperGroup):
             return super().main(args=args, standalone_mode=False, **more)
         for stream in (sys.stdout, sys.stderr):
             tolerate(stream)
+        signal.signal(signal.SIGTERM, terminated)
         try:
             code = super().main(args=args, standalone_mode=False, **more)
             sys.stdout.flush()
@@ -72,6 +74,11 @@ class Commands(TyperGroup):
         except Exception as error:
             code = told(error)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def terminated(number: int, frame: object) -> None:
+    """End in order, and end at all: process 1 of a container is not ended by what it has no handler for."""
+    raise SystemExit(128 + number)
 
 
 def loaded(name: str) -> Any:

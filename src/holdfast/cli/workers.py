@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from typing import Annotated, Any, Final
 
@@ -75,24 +74,12 @@ def columns() -> list[Column]:
             flexible=True,
             from_width=90,
         ),
-        Column("MACHINES", room, right=True, from_width=100),
+        Column("MACHINES", lambda each: each.room, right=True, from_width=100),
         Column("TASKS", lambda each: str(each.tasks), right=True, from_width=90),
         Column("LEASE", lambda each: duration(each.lease_ms), right=True, from_width=110),
         Column("VERSION", lambda each: each.version, from_width=110),
         Column("UP", lambda each: duration(each.seen_at - each.started_at), right=True, from_width=110),
     ]
-
-
-def room(each: WorkerView) -> str | None:
-    """What runs with machines use, and what there is for them."""
-    if each.cpu_millis is None or each.memory_bytes is None:
-        return None
-    used, there = each.memory_bytes_used, each.memory_bytes
-    return f"{each.cpu_millis_used / 1000:g}/{each.cpu_millis / 1000:g} vCPU, {of(used)}/{of(there)} GB"
-
-
-def of(size: int) -> str:
-    return f"{math.floor(10 * size / 1024**3) / 10:g}"
 
 
 def held(each: WorkerView) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,14 @@ class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
         """Whether it claims runs."""
         return self.state == "live" and not self.silent
 
+    @property
+    def room(self) -> str | None:
+        """What runs with machines use of what there is for them: "1/2 vCPU, 1/4 GB". None where nobody counts."""
+        if self.cpu_millis is None or self.memory_bytes is None:
+            return None
+        used, there = gigabytes(self.memory_bytes_used), gigabytes(self.memory_bytes)
+        return f"{self.cpu_millis_used / 1000:g}/{self.cpu_millis / 1000:g} vCPU, {used}/{there} GB"
+
     def takes_from(self, queue: str) -> bool:
         """Whether it takes runs from this queue."""
         return self.queues is None or queue in self.queues
@@ -65,6 +74,10 @@ class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
         if self.cpu_millis is None or self.memory_bytes is None:
             return True
         return cpu_millis <= self.cpu_millis and memory_bytes <= self.memory_bytes
+
+
+def gigabytes(size: int) -> str:
+    return f"{math.floor(10 * size / 1024**3) / 10:g}"
 
 
 class TaskView(msgspec.Struct, kw_only=True, frozen=True):

@@ -84,7 +84,7 @@ def post_guard(seconds: float) -> None:
 
 def keep_guard(worker: int, supervisor: int, seconds: float) -> None:
     """Wait until either of these processes ends."""
-    let_go_of_all_but(worker, supervisor)
+    let_go_of_all_but({worker, supervisor})
     either = select.poll()
     either.register(worker, select.POLLIN)
     either.register(supervisor, select.POLLIN)
@@ -97,10 +97,10 @@ def keep_guard(worker: int, supervisor: int, seconds: float) -> None:
     end(os.environ[MARK], spare=os.getpid())
 
 
-def let_go_of_all_but(worker: int, supervisor: int) -> None:
+def let_go_of_all_but(kept: set[int]) -> None:
     """Outlive signals to the whole group, and keep nothing open that others wait to see closed."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    low, high = sorted((worker, supervisor))
-    for first, last in ((0, low), (low + 1, high), (high + 1, os.sysconf("SC_OPEN_MAX"))):
-        os.closerange(first, last)
+    for descriptor in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
+        with contextlib.suppress(OSError):  # the one that has listed them
+            os.close(descriptor)

@@ -83,6 +83,8 @@ def look_at(app: str | None, database: str | None, seconds: float | None = None)
             seen=f"after {seconds:g} s it was at what is told above",
             do="Correct it, or give it more time: --ready-timeout",
         )
+    finally:
+        looker.kill()
     try:
         answer = msgspec.json.decode(out, type=Answer)
     except msgspec.DecodeError:
