@@ -49,6 +49,22 @@ def test_what_is_wrong_has_something_to_do_and_exit_code_1(cli: Cli, store: Stor
     assert "wrong" in text
 
 
+@pytest.mark.parametrize("handed", [True, False])
+def test_what_of_a_machine_is_enforced_here(
+    bare: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handed: bool
+) -> None:
+    """And it does not make a cgroup ready for it, as a worker would: it changes nothing."""
+    monkeypatch.setenv("HOLDFAST_CGROUP", str(tmp_path))
+    if handed:
+        (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+        (tmp_path / "cgroup.procs").write_text("1\n")
+    before = sorted(tmp_path.iterdir())
+    (said,) = [each for each in bare("doctor", "--json").json["findings"] if each["about"] == "host"]
+    assert "for runs with machines" in said["text"]
+    assert ("held by the kernel" in said["text"]) is handed
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_settings_and_where_each_came_from(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDFAST_LEASE", "12s")
     told = {each["name"]: (each["value"], each["source"]) for each in cli("doctor", "--json").json["settings"]}

@@ -69,7 +69,7 @@ def surroundings(database: str | None, app: str | None) -> Place:
 
 
 def examine(here: Place) -> Diagnosis:
-    found = list(of_app(here))
+    found = [*of_app(here), *of_host()]
     settings, problems = read_settings(here)
     found += problems
     url = next((str(each.value) for each in settings if each.name == "database"), "")
@@ -106,6 +106,14 @@ def read_settings(here: Place) -> tuple[list[Setting], list[Finding]]:
             about = name if name == "database" else "settings"
             problems.append(Finding(about=about, level="wrong", text=f"{error.what} ({error.seen}).", do=error.do))
     return settings, problems
+
+
+def of_host() -> Iterator[Finding]:
+    """What a worker has here for runs with machines, and what of them is enforced."""
+    from holdfast.worker.capacity import detect
+    from holdfast.worker.isolated.confine import enforced
+
+    yield Finding(about="host", level="ok", text=" ".join([f"{detect()} for runs with machines.", *enforced()]))
 
 
 def of_database(url: str) -> Iterator[Finding]:

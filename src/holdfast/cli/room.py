@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from holdfast.cli.show import DIM, clean, err
 from holdfast.errors import InvalidOption
 from holdfast.machine import machine_of
 from holdfast.sizes import to_bytes
 from holdfast.worker.capacity import Room, detect
+from holdfast.worker.channel import Orders
+from holdfast.worker.isolated.confine import enforced
 
 
 class Offer(NamedTuple):
@@ -15,6 +18,19 @@ class Offer(NamedTuple):
 
     room: Room
     machines: list[str] | None
+
+
+def tell(orders: Orders, processes: int) -> None:
+    """Say what there is for runs with machines, and what of them is enforced here."""
+    from rich.text import Text
+
+    if orders.room is None:
+        return
+    each = " each" if processes > 1 else ""
+    only = "" if orders.machines is None else f", of {', '.join(orders.machines)} only"
+    err().print(Text(f"for runs with machines: {orders.room}{each}{only}"), soft_wrap=True)
+    for sentence in enforced():
+        err().print(Text(clean(f"  {sentence}")), style=DIM, soft_wrap=True)
 
 
 def offer(cpu: float | None, memory: str | None, machines: list[str] | None, processes: int) -> Offer:

@@ -97,6 +97,7 @@ def orders_for(here: Place, drain_timeout: str, **more: Any) -> Orders:
 def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, json: bool, word: str) -> int:
     """Run a supervisor with so many workers and a pusher, and the API beside it."""
     from holdfast import schema
+    from holdfast.cli import room
     from holdfast.cli.dev.serve import Server
     from holdfast.worker.supervisor import Supervisor
 
@@ -105,6 +106,8 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
     with schema.ready(here.url) as store:
         serving = Server(lambda: application(here), listening)
         tell(here, store, listening, word, json=json)
+        if not json:
+            room.tell(orders, count)
         retention_ms = here.app.settings.get("retention").value
         supervisor = Supervisor(store, orders, count=count, retention_ms=retention_ms, pushing=True)
         try:

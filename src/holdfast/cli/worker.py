@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import typer
 
 from holdfast import schema
+from holdfast.cli import room
 from holdfast.cli.dev.look import Look, Trouble, look_at
 from holdfast.cli.options import (
     Concurrency,
@@ -30,12 +31,12 @@ from holdfast.cli.options import (
     listed,
 )
 from holdfast.cli.place import AppBroken, file_of
-from holdfast.cli.room import offer
 from holdfast.cli.show import clean, complain, err, masked, plural, print_json
 from holdfast.duration import format_ms, to_ms
 from holdfast.errors import HoldfastError, InvalidOption
 from holdfast.sizes import to_bytes
 from holdfast.worker.channel import Orders
+from holdfast.worker.isolated.confine import enforced
 from holdfast.worker.supervisor import Child, Supervisor
 
 app = typer.Typer(add_completion=False)
@@ -82,7 +83,7 @@ def worker(
     drain_ms = to_ms(drain_timeout, name="--drain-timeout")
     ready_seconds = to_ms(ready_timeout, name="--ready-timeout") / 1000
     limit = None if max_memory is None else to_bytes(max_memory, name="--max-memory")
-    room = offer(cpu, memory, listed(machines), processes)
+    offer = room.offer(cpu, memory, listed(machines), processes)
     look = looked(target, database, ready_seconds)
     orders = Orders(
         app=target,
@@ -94,8 +95,8 @@ def worker(
         ready_seconds=ready_seconds,
         max_runs=max_runs,
         max_memory=limit,
-        room=room.room,
-        machines=room.machines,
+        room=offer.room,
+        machines=offer.machines,
     )
     start = Start(look, orders, processes, json=json)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
@@ -185,8 +186,7 @@ class Start:
         slots = f"{orders.concurrency} runs at a time{each}"
         processes = plural(self.processes, "process", "processes")
         err().print(f"ready: {processes}, {slots}{clean(where)}", style="green", soft_wrap=True)
-        taken = "" if orders.machines is None else f", of {', '.join(orders.machines)} only"
-        err().print(f"for runs with machines: {orders.room}{each}{taken}", soft_wrap=True)
+        room.tell(orders, self.processes)
 
     def document(self) -> dict[str, object]:
         return {
@@ -200,4 +200,5 @@ class Start:
             "cpu": None if self.orders.room is None else self.orders.room.cpu_millis / 1000,
             "memory_bytes": None if self.orders.room is None else self.orders.room.memory_bytes,
             "machines": self.orders.machines,
+            "enforced": enforced(),
         }

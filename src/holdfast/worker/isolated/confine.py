@@ -49,7 +49,15 @@ def adopt_orphans() -> None:
 
 @cache
 def cgroup_root() -> Path | None:
-    """The cgroup below which this process may make others with limits; None if there is none.
+    """The cgroup below which this process may make others with limits, made ready for that; None if there is none."""
+    root = handed_cgroup()
+    with contextlib.suppress(OSError):
+        return root if root is not None and ready(root) else None
+    return None
+
+
+def handed_cgroup() -> Path | None:
+    """The cgroup that was handed to us, if one was, and has what limits need. Changes nothing.
 
     It is the one in ``HOLDFAST_CGROUP``, or that of this process where it was handed to us: by systemd
     (``Delegate=yes``), or as the root of a container that lets us write to it.
@@ -58,10 +66,14 @@ def cgroup_root() -> Path | None:
     root = Path(said) if said else own_cgroup()
     if root is None or not (said or delegated(root)):
         return None
-    try:
-        return root if ready(root) else None
-    except OSError:
-        return None
+    with contextlib.suppress(OSError):
+        return root if can_limit(root) and os.access(root / "cgroup.procs", os.W_OK) else None
+    return None
+
+
+def can_limit(root: Path) -> bool:
+    """Whether cgroups below this one could have limits."""
+    return {"cpu", "memory"} <= set((root / "cgroup.controllers").read_text().split())
 
 
 def own_cgroup(table: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> Path | None:
@@ -87,7 +99,7 @@ def delegated(root: Path) -> bool:
 
 def ready(root: Path) -> bool:
     """Let cgroups below this one have limits. Those that limit may hold no processes: ours move down into a leaf."""
-    if not {"cpu", "memory"} <= set((root / "cgroup.controllers").read_text().split()):
+    if not can_limit(root):
         return False
     if {"cpu", "memory"} <= set((root / "cgroup.subtree_control").read_text().split()):
         return True
@@ -189,8 +201,8 @@ def confine(machine: Machine, worker: int, number: int) -> None:
 
 
 def enforced() -> list[str]:
-    """What of a machine is enforced on this host, a sentence each."""
-    if (root := cgroup_root()) is not None:
+    """What of a machine is enforced on this host, a sentence each. Changes nothing."""
+    if (root := handed_cgroup()) is not None:
         return [
             f"Memory is held by the kernel, children included (cgroups below {root}).",
             "The CPU share is held by the kernel.",
