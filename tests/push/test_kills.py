@@ -85,16 +85,15 @@ async def test_what_was_accepted_is_delivered_however_often_the_server_is_killed
 ) -> None:
     """Fails when a 201 is answered before the run is on disk, or when a dead pusher's runs wait for ever."""
 
-    async def answer() -> web.Response:
-        await asyncio.sleep(random.uniform(0, 0.2))  # so that some are open whenever the server dies
-        return web.Response()
-
-    receiver.answers = lambda _: answer()
+    held = Held()
+    receiver.answers = lambda _: held.answer()
     accepted: list[str] = []
     posting = asyncio.create_task(post(served, receiver.url, accepted))
     for count in range(1, kills + 1):
         await receiver_has(receiver, accepted, 25 * count)
+        await held.some()
         await asyncio.to_thread(served.kill)
+        held.let_go(last=count == kills)
         await served.start()
     posting.cancel()
     await asyncio.wait([posting])
@@ -102,6 +101,33 @@ async def test_what_was_accepted_is_delivered_however_often_the_server_is_killed
     assert set(accepted) <= delivered
     async with httpx.AsyncClient(base_url=served.url, timeout=30) as http:
         await all_successful(http, accepted)
+
+
+class Held:
+    """Keeps every fourth request open until the server is dead, so that it always has some."""
+
+    def __init__(self) -> None:
+        self.numbers = itertools.count(1)
+        self.open = 0
+        self.dead = asyncio.Event()
+
+    async def answer(self) -> web.Response:
+        if next(self.numbers) % 4 == 0:
+            self.open += 1
+            await self.dead.wait()
+        await asyncio.sleep(random.uniform(0, 0.2))
+        return web.Response()
+
+    async def some(self) -> None:
+        async with asyncio.timeout(60):
+            while self.open < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    def let_go(self, *, last: bool) -> None:
+        self.dead.set()
+        self.open = 0
+        if not last:
+            self.dead = asyncio.Event()
 
 
 async def post(served: Served, url: str, accepted: list[str]) -> None:
