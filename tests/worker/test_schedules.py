@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
+import signal
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from holdfast import Cron, Holdfast, Slot
-from holdfast.engine import schedules, ticks
+from holdfast.engine import read, schedules, ticks
 from holdfast.records import NewRun
 from holdfast.scheduler import Scheduler
 from holdfast.storage import Store, Tx
@@ -44,6 +47,36 @@ def test_two_hosts_fire_each_slot_once(app: Holdfast, host: Callable[..., Host],
         assert all(app.handle(run).retrieve().status == "completed" for run in runs)
 
     eventually(done, timeout=60)
+
+
+def test_whoever_schedules_may_be_killed_at_any_moment(
+    app: Holdfast, host: Callable[..., Host], eventually: Eventually
+) -> None:
+    """Each slot once, also those of the time when nobody was there. Killed within the first moments of a second, which
+    is when the slots of that second are dealt with."""
+    made = [app.schedules.create("leaf", Cron("* * * * * *", catch_up="all"), n) for n in range(40)]
+
+    def fired(count: int) -> None:
+        assert len(app.schedules.slots(made[-1], limit=1000)) >= count
+
+    for life in range(1, 4):
+        hired = host().ready()
+        eventually(lambda life=life: fired(3 * life), timeout=60)
+        time.sleep(1 - time.time() % 1 + random.uniform(0, 0.06))
+        hired.send(signal.SIGKILL)
+        hired.wait()
+    time.sleep(3)  # nobody is there for some slots
+    host().ready()
+    eventually(lambda: fired(12), timeout=60)
+    for each in made:
+        app.schedules.pause(each)
+    slots = [list(app.schedules.slots(each, limit=1000))[::-1] for each in made]
+    for mine in slots:
+        assert [slot.at for slot in mine] == [mine[0].at + n * SECOND for n in range(len(mine))]
+        assert {slot.outcome for slot in mine} == {"made"}
+    runs = [slot.run_id for mine in slots for slot in mine]
+    known = {run.id for run in app.client.read(read.runs, [run for run in runs if run])}
+    assert len(runs) == len(set(runs)) == len(known)
 
 
 def test_a_declared_schedule_beside_an_app(database_url: str, eventually: Eventually) -> None:
