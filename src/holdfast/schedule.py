@@ -66,7 +66,7 @@ class Cron:
     def __post_init__(self) -> None:
         _check_text(self.expression, "The expression of a Cron", 'Write, say, Cron("0 9 * * MON-FRI").')
         _check(self, self.timezone)
-        recurrence.expansion(self.rule(0))
+        recurrence.readable(self.rule(0))
 
     def rule(self, start: int) -> Rule:
         """As it is stored. ``start`` is when the schedule was made, in milliseconds since the epoch."""
@@ -104,7 +104,7 @@ class RRule:
         timezone = self.timezone if self.timezone is not None else zone_named_in(self.text) or "UTC"
         object.__setattr__(self, "timezone", timezone)
         _check(self, timezone)
-        recurrence.expansion(self.rule(0))
+        recurrence.readable(self.rule(0))
 
     def rule(self, start: int) -> Rule:
         """As it is stored. ``start`` is when the schedule was made, in milliseconds since the epoch."""

@@ -4,6 +4,7 @@
     after           its next slot after a moment
     upcoming        its next slots; latest: its last ones before a moment
     first           where it begins, for a schedule that is made now
+    readable        whether it can be read, and may ever fire
     checked         the rule, if it has a slot at all
     seeded          the rule, with what its ``H`` stands for
     change_on_day   whether clocks are changed on a day
@@ -32,7 +33,19 @@ from holdfast.errors import InvalidOption
 from holdfast.recurrence import wall, zones
 from holdfast.recurrence.wall import Expansion
 
-__all__ = ["Change", "Rule", "after", "change_on_day", "checked", "first", "has_hash", "latest", "seeded", "upcoming"]
+__all__ = [
+    "Change",
+    "Rule",
+    "after",
+    "change_on_day",
+    "checked",
+    "first",
+    "has_hash",
+    "latest",
+    "readable",
+    "seeded",
+    "upcoming",
+]
 
 _HASH: Final = re.compile(r"(?:^|[\s,])H(?=$|[\s,/(])", re.IGNORECASE)
 
@@ -71,6 +84,16 @@ def checked(rule: Rule, now: int) -> Rule:
             do="Choose days that there are, in the future." if rule.kind == "cron" else "Look at what ends it.",
         )
     return rule
+
+
+def readable(rule: Rule) -> None:
+    """Raises InvalidOption: it cannot be read, or is a cron expression that never fires."""
+    if rule.kind == "cron":
+        from holdfast.recurrence import cron
+
+        cron.checked(rule.text)
+    else:
+        expansion(rule)
 
 
 def first(rule: Rule, now: int) -> int | None:

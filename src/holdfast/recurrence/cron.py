@@ -64,7 +64,7 @@ def read(text: str, seed: str = "") -> Expression:
     """Read a cron expression. ``seed`` is what an ``H`` in it is worked out from.
 
     Raises:
-        InvalidOption: it is none, or never fires.
+        InvalidOption: it is none.
     """
     written = text.strip()
     if written.startswith("@") and written.lower() not in ALIASES:
@@ -75,7 +75,12 @@ def read(text: str, seed: str = "") -> Expression:
         fields = CronSim(ALIASES.get(written.lower()) or hashed(written, seed), _BEGINNING)
     except CronSimError as error:
         raise InvalidOption(f"This is not a cron expression: {wrong(str(error))}", seen=text, do=_WRITE) from None
-    expression = Expression(fields, every_hour=len(fields.hours) == 24)
+    return Expression(fields, every_hour=len(fields.hours) == 24)
+
+
+def checked(text: str) -> Expression:
+    """The expression, if it ever fires. Raises InvalidOption, also if it cannot be read."""
+    expression = read(text)
     if expression.following(_BEGINNING) is None:
         raise InvalidOption("This schedule never fires", seen=text, do="Choose days that there are.")
     return expression
@@ -85,7 +90,9 @@ def hashed(written: str, seed: str) -> str:
     """The expression with a number for each H."""
     fields = written.split()
     for place, (field, span) in zip(reversed(range(len(fields))), FIELDS.items(), strict=False):
-        fields[place] = ",".join(number(item, hash63("H", seed, field), span) for item in fields[place].split(","))
+        if "H" in fields[place].upper():
+            items = fields[place].split(",")
+            fields[place] = ",".join(number(item, hash63("H", seed, field), span) for item in items)
     return " ".join(fields)
 
 
