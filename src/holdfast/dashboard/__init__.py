@@ -27,6 +27,7 @@ from holdfast.dashboard import live
 from holdfast.dashboard.assets import assets
 from holdfast.dashboard.pages import (
     bulk,
+    deliveries,
     docs,
     errors,
     home,
@@ -47,7 +48,25 @@ from holdfast.dashboard.site import Site
 __all__ = ["dashboard"]
 
 # In this order: what ends in a path takes all that begins like it.
-PAGES = (live, login, home, bulk, runs, run, errors, tokens, test, tasks, queues, schedules, workers, hosts, keys, docs)
+PAGES = (
+    live,
+    login,
+    home,
+    bulk,
+    runs,
+    run,
+    errors,
+    tokens,
+    test,
+    tasks,
+    queues,
+    schedules,
+    workers,
+    hosts,
+    deliveries,
+    keys,
+    docs,
+)
 
 
 def dashboard(client: Callable[[], Client], version: str, keys: Keyring) -> APIRouter:
