@@ -5,6 +5,7 @@
     GET /           the dashboard, for people; /docs is what can be called, made from /openapi.json
     /api/v1/waitpoints/tokens/…/callback/…    where tokens are completed
     /api            runs and all that belongs to them, as Trigger.dev's client knows it
+    /metrics        how everything stands, for Prometheus
     /realtime       runs and streams as they change
     /webhooks       what other servers send, verified
     /v2             HTTP tasks and schedules, as Mergent had them
@@ -39,6 +40,7 @@ from holdfast.api.keyring import Keyring
 from holdfast.api.limit import Limits
 from holdfast.api.live.hub import Hub
 from holdfast.api.live.routes import live
+from holdfast.api.metrics import metrics
 from holdfast.api.openapi import document, openapi
 from holdfast.api.refused import Refused, all_of
 from holdfast.api.tokens import tokens as waited_for
@@ -129,6 +131,7 @@ def application(
         waited_for(client),
         schedules(client),
         live(app.state.hub),
+        metrics(client),
         webhooks(client, endpoints),
         pages,
     ):

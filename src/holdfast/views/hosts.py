@@ -100,6 +100,11 @@ def workers(tx: Tx, *, ended: int = 0) -> list[WorkerView]:
     return [worker_view(row) for row in rows]
 
 
+def pushers(tx: Tx) -> frozenset[str]:
+    """Those of the workers that send requests, and carry out no code."""
+    return frozenset(row[0] for row in tx.rows("pushers"))
+
+
 def worker(tx: Tx, worker_id: str) -> WorkerView | None:
     """One worker, or None if it is long forgotten."""
     row = tx.row("one_worker", id=worker_id)

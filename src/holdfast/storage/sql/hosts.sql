@@ -93,3 +93,7 @@ DELETE FROM {s}name_due WHERE ctid {any} SELECT ctid FROM {s}name_due LIMIT :n {
 
 -- name: worker_state
 SELECT state, EXISTS (SELECT 1 FROM {s}run WHERE worker_id = :me AND news = 1 AND worker_id IS NOT NULL) FROM {s}worker WHERE id = :me
+
+-- name: pushers
+-- They know no app.
+SELECT id FROM {s}worker WHERE state IN ('live', 'draining') AND app IS NULL
