@@ -22,3 +22,8 @@ def chunks(tx: Tx, run_id: str, name: str, place: Place, n: int = PAGE) -> list[
     """The next pieces of a stream, in order."""
     rows = tx.rows("chunks", run_id=run_id, name=name, claim=place.claim, seq=place.seq, skip=place.skip, n=n)
     return [Chunk(*row) for row in rows]
+
+
+def end(tx: Tx, run_id: str, name: str, n: int) -> list[Chunk]:
+    """The last pieces of a stream, in order."""
+    return [Chunk(*row) for row in reversed(tx.rows("last_chunks", run_id=run_id, name=name, n=n))]

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from holdfast.records import RunRecord
 from holdfast.storage import Tx
 from holdfast.views.detail import heads
+from holdfast.views.lists import Listed, listed_runs
 
 CHILDREN: Final = 100
 
@@ -17,6 +18,11 @@ class Family(NamedTuple):
     parent: RunRecord | None
     root: RunRecord | None
     children: list[RunRecord]
+
+
+def children(tx: Tx, run_id: str) -> list[Listed]:
+    """What a run has triggered, as it stands in a list: the first hundred."""
+    return listed_runs(tx, sorted(row[0] for row in tx.rows("children_of", id=run_id, n=CHILDREN))[:CHILDREN])
 
 
 def family(tx: Tx, run: RunRecord) -> Family:

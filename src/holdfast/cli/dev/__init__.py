@@ -38,6 +38,10 @@ def dev(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to serve; 0 takes any.")] = 8765,
     database: Database = None,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Runs at once.")] = 32,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="A shop to look at, with a day of runs in a database of its own."),
+    ] = False,
     reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Start workers anew when code changes.")] = True,
 ) -> int:
     """Run a worker and a server for development. Code that is saved is loaded; the tables are made as needed."""
@@ -50,6 +54,8 @@ def dev(
     from holdfast.cli.show import note
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    if demo:
+        target, database = shop(target, database)
     listening = listen(host, port)
     alone = is_loopback(listening)
     if not alone and not os.environ.get("HOLDFAST_API_KEY"):
@@ -64,6 +70,23 @@ def dev(
         return session.run()
     finally:
         server.stop()
+
+
+def shop(target: str | None, database: str | None) -> tuple[str, str]:
+    """The demo's app, and a database that its past is in: its own, new each time, or an empty one that is given."""
+    import tempfile
+    from pathlib import Path
+
+    from holdfast.cli.show import note
+    from holdfast.demo.past import fill
+    from holdfast.errors import InvalidOption
+
+    if target is not None:
+        raise InvalidOption("The demo has an app of its own", seen=target, do="Leave APP or --demo out.")
+    database = database or f"sqlite:///{Path(tempfile.mkdtemp(prefix='holdfast-demo-')) / 'holdfast.db'}"
+    note("A day in the shop …")
+    fill(database)
+    return "holdfast.demo.shop", database
 
 
 def application(session: Session) -> FastAPI:

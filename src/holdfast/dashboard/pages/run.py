@@ -9,14 +9,21 @@ from fastapi import APIRouter, Depends, Request, Response
 from holdfast import codec, views
 from holdfast.api.auth import Caller, needs
 from holdfast.dashboard.fields import fields, kept, said
+from holdfast.dashboard.shapes import line
 from holdfast.dashboard.site import Site, back
 from holdfast.dashboard.snippets import snippets
 from holdfast.dashboard.timeline import timeline
+from holdfast.engine import streams
 from holdfast.errors import HoldfastError, RunNotFound
+from holdfast.model import Progress
 from holdfast.storage import Tx
-from holdfast.views import LogView, RunView, TaskView
+from holdfast.views import Listed, LogView, RunView, TaskView
+from holdfast.views.family import children
+from holdfast.views.followed import stream_names
 
 LINES: Final = 500  # the last so many
+PIECES: Final = 200  # of a stream, likewise
+STREAMS: Final = 10
 
 
 class Seen(NamedTuple):
@@ -25,6 +32,8 @@ class Seen(NamedTuple):
     run: RunView
     lines: list[LogView]
     task: TaskView | None
+    children: list[Listed]
+    streams: list[tuple[str, list[tuple[int, str]]]]  # by name: when, and what
 
 
 def routes(site: Site) -> APIRouter:
@@ -40,6 +49,9 @@ def routes(site: Site) -> APIRouter:
             run=seen.run,
             task=seen.task,
             lines=seen.lines,
+            children=seen.children,
+            streams=seen.streams,
+            progress=Progress.read(seen.run.metadata),
             most=LINES,
             timeline=timeline(seen.run),
             snippets=snippets(seen.run, str(request.base_url).rstrip("/")),
@@ -99,4 +111,16 @@ def looked(tx: Tx, run_id: str) -> Seen:
     seen = views.run(tx, run_id)
     if seen is None:
         raise RunNotFound("There is no such run, or no longer", seen=run_id, do="Look for it among the runs.")
-    return Seen(seen, views.log_end(tx, run_id, LINES), views.task(tx, seen.task))
+    return Seen(
+        seen,
+        views.log_end(tx, run_id, LINES),
+        views.task(tx, seen.task),
+        children(tx, run_id),
+        [(name, pieces(tx, run_id, name)) for name in stream_names(tx, run_id)[:STREAMS]],
+    )
+
+
+def pieces(tx: Tx, run_id: str, name: str) -> list[tuple[int, str]]:
+    """The end of a stream, each piece as people read it: text as it is, everything else as JSON."""
+    found = [(each.at, codec.masked(each.value)) for each in streams.end(tx, run_id, name, PIECES)]
+    return [(at, value if isinstance(value, str) else line(value, 2_000)) for at, value in found]

@@ -41,5 +41,10 @@ SELECT run_id, name, claim, seq, at, attempt, value FROM {s}chunk
 WHERE run_id = :run_id AND name = :name AND (claim, seq) > (:claim, :seq)
 ORDER BY claim, seq LIMIT :n OFFSET :skip
 
+-- name: last_chunks
+-- The end of a stream, the last piece first.
+SELECT run_id, name, claim, seq, at, attempt, value FROM {s}chunk
+WHERE run_id = :run_id AND name = :name ORDER BY claim DESC, seq DESC LIMIT :n
+
 -- name: prune_chunks
 DELETE FROM {s}chunk WHERE run_id {in:ids}
