@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,28 @@ def test_policies_and_a_key(cli: Cli, store: Store) -> None:
     assert (second.json["id"], second.json["catch_up"], second.json["cron"]) == (first["id"], "none", "@hourly")
     answer = cli("schedules", "create", "greet", "@daily", "--catch-up", "often")
     assert (answer.code, "catch_up" in answer.err) == (2, True)
+
+
+def test_what_is_not_said_stays(cli: Cli, store: Store) -> None:
+    know(store)
+    options = ("--timezone", "Europe/Berlin", "--jitter", "5m", "--overlap", "queue", "--external-id", "u1")
+    made = cli("schedules", "create", "greet", "0 9 * * *", '"Ada"', *options, "--json").json
+    same = {name: made[name] for name in ("id", "timezone", "jitter_ms", "overlap", "external_id", "payload")}
+
+    def updated(*arguments: str) -> dict[str, Any]:
+        return cli("schedules", "update", made["id"], *arguments, "--json").json  # type: ignore[no-any-return]
+
+    assert updated("0 8 * * *").items() >= {**same, "cron": "0 8 * * *"}.items()
+    assert updated("--overlap", "skip").items() >= {**same, "cron": "0 8 * * *", "overlap": "skip"}.items()
+    assert updated("--payload", '"Grace"', "--external-id", "u2")["payload"] == "Grace"
+    last = updated("FREQ=DAILY;BYHOUR=7;BYMINUTE=0;BYSECOND=0")
+    assert (last["rrule"], last["timezone"], last["overlap"]) == (
+        "FREQ=DAILY;BYHOUR=7;BYMINUTE=0;BYSECOND=0",
+        "Europe/Berlin",
+        "skip",
+    )
+    assert cli("schedules", "update", made["id"], "0 0 30 2 *").code == 2
+    assert "no schedule with this id" in cli("schedules", "update", "nothing", "@daily").err
 
 
 def test_a_task_that_is_here_has_its_payload_checked(cli: Cli, app_of: Callable[[str], str]) -> None:

@@ -1,7 +1,8 @@
-"""``holdfast schedules create``, ``pause``, ``resume``, ``delete`` and ``run``."""
+"""``holdfast schedules create``, ``update``, ``pause``, ``resume``, ``delete`` and ``run``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +15,38 @@ from holdfast.cli.schedules.look import Id, as_document, milliseconds, rule_show
 from holdfast.cli.schedules.preview import Timezone, read_rule
 from holdfast.cli.show import now_ms, out, print_json, when
 from holdfast.cli.trigger import payload_of, read_json, read_text, warn
-from holdfast.schedule import CatchUp
+from holdfast.schedule import CatchUp, Cron, Recurring
 from holdfast.scheduled import Schedule
+
+Jitter = Annotated[
+    str | None,
+    typer.Option("--jitter", metavar="DURATION", help="Fire up to so much later.", show_default=False),
+]
+CatchUpWord = Annotated[
+    str | None,
+    typer.Option(
+        "--catch-up",
+        metavar="none|last|all|N",
+        help="Missed slots to make up for. Default: last.",
+        show_default=False,
+    ),
+]
+Overlap = Annotated[
+    str | None,
+    typer.Option(
+        "--overlap",
+        metavar="allow|skip|queue|cancel",
+        help="If the run of an earlier slot has not ended. Default: allow.",
+        show_default=False,
+    ),
+]
+ExternalId = Annotated[
+    str | None, typer.Option("--external-id", metavar="ID", help="To find it by.", show_default=False)
+]
+QueueName = Annotated[
+    str | None,
+    typer.Option("--queue", "-q", metavar="NAME", help="Another queue than the task's.", show_default=False),
+]
 
 
 def create(
@@ -30,41 +61,17 @@ def create(
         ),
     ] = None,
     timezone: Timezone = None,
-    jitter: Annotated[
-        str | None,
-        typer.Option("--jitter", metavar="DURATION", help="Fire up to so much later.", show_default=False),
-    ] = None,
-    catch_up: Annotated[
-        str | None,
-        typer.Option(
-            "--catch-up",
-            metavar="none|last|all|N",
-            help="Missed slots to make up for. Default: last.",
-            show_default=False,
-        ),
-    ] = None,
-    overlap: Annotated[
-        str | None,
-        typer.Option(
-            "--overlap",
-            metavar="allow|skip|queue|cancel",
-            help="If the run of an earlier slot has not ended. Default: allow.",
-            show_default=False,
-        ),
-    ] = None,
-    external_id: Annotated[
-        str | None, typer.Option("--external-id", metavar="ID", help="To find it by.", show_default=False)
-    ] = None,
+    jitter: Jitter = None,
+    catch_up: CatchUpWord = None,
+    overlap: Overlap = None,
+    external_id: ExternalId = None,
     deduplication_key: Annotated[
         str | None,
         typer.Option(
             "--deduplication-key", metavar="KEY", help="A schedule with this key is changed.", show_default=False
         ),
     ] = None,
-    queue: Annotated[
-        str | None,
-        typer.Option("--queue", "-q", metavar="NAME", help="Another queue than the task's.", show_default=False),
-    ] = None,
+    queue: QueueName = None,
     database: Database = None,
     app: App = None,
     json: Json = False,
@@ -86,6 +93,60 @@ def create(
         )
         record(here.app.client, "schedules create", f"{made.id} of {task}: {rule}")
     tell(made, json=json)
+
+
+def update(
+    schedule: Id,
+    rule: Annotated[
+        str | None, typer.Argument(metavar="RULE", help="Another rule. Default: as it is.", show_default=False)
+    ] = None,
+    payload: Annotated[
+        str | None,
+        typer.Option(
+            "--payload",
+            metavar="JSON",
+            help="Another payload. @FILE reads it from a file, - from standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    timezone: Timezone = None,
+    jitter: Jitter = None,
+    catch_up: CatchUpWord = None,
+    overlap: Overlap = None,
+    external_id: ExternalId = None,
+    queue: QueueName = None,
+    database: Database = None,
+    app: App = None,
+    json: Json = False,
+) -> None:
+    """Change a schedule; what is not said stays.
+
+    holdfast schedules update 01m80tzsxnertrkeh46exjfrxy "0 8 * * MON-FRI"
+    """
+    said = {"timezone": timezone, "jitter": jitter, "catch_up": read_catch_up(catch_up), "overlap": overlap}
+    options: Any = {} if queue is None else {"queue": queue}
+    if payload is not None:
+        options["payload"] = read_json(read_text(payload), "The payload")
+    if external_id is not None:
+        options["external_id"] = external_id
+    with using(place(database, app)) as here:
+        before = here.app.schedules.retrieve(schedule)
+        local = here.app.tasks.get(before.task)
+        if "payload" in options and local is not None:
+            options["payload"] = payload_of(local, options["payload"])
+        anew = rule is not None or any(value is not None for value in said.values())
+        recurring = changed(before.rule, rule, said) if anew else None
+        tell(here.app.schedules.update(schedule, recurring, **options), json=json)
+        record(here.app.client, "schedules update", f"{schedule}: {rule}" if rule else schedule)
+
+
+def changed(before: Recurring, rule: str | None, said: Mapping[str, Any]) -> Recurring:
+    """The rule as it is to be: what is not said is as it was."""
+    text = before.expression if isinstance(before, Cron) else before.text
+    usual = {"timezone": before.timezone, "jitter": before.jitter, "catch_up": before.catch_up}
+    named = {name: value for name, value in said.items() if value is not None}
+    options = {**usual, "overlap": before.overlap, **named}
+    return read_rule(text if rule is None else rule, options.pop("timezone"), **options)
 
 
 def pause(schedule: Id, database: Database = None, app: App = None, json: Json = False) -> None:
