@@ -44,6 +44,7 @@ from holdfast.api.metrics import metrics
 from holdfast.api.openapi import document, openapi
 from holdfast.api.refused import Refused, all_of
 from holdfast.api.tokens import tokens as waited_for
+from holdfast.api.v1.direct import Direct
 from holdfast.api.v1.routes import v1
 from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
@@ -140,6 +141,7 @@ def application(
         app.add_exception_handler(error, told)
     limits = None if rate is None else Limits(read_rate(rate, name="api_rate"))
     origins = (cors or "").split()
+    app.add_middleware(Direct, client=client)
     app.add_middleware(Gate, keys=app.state.keys, limits=limits, origins=frozenset(origins) - {"*"})
     if origins:  # outermost: a browser asks first, without a key, and must be able to read refusals
         app.add_middleware(CORSMiddleware, allow_origins=origins, max_age=CORS_SECONDS, **ANYTHING)

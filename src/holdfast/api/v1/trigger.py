@@ -14,14 +14,16 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from holdfast import codec
-from holdfast.api.auth import needs, public_token
+from holdfast.api.auth import caller_of, needs, public_token
 from holdfast.api.refused import Refused
 from holdfast.api.v1 import packets, wire
 from holdfast.api.v1.documents import answered, documented, said
+from holdfast.api.v1.repeats import Repeats
 from holdfast.api.v1.shown import Said
 from holdfast.client import Client
 from holdfast.codec import AnyCodec
 from holdfast.debounce import Debounce
+from holdfast.handle import RunHandle
 from holdfast.options import new_run, read_trigger_options
 from holdfast.records import NewRun
 
@@ -93,23 +95,44 @@ _trigger: Final = msgspec.json.Decoder(Trigger)
 NO_OPTIONS: Final = Options()
 
 
+NEED: Final = needs("trigger", task="task")
+REQUEST: Final = "x-trigger-request-idempotency-key"
+
+
 def triggering(client: Callable[[], Client]) -> APIRouter:
-    """The route, over the database of ``client()``."""
-    router = APIRouter()
+    """The route, over the database of ``client()``. Calls take a shorter way to it: see ``direct``."""
+    router, triggers = APIRouter(), Triggers(client)
 
     @router.post(
         "/api/v1/tasks/{task:path}/trigger",
-        **documented("Trigger a task", needs=needs("trigger", task="task"), body=Trigger, answer=Triggered),
+        **documented("Trigger a task", needs=NEED, body=Trigger, answer=Triggered),
     )
     async def trigger(request: Request, task: str) -> Response:
-        verbs = client()
-        asked = await said(request, _trigger, verbs.payload_limit * 2 + SLACK_BYTES)
-        handle = await verbs.atrigger(await run_of(verbs, task, asked.payload, asked.options or NO_OPTIONS), OUTPUT)
+        return await triggers.answer(request, task)
+
+    return router
+
+
+class Triggers:
+    """Answers triggers over the database of ``client()``; one that is sent again with what came of it before."""
+
+    def __init__(self, client: Callable[[], Client]) -> None:
+        self.client = client
+        self.repeats: Repeats[RunHandle[Any]] = Repeats()
+
+    async def answer(self, request: Request, task: str) -> Response:
+        """Trigger what a call asks for. Raises Refused, HoldfastError."""
+        verbs = self.client()
+        body = await said(request, _trigger, verbs.payload_limit * 2 + SLACK_BYTES)
+
+        async def make() -> RunHandle[Any]:
+            return await verbs.atrigger(await run_of(verbs, task, body.payload, body.options or NO_OPTIONS), OUTPUT)
+
+        name = request.headers.get(REQUEST)
+        handle = await (make() if name is None else self.repeats.once((caller_of(request).name, task, name), make))
         run_id = wire.told("run", handle.id)
         jwt = await public_token(request, [f"read:runs:{run_id}"])
         return answered(Triggered(run_id, not handle.created), headers={"x-trigger-jwt": jwt})
-
-    return router
 
 
 async def run_of(
