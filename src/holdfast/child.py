@@ -128,6 +128,10 @@ def prepare_pusher(orders: Orders, channel: Channel) -> Worker:
     app = Holdfast(orders.database)
     app.settings.use_flags(lease=orders.lease_ms and orders.lease_ms / 1000)
     settings, push = push_settings(app.settings, drain_seconds=orders.drain_seconds)
+    if app.settings.get("traces").value:
+        from holdfast.contrib.opentelemetry import instrument_pushes
+
+        instrument_pushes()
     raise_open_files(settings.concurrency)
     store = opened(app)
     gc.collect()

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from holdfast import codec, secret, storage, views
+from holdfast import codec, secret, storage, tracing, views
 from holdfast.batch import Batch
 from holdfast.clock import Clock, SystemClock
 from holdfast.codec import Codec
@@ -352,6 +352,7 @@ class Client:
             self.queues[queue.name] = queue
 
     def _new_names(self, *runs: NewRun) -> Names | None:
+        tracing.stamp(runs)
         new = {route_name(run) for run in runs}.difference(self._named)
         for run in runs:
             check_size(size_of(run.payload), self.payload_limit, what="The payload", limit="payload_limit")

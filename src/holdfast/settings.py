@@ -135,6 +135,7 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "mail_from": _Declared("HOLDFAST_MAIL_FROM", _text, None),
     "push_response_limit": _Declared("HOLDFAST_PUSH_RESPONSE_LIMIT", _whole, 16 * KIB),
     "machine": _Declared("HOLDFAST_MACHINE", _machine, None),
+    "traces": _Declared("HOLDFAST_TRACES", _yes, False),
     "version": _Declared("HOLDFAST_VERSION", _text, None),
     "pin_versions": _Declared("HOLDFAST_PIN_VERSIONS", _yes, False),
 }

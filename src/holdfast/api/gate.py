@@ -20,6 +20,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from holdfast import tracing
 from holdfast.api import auth
 from holdfast.api.auth import THIS_MACHINE
 from holdfast.api.body import Body
@@ -55,6 +56,7 @@ class Gate:
             scope["path"] = f"/{scope['path'].lstrip('/')}"
         request, begun, headers = Request(scope), False, dict[str, str]()
         body = Body(request, receive)
+        tracing.carried.set(tracing.read_trace(request.headers))  # what is triggered here is part of it
 
         async def watched(message: Message) -> None:
             nonlocal begun

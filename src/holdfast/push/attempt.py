@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from holdfast import codec, secret
+from holdfast import codec, secret, tracing
 from holdfast.http_task import HttpTask
 from holdfast.ids import as_uuid
 from holdfast.push import mail
@@ -90,6 +90,7 @@ class Push(Live):
             stopped = Answer(int(time.time() * 1000 - total / 1000), error=STOPPED[reason], total_us=total)
             self.invocation = invocation(self.claimed, call, stopped, self.lines.hushed)
             return outcomes.interrupted(self.claimed, reason, self.governing)
+        tracing.observe(self.claimed, call, self.answer)
         self.invocation = invocation(self.claimed, call, self.answer, self.lines.hushed)
         return self.judged(self.answer)
 
@@ -115,7 +116,8 @@ class Push(Live):
             "X-Holdfast-Attempt": str(run.attempt),
             **self.host.signer.headers(run.id, body, time.time()),
         }
-        return {**merged(usual, self.request.headers or {}), **ours}
+        trace = tracing.trace_of(run.options) or {}
+        return {**merged({**usual, **trace}, self.request.headers or {}), **ours}
 
     def judged(self, answer: Answer) -> Outcome:
         run = self.claimed
