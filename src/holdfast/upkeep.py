@@ -158,13 +158,11 @@ class Upkeep:
 
     def lanes(self) -> None:
         """Prove that no run is in a wrong lane, that no lane waits for a note that was lost, and that no slot waits for
-        a task that nobody knows."""
+        a task that nobody knows, or a machine that nobody has."""
         while self.store.run_sync(limits.mend) == reap.SWEEP:
             pass
         self.store.run_sync(limits.note_held)
-        live = self.store.read_sync(workers.served)
-        served = {(task, known) for task, _, version in live for known in (None, version)}
-        self.store.run_sync(limits.return_unserved, served)
+        self.store.run_sync(limits.return_unserved, self.store.read_sync(workers.served))
 
     def sum_up(self) -> None:
         """Count what has ended, for those who want to know how many."""

@@ -255,6 +255,7 @@ def test_an_app_whose_import_does_not_end(start: Start, tmp_path: Path) -> None:
     pytest.fail(said)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_processes_share_what_there_is_for_runs_with_machines(start: Start, store: Store, database_url: str) -> None:
     how = ("--json", "--database", database_url, "--processes", "2", "--cpu", "4", "--memory", "8GB")
     facts = start(*how, "--machines", "micro, small-2x").ready().facts
@@ -279,6 +280,7 @@ def test_a_machine_that_is_named_fits(start: Start) -> None:
     assert facts["memory_bytes"] >= 16 * 1024**3
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_processes_that_are_replaced_in_time(
     start: Start, store: Store, database_url: str, eventually: Callable[..., None]
 ) -> None:

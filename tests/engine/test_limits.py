@@ -8,9 +8,12 @@ import pytest
 
 from holdfast.clock import FrozenClock
 from holdfast.engine import catalogue, claim, limits, reap, workers
-from holdfast.engine.trigger import queue_id
+from holdfast.engine.trigger import RouteName, queue_id
+from holdfast.engine.workers import Serving
 from holdfast.records import Claimed
+from holdfast.sizes import MIB
 from holdfast.storage import Store
+from holdfast.worker.capacity import Room
 from tests.engine.making import (
     Hand,
     ids,
@@ -331,8 +334,21 @@ def test_a_slot_is_taken_back_from_a_run_whose_task_nobody_knows(store: Store, c
     hand = Hand(store, "greet")
     assert round_of(store, hand) == []
     clock.advance("11s")
-    served = {(task, version) for task, _, version in store.read_sync(workers.served)}
-    assert store.run_sync(limits.return_unserved, served) == 1
+    assert store.run_sync(limits.return_unserved, store.read_sync(workers.served)) == 1
+    assert ids(round_of(store, hand)) == [mine]
+
+
+def test_a_slot_is_taken_back_from_a_run_whose_machine_nobody_has(store: Store, clock: FrozenClock) -> None:
+    """Fails with looking at the task alone: one run that fitted nowhere kept its whole queue waiting."""
+    know(store, queue("one", 1))
+    store.run_sync(catalogue.ensure_names, [], [RouteName("one", "greet", "large-2x")])
+    send(store, new(queue="one", options='{"machine":"large-2x"}'))
+    promote(store)
+    (mine,) = send(store, new(queue="one"))
+    hand = Hand(store, room=Room(2000, 4096 * MIB))
+    assert round_of(store, hand) == []
+    clock.advance("11s")
+    assert store.run_sync(limits.return_unserved, store.read_sync(workers.served)) == 1
     assert ids(round_of(store, hand)) == [mine]
 
 
@@ -340,7 +356,7 @@ def test_a_slot_is_left_to_a_run_whose_task_somebody_knows(store: Store, clock: 
     (run,) = fill(store, "three", None)
     promote(store)
     clock.advance("1h")
-    assert store.run_sync(limits.return_unserved, {("greet", None)}) == 0
+    assert store.run_sync(limits.return_unserved, [Serving("greet")]) == 0
     assert state(store, run) == "ready"
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from holdfast import views
 from holdfast.clock import FrozenClock
-from holdfast.engine import read, reap
+from holdfast.engine import read, reap, workers
+from holdfast.engine.workers import Serving
 from holdfast.storage import Store
 from tests.engine.making import Hand, know, new, said, send, status
 
@@ -99,4 +100,4 @@ def test_workers_that_ended_long_ago_are_forgotten_and_the_living_are_not(store:
     store.run_sync(reap.tidy, DAY // 2)
     known = [each.id for each in store.read_sync(views.workers, ended=10)]
     assert sorted(known) == sorted([live.id, recently.id])
-    assert store.read_sync(lambda tx: tx.rows("live_worker_tasks")) == [("greet", None, None)]
+    assert store.read_sync(workers.served) == [Serving("greet")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.clock import FrozenClock
 from holdfast.engine import claim, workers
-from holdfast.engine.workers import Beat
+from holdfast.engine.workers import Beat, Serving
 from holdfast.storage import Store
 from tests.engine.making import Hand, know, new, queue, send
 
@@ -108,9 +108,9 @@ def test_a_worker_finds_the_routes_of_its_tasks(store: Store) -> None:
 def test_what_is_served_is_what_live_workers_know(store: Store) -> None:
     Hand(store, "greet")
     bound = Hand(store, "part", queues=["slow"])
-    assert sorted(store.read_sync(workers.served)) == [("greet", None, None), ("part", '["slow"]', None)]
+    assert sorted(store.read_sync(workers.served)) == [Serving("greet"), Serving("part", '["slow"]')]
     bound.gone()
-    assert store.read_sync(workers.served) == [("greet", None, None)]
+    assert store.read_sync(workers.served) == [Serving("greet")]
 
 
 def test_a_worker_reads_what_it_is_said_to_hold(store: Store, clock: FrozenClock) -> None:

@@ -118,7 +118,7 @@ def demote(life: Life) -> None:
     override(life.store, "free", 1)
     promote(life.store)
     life.clock.advance("11s")
-    life.store.run_sync(limits.return_unserved, set())
+    life.store.run_sync(limits.return_unserved, [])
 
 
 WAYS: dict[str, list[Callable[[Life], object]]] = {

@@ -291,6 +291,14 @@ def test_children_that_were_at_work_are_replaced_soon_however_often_they_die(idl
     assert idle.failures == 0
 
 
+def test_a_closed_terminal_drains_unless_it_was_said_not_to_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By ``nohup``, which has the signal ignored."""
+    monkeypatch.setattr(signal, "getsignal", {signal.SIGHUP: signal.SIG_DFL}.__getitem__)
+    assert module.signals() == [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    monkeypatch.setattr(signal, "getsignal", {signal.SIGHUP: signal.SIG_IGN}.__getitem__)
+    assert module.signals() == [signal.SIGTERM, signal.SIGINT]
+
+
 def test_one_that_is_spent_works_on_until_another_is_ready_and_the_next_one_after_it(
     idle: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

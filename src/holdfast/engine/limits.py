@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from holdfast.engine.trigger import key_lane
+from holdfast.engine.workers import Serving
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx
 from holdfast.storage.runs import Lane
@@ -251,10 +252,10 @@ def lane_of(limit: Limit, queue: str, key: str | None) -> int | None:
     return limit.queue_id if limit.whole else None
 
 
-def return_unserved(tx: Tx, served: Collection[tuple[str, str | None]]) -> int:
-    """Take slots back from promoted runs that no live worker takes: ``served`` are pairs of a task and a version, or
-    None for runs of any. Returns how many."""
-    routes = [route for route, task, version in tx.rows("all_routes") if (task, version) not in served]
+def return_unserved(tx: Tx, live: Sequence[Serving]) -> int:
+    """Take slots back from promoted runs that nobody of these takes: for their task, their version, or their machine.
+    Returns how many."""
+    routes = [route for route, *what in tx.rows("all_routes") if not any(each.takes(*what) for each in live)]
     if not routes:
         return 0
     rows = tx.rows("return_unserved", routes=routes)

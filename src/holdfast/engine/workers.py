@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from holdfast.machine import machine_of
 from holdfast.storage.base import Tx
 
 
@@ -49,6 +50,28 @@ class Route(NamedTuple):
     task: str
     version: str | None
     machine: str | None
+
+
+class Serving(NamedTuple):
+    """A task that a live worker serves: the JSON list of the queues it is bound to, or None for all; its version; what
+    it has for runs with machines, or None where it takes all of them, and the JSON list of those it takes."""
+
+    task: str
+    queues: str | None = None
+    version: str | None = None
+    cpu_millis: int | None = None
+    memory_bytes: int | None = None
+    machines: str | None = None
+
+    def takes(self, task: str, version: str | None, machine: str | None) -> bool:
+        """Whether a run of this task may be for it, by the version it is pinned to and the machine it asks for."""
+        if task != self.task or version not in (None, self.version):
+            return False
+        if machine is None or self.cpu_millis is None or self.memory_bytes is None:
+            return True
+        asked = machine_of(machine)
+        fits = asked.cpu_millis <= self.cpu_millis and asked.memory_bytes <= self.memory_bytes
+        return fits and (self.machines is None or asked.name in msgspec.json.decode(self.machines, type=list[str]))
 
 
 class Beat(msgspec.Struct):
@@ -123,6 +146,6 @@ def routes(
     return [route for route in found if queues is None or route.queue in queues]
 
 
-def served(tx: Tx) -> list[tuple[str, str | None, str | None]]:
-    """What live workers serve: a task, the JSON list of queues its worker is bound to or None for all, its version."""
-    return [(task, queues, version) for task, queues, version in tx.rows("live_worker_tasks")]
+def served(tx: Tx) -> list[Serving]:
+    """What live workers serve."""
+    return [Serving(*row) for row in tx.rows("live_worker_tasks")]

@@ -269,7 +269,9 @@ class Supervisor:
             log.info("drained, after %s" if self.stopping == 1 else "stopped at once, %s after the first signal", took)
 
     def reap(self) -> None:
-        """Wait for orphans that have ended. Only process 1 has any."""
+        """Wait for orphans that have ended. Only process 1 has any; elsewhere they are other people's children."""
+        if os.getpid() != 1:
+            return
         ours = {child.pid for child in self.children}
         with contextlib.suppress(ChildProcessError):
             while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in ours:

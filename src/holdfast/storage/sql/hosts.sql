@@ -60,7 +60,7 @@ ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, options = excluded.option
 SELECT id, queue, options, schema, version FROM {s}task WHERE id = :id
 
 -- name: live_worker_tasks
-SELECT DISTINCT wt.task, w.queues, w.version FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live'
+SELECT DISTINCT wt.task, w.queues, w.version, w.cpu_millis, w.memory_bytes, w.machines FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live'
 
 -- name: routes
 SELECT o.id, o.task, q.name, o.version, o.machine FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.kind = 'task' AND o.task {in:tasks}
@@ -70,7 +70,7 @@ SELECT o.id, o.task, q.name, o.version, o.machine FROM {s}route o JOIN {s}queue 
 SELECT q.name, o.task FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id WHERE o.task {in:tasks} AND o.machine IS NULL AND o.version IS NULL
 
 -- name: all_routes
-SELECT o.id, o.task, o.version FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id
+SELECT o.id, o.task, o.version, o.machine FROM {s}route o JOIN {s}queue q ON q.id = o.queue_id
 
 -- name: insert_routes
 INSERT INTO {s}route (id, kind, queue_id, task, version, machine)
