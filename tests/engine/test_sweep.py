@@ -77,7 +77,7 @@ def test_a_crash_costs_no_attempt_and_is_remembered(store: Store, clock: FrozenC
     hand.gone()
     sweep(store)
     assert (look(store, run).attempts, look(store, run).crashes) == (1, 0)
-    ((number, _, worker, *_, outcome, error),) = (
+    ((number, _, worker, *_, outcome, error, _),) = (
         row[1:] for row in store.read_sync(lambda tx: tx.rows("attempts", run_id=run))
     )
     assert (number, outcome) == (1, "crashed")

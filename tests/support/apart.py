@@ -160,6 +160,26 @@ async def async_parent(n: int) -> None:
         ledger.note("finally", n)
 
 
+@app.task(isolation="process")
+async def doubled(n: int) -> int:
+    """Forgets that who forks is two from then on."""
+    if os.fork() == 0:
+        return -1
+    await asyncio.sleep(0.2)
+    return n
+
+
+@app.task(isolation="process")
+def considerate(n: int) -> None:
+    """Has a child that ends when it is told to, and waits for that."""
+    child = subprocess.Popen(["sleep", "600"])
+    ledger.note("began", n)
+    try:
+        time.sleep(600)
+    finally:
+        ledger.note("child", child.wait())
+
+
 @app.task(isolation="process", max_duration="300ms")
 def slow(n: int) -> None:
     ledger.note("began", n)

@@ -19,6 +19,7 @@ from holdfast import (
     Invocation,
     JournalEntry,
     ListedRun,
+    Machine,
     PushResponse,
     Queue,
     QueueState,
@@ -30,6 +31,7 @@ from holdfast import (
     RunHandle,
     RunPage,
     Task,
+    Usage,
 )
 from holdfast.testing import AsyncFakeContext, FakeContext, Jobs
 
@@ -88,6 +90,16 @@ def print_label(order: Order, ctx: Context) -> bytes:
 @app.task(id="make-invoice", ttl=timedelta(hours=1), priority=2.5, machine="large-1x")
 async def make_invoice(order: Order) -> dict[str, str]:
     return {"order": order.id}
+
+
+@app.task(machine=Machine(cpu=1.5, memory="3GB"), isolation="process", retry=Retry(out_of_memory="large-2x"))
+def learn(order: Order, ctx: Context) -> float:
+    assert_type(ctx.machine, Machine | None)
+    assert_type(ctx.usage(), Usage)
+    return ctx.usage().wall_seconds
+
+
+learn.trigger(order, machine="large-1x")
 
 
 async def call_them() -> None:

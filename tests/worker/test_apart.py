@@ -101,6 +101,10 @@ def test_a_def_task_waits_and_triggers_as_anywhere(place: Path) -> None:
     assert apart.here.handle(other).result(timeout=60)[0] == 5
 
 
+def test_what_code_forks_does_not_speak_for_the_run(place: Path) -> None:
+    assert apart.doubled.trigger(5).result(timeout=60) == 5
+
+
 def test_it_knows_its_machine_and_what_it_has_used(place: Path) -> None:
     handle = apart.uses.trigger(50)
     size, machine, cpu, wall, memory = handle.result(timeout=60)
@@ -218,6 +222,16 @@ def test_of_a_canceled_run_no_process_remains(place: Path, task: str) -> None:
         handle.result(timeout=60)
     assert gone(members(place))
     assert ledger.lines(place, "finally") == [["finally", "1"]]
+
+
+def test_children_are_told_to_end(place: Path) -> None:
+    """Fails with interrupting the code alone."""
+    handle = apart.considerate.trigger(1)
+    reached(lambda: ledger.lines(place, "began"))
+    handle.cancel()
+    with pytest.raises(RunCanceled):
+        handle.result(timeout=60)
+    assert ledger.lines(place, "child") == [["child", str(-signal.SIGTERM)]]
 
 
 def test_a_def_task_is_interrupted_at_its_time_limit(place: Path) -> None:

@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from types import FrameType, SimpleNamespace
 from typing import Any, cast
 
@@ -73,7 +74,7 @@ def carry(end: socket.socket, home: Home, settings: Settings) -> None:
         confine.confine(machine_of(word), os.getppid(), job.number)
     faulthandler.enable(file=2)
     wire.send(Begun())
-    os.register_at_fork(after_in_child=be_mortal)
+    os.register_at_fork(after_in_child=partial(be_mortal, wire))
     if isinstance(job, Owes):
         go(After(wire, job, home, settings, began))
     elif home.tasks[job.claimed.task].signature.is_async:
@@ -95,8 +96,9 @@ def go(guest: Correspondent) -> None:
     loop.run_until_complete(guest.work())
 
 
-def be_mortal() -> None:
-    """What code forks ends by SIGTERM, like any process."""
+def be_mortal(wire: Wire) -> None:
+    """What code forks ends by SIGTERM, like any process, and does not speak for the run, whatever it goes on with."""
+    wire.close()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

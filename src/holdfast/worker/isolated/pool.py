@@ -35,6 +35,7 @@ log = logging.getLogger("holdfast")
 SPARE = 2
 ERRORS = 4096  # bytes of what was written to stderr last that are kept
 PAUSE_SECONDS = 1.0  # before a zygote that has died is started again
+END_SECONDS = 1.0
 LOST = Report(EXITED, 0, -1, 0.0, 0.0, 0, False)  # of a process whose zygote has died
 
 
@@ -138,7 +139,11 @@ class Pool:
         """A process for a run; None if none can be had now."""
         if not self.ready():
             return None
-        process = self.idle.popleft() if self.idle else self.fork()
+        try:
+            process = self.idle.popleft() if self.idle else self.fork()
+        except OSError as error:  # too many open files
+            log.error("no process can be had for a run of its own, which is tried again: %s", error)
+            return None
         self.loop.call_soon(self.keep_spare)
         return process
 
@@ -148,8 +153,9 @@ class Pool:
             self.keep_spare()
 
     def keep_spare(self) -> None:
-        while self.control is not None and len(self.idle) < SPARE:
-            self.idle.append(self.fork())
+        with contextlib.suppress(OSError):  # who wants one will be told
+            while self.control is not None and len(self.idle) < SPARE:
+                self.idle.append(self.fork())
 
     def fork(self) -> Process:
         process = Process(self, next(self.numbers))
@@ -235,9 +241,11 @@ class Pool:
         if control is not None:
             self.loop.remove_reader(control)
             control.close()
-        if self.zygote is not None and not self.closed:
-            code = self.zygote.wait()
-            log.error("the process that starts those of runs has ended (%s): it is started again", code)
+        if self.zygote is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is just burying who is left
+                self.zygote.wait(END_SECONDS)
+            if not self.closed:
+                log.error("the process that starts those of runs has ended: it is started again")
         self.start_at = time.monotonic() + PAUSE_SECONDS
         lost = list(self.there.values())
         self.there.clear()

@@ -156,10 +156,18 @@ class Wire:
         self.end = end
         self.frames = Frames()
         self.lock = threading.Lock()
+        self.closed = False
 
     def send(self, message: object) -> None:
+        if self.closed:
+            return
         with self.lock, contextlib.suppress(OSError):  # the worker is gone, and this process with it
             self.end.sendall(framed(message))
+
+    def close(self) -> None:
+        """Say and hear nothing any more: what code forks is not the run."""
+        self.closed = True
+        self.end.close()
 
     def receive(self) -> Any:
         """Wait for the next object; None when the worker is gone."""
@@ -189,7 +197,8 @@ class Line:
         self.frames = Frames()
         self.left = bytearray()
         self.closed = False
-        loop.add_reader(end, self.read)
+        self.fd = end.fileno()
+        loop.add_reader(self.fd, self.read)
 
     def send(self, message: object) -> None:
         if self.closed:
@@ -209,9 +218,9 @@ class Line:
             sent = 0
         del self.left[:sent]
         if self.left:
-            self.loop.add_writer(self.end, self.write)
+            self.loop.add_writer(self.fd, self.write)
         else:
-            self.loop.remove_writer(self.end)
+            self.loop.remove_writer(self.fd)
 
     def read(self) -> bool:
         """Hear what has arrived; False if there was nothing."""
@@ -222,7 +231,7 @@ class Line:
         except OSError:
             some = b""
         if not some:
-            self.loop.remove_reader(self.end)
+            self.loop.remove_reader(self.fd)
         self.frames.buffer += some
         while not self.closed and (message := self.frames.take()) is not None:
             self.heard(message)
@@ -236,6 +245,6 @@ class Line:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self.loop.remove_reader(self.end)
-            self.loop.remove_writer(self.end)
+            self.loop.remove_reader(self.fd)
+            self.loop.remove_writer(self.fd)
             self.end.close()
