@@ -51,14 +51,37 @@ async def test_the_address_says_which_runs_are_shown(database_url: str, served: 
     assert wanted.id not in packing
 
 
-async def test_a_list_goes_on_where_it_ended(home: Holdfast, served: Served) -> None:
+def link(page: str, rel: str) -> str:
+    """Where a link of the pager leads to."""
+    return page.split(f'rel="{rel}"')[0].rpartition('href="')[2].partition('"')[0].replace("&amp;", "&")
+
+
+async def test_a_list_goes_on_where_it_ended_and_back(home: Holdfast, served: Served) -> None:
     handles = [home.trigger("send") for _ in range(60)]
     async with served(home) as http:
         first = (await http.get("/runs")).text
-        older = first.split('rel="next"')[0].rpartition('href="')[2].partition('"')[0]
-        second = (await http.get(older.replace("&amp;", "&"))).text
-    shown = [[handle.id in page for handle in handles].count(True) for page in (first, second)]
-    assert shown == [50, 10]
+        second = (await http.get(link(first, "next"))).text
+        back = (await http.get(link(second, "prev"))).text
+    shown = [[handle.id in page for handle in handles].count(True) for page in (first, second, back)]
+    assert shown == [50, 10, 50]
+    assert 'rel="prev"' not in first
+
+
+async def test_a_search_for_what_hardly_exists_asks_whether_to_look_further(
+    home: Holdfast, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.dashboard.pages.runs.FAR", 200)
+    wanted = home.trigger("rare")
+    for _ in range(400):
+        home.trigger("send")
+    async with served(home) as http:
+        first = (await http.get("/runs?task=rare")).text
+        page, looks = first, 0
+        while wanted.id not in page and looks < 5:
+            page, looks = (await http.get(link(page, "next"))).text, looks + 1
+    assert "Look further" in first
+    assert wanted.id not in first
+    assert wanted.id in page
 
 
 @pytest.mark.parametrize(

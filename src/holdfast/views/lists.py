@@ -133,10 +133,18 @@ class Side(NamedTuple):
     reach: str
 
 
-def page(tx: Tx, wanted: Filter, *, limit: int = 50, before: str | None = None, after: str | None = None) -> Page:
+def page(
+    tx: Tx,
+    wanted: Filter,
+    *,
+    limit: int = 50,
+    before: str | None = None,
+    after: str | None = None,
+    far: int | None = None,
+) -> Page:
     """A page of the runs that are wanted: the newest, those that come after the cursor ``before``, or those that come
-    before the cursor ``after`` in the list, which are newer."""
-    found = search(tx, wanted, served(tx), limit, before, after)
+    before the cursor ``after`` in the list, which are newer. It looks at ``far`` runs at most, else at `FAR`."""
+    found = search(tx, wanted, Sieve(tx, wanted, served(tx), far or FAR), limit, before, after)
     runs = listed_runs(tx, found.ids)
     kept = [run for run in runs if not wanted.statuses or run.status in wanted.statuses]  # it may have moved meanwhile
     return Page(runs=kept, next_cursor=found.next, complete=found.complete, previous_cursor=found.previous)
@@ -150,9 +158,8 @@ def listed_runs(tx: Tx, ids: Sequence[str]) -> list[Listed]:
     return [listed(rows[run_id], live, pinned.get(run_id)) for run_id in ids if run_id in rows]
 
 
-def search(tx: Tx, wanted: Filter, live: Served, limit: int, before: str | None, after: str | None = None) -> Found:
+def search(tx: Tx, wanted: Filter, sieve: Sieve, limit: int, before: str | None, after: str | None = None) -> Found:
     """Look along each index, and put together what is known of all in full."""
-    sieve = Sieve(tx, wanted, live)
     if after is not None:
         return search_back(tx, wanted, sieve, limit, after)
     begin = sieve.begin(before)
@@ -230,7 +237,7 @@ def look(
         if len(rows) < chunk:
             return Side(found, "")
         before = rows[-1].id
-        if len(found) >= enough or seen >= FAR:
+        if len(found) >= enough or seen >= sieve.far:
             return Side(found, before)
         chunk = min(chunk * 2, LARGEST_CHUNK)
 
@@ -238,8 +245,8 @@ def look(
 class Sieve:
     """Keeps the runs that are wanted."""
 
-    def __init__(self, tx: Tx, wanted: Filter, live: Served) -> None:
-        self.tx, self.wanted, self.live = tx, wanted, live
+    def __init__(self, tx: Tx, wanted: Filter, live: Served, far: int) -> None:
+        self.tx, self.wanted, self.live, self.far = tx, wanted, live, far
         self.queues = {queue_id(name) for name in wanted.queues}
         self.floor = "" if wanted.since is None else least_id(wanted.since - SLACK_MS - ahead_ms(tx))
         self.names: dict[int, str] = {}

@@ -13,6 +13,7 @@ from holdfast.errors import InvalidOption
 from holdfast.storage import Tx
 
 LIMIT: Final = 50
+FAR: Final = 10_000  # runs looked at for one page: then one is asked whether to look further
 SINCE: Final = ("15m", "1h", "24h", "7d", "30d")
 
 
@@ -25,10 +26,10 @@ def routes(site: Site) -> APIRouter:
         if asked is not None:
             return await search(request, asked)
         query = Query.of(request.query_params.multi_items())
-        cursor = request.query_params.get("cursor") or None
+        cursor, after = request.query_params.get("cursor") or None, request.query_params.get("after") or None
         problem, page = None, None
         try:
-            page = await site.read(listed, query, cursor)
+            page = await site.read(listed, query, cursor, after)
         except InvalidOption as error:
             problem = error
         tasks, queues = await site.read(names)
@@ -41,7 +42,7 @@ def routes(site: Site) -> APIRouter:
             text=query.text(),
             page=page,
             problem=problem,
-            cursor=cursor,
+            cursor=cursor or after,
             tasks=tasks,
             queues=queues,
             groups=GROUPS,
@@ -60,8 +61,8 @@ def routes(site: Site) -> APIRouter:
     return router
 
 
-def listed(tx: Tx, query: Query, cursor: str | None) -> views.Page:
-    return views.page(tx, query.filter(tx.now()), limit=LIMIT, before=cursor)
+def listed(tx: Tx, query: Query, cursor: str | None, after: str | None) -> views.Page:
+    return views.page(tx, query.filter(tx.now()), limit=LIMIT, before=cursor, after=after, far=FAR)
 
 
 def is_run(tx: Tx, text: str) -> bool:
