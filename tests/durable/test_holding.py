@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast import AsyncContext, Context, Queue, Retry
-from holdfast.errors import InvalidOption, RunCanceled
+from holdfast.errors import AbortRun, InvalidOption, NotDurable, RunCanceled
 from tests.support.inside import Inside
 from tests.support.ledger import until
 
@@ -425,6 +425,42 @@ async def test_ten_thousand_waits_keep_little_in_memory(inside: Inside, monkeypa
 def states(inside: Inside, handles: Any) -> list[str]:
     rows = inside.store.read_sync(lambda tx: tx.rows("standing", ids=[handle.id for handle in handles.runs]))
     return [row[1] for row in rows]
+
+
+@pytest.mark.parametrize("given", [list, tuple, iter])
+async def test_as_completed_starts_coroutines_in_the_order_of_a_set(inside: Inside, given: Any) -> None:
+    """Their branches are known by the order of the list; where there is none, that is said. Fails with numbering them
+    as they start: the next attempt asked for other arguments in the same place."""
+    numbers = list(range(12))
+    orders: list[list[int]] = []
+
+    @inside.app.task(retry=Retry(max_attempts=4, min_delay=0))
+    async def work(n: int, ctx: AsyncContext) -> int:
+        orders.append([])
+
+        async def branch(number: int) -> int:
+            orders[-1].append(number)
+            return await ctx.step(abs, number)
+
+        kept = [asyncio.sleep(0) for _ in range(len(orders) * 7)]  # so that the next ones are elsewhere in memory
+        try:
+            total = sum([await each for each in asyncio.as_completed(given([branch(number) for number in numbers]))])
+        except NotDurable as error:
+            raise AbortRun(str(error)) from error
+        finally:
+            for each in kept:
+                each.close()
+        if ctx.attempt.number < 4:
+            raise RuntimeError("again")
+        return total
+
+    inside.start()
+    run = await inside.run(work, 1)
+    if given is iter:
+        assert "in the order of a set" in run.error.message
+    else:
+        assert (run.status, run.output) == ("completed", sum(numbers)), run.error
+        assert len({tuple(order) for order in orders}) > 1
 
 
 @BOTH

@@ -34,6 +34,7 @@ from holdfast.worker import children, steps
 from holdfast.worker.calls import Calls
 from holdfast.worker.journal import Asked, Branch, Journal, digest_of
 from holdfast.worker.limits import Limit, Limits
+from holdfast.worker.quiet import given_to_as_completed
 from holdfast.worker.turns import Turns, place
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Operations:
         self.fresh = False  # it has asked for something that is not recorded
         self.root = Branch()
         self.branches: weakref.WeakKeyDictionary[asyncio.Task[Any], Branch] = weakref.WeakKeyDictionary()
+        self.listed: weakref.WeakKeyDictionary[Coroutine[Any, Any, Any], Branch] = weakref.WeakKeyDictionary()
         if live.attempt.root is not None:
             self.branches[live.attempt.root] = self.root
             self.turns.add(live.attempt.root)
@@ -65,9 +67,19 @@ class Operations:
         """A branch has started another one. What a step starts is the step's."""
         branch = self.branches.get(parent) if parent is not None and parent not in self.turns.inside else None
         if branch is not None and task not in self.branches:  # each worker on this loop tells of it
-            coroutine = task.get_coro()
-            self.branches[task] = branch.start(getattr(coroutine, "__name__", None) or type(coroutine).__name__)
+            self.branches[task] = self.begin(branch, task.get_coro())
             self.turns.add(task)
+
+    def begin(self, parent: Branch, coroutine: Any) -> Branch:
+        """The branch of a coroutine. Those given to ``asyncio.as_completed`` are numbered in the order of that list; it
+        does not start them in it."""
+        given = given_to_as_completed()
+        if given is None:
+            return parent.start(name_of(coroutine))
+        for each in given if isinstance(given, list | tuple) else ():
+            if asyncio.iscoroutine(each) and each not in self.listed:
+                self.listed[each] = parent.start(name_of(each))
+        return self.listed.get(coroutine) or parent.start(name_of(coroutine), certain=False)
 
     def limit(
         self,
@@ -79,7 +91,7 @@ class Operations:
     ) -> Limit | None:
         """The time limit that this asyncio task sets; None if it is no branch, or in a step."""
         branch = self.branches.get(task) if task is not None and task not in self.turns.inside else None
-        if task is None or branch is None or self.turns.dropped:
+        if task is None or branch is None or not branch.certain or self.turns.dropped:
             return None
         asked = Asked(branch.limit_key(), 0, branch, "limit", "limit", None)
         return self.limits.arm(Limit(self.limits, asked, task, when, callback, args, context))
@@ -108,6 +120,13 @@ class Operations:
                 "Durable operations belong to the task's own code",
                 seen=f"run {self.live.claimed.id}",
                 do="Do not use them in hooks, middleware and providers, nor from other threads.",
+            )
+        if not branch.certain:
+            raise NotDurable(
+                "asyncio.as_completed has started this coroutine in the order of a set, which is another one in each "
+                "attempt",
+                seen=f"{branch.path.rstrip('/')} of run {self.live.claimed.id}",
+                do="Give it a list of coroutines, or of tasks.",
             )
         return branch
 
@@ -314,3 +333,7 @@ class Operations:
         origin = self.journal.entries.get("replay")  # what a replay has kept was made with the numbers of that run
         seed = origin.result if origin is not None else self.live.claimed.id
         return randomness.Random(f"{seed} {self.branch().next_key(name)}")
+
+
+def name_of(coroutine: Any) -> str:
+    return getattr(coroutine, "__name__", None) or type(coroutine).__name__

@@ -24,10 +24,11 @@ BYTES: Final = 64 * MIB
 class Branch:
     """One line of execution within an attempt."""
 
-    __slots__ = ("asked", "begun", "limits", "names", "path")
+    __slots__ = ("asked", "begun", "certain", "limits", "names", "path")
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", *, certain: bool = True) -> None:
         self.path = path
+        self.certain = certain  # whether it will have the same path in every attempt
         self.names: dict[str, int] = {}  # how often each name was used
         self.begun: dict[str, int] = {}  # how many branches of each name were started from here
         self.asked = 0
@@ -42,10 +43,10 @@ class Branch:
         self.limits += 1
         return f"{self.path}limit#{self.asked}.{self.limits}"
 
-    def start(self, name: str) -> Branch:
+    def start(self, name: str, *, certain: bool = True) -> Branch:
         """Another branch that is started from this one."""
         self.begun[name] = count = self.begun.get(name, 0) + 1
-        return Branch(f"{self.path}{name}#{count}/")
+        return Branch(f"{self.path}{name}#{count}/", certain=self.certain and certain)
 
 
 class Asked:
