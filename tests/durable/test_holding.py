@@ -407,26 +407,6 @@ async def test_what_a_step_triggers_is_below_its_run(inside: Inside, monkeypatch
     assert {one[2] for one in family[1:]} == {ids[0]}
 
 
-async def test_ten_thousand_waits_keep_little_in_memory(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many wait, so many are kept at most; the others have left, and go on all the same."""
-    monkeypatch.setattr("holdfast.worker.hold.PARKED", 5)
-
-    @inside.app.task
-    async def wait(n: int, ctx: AsyncContext) -> int:
-        await ctx.wait_for(await ctx.token(int))
-        return n
-
-    worker = inside.start(concurrency=4)
-    handles = await wait.abatch_trigger(list(range(60)))
-    await until(lambda: states(inside, handles).count("waiting") == 60)
-    await until(lambda: (len(worker.hold.parked), worker.hold.running, len(worker.hold.held)) == (5, 0, 0))
-
-
-def states(inside: Inside, handles: Any) -> list[str]:
-    rows = inside.store.read_sync(lambda tx: tx.rows("standing", ids=[handle.id for handle in handles.runs]))
-    return [row[1] for row in rows]
-
-
 @pytest.mark.parametrize("given", [list, tuple, iter])
 async def test_as_completed_starts_coroutines_in_the_order_of_a_set(inside: Inside, given: Any) -> None:
     """Their branches are known by the order of the list; where there is none, that is said. Fails with numbering them

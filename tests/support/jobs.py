@@ -8,6 +8,7 @@ import ctypes
 import fcntl
 import logging
 import os
+import random
 import subprocess
 import time
 from typing import Any, TypedDict
@@ -42,6 +43,24 @@ async def work(doze: Doze, ctx: AsyncContext) -> int:
     ledger.note("ended", n, os.getpid(), time.monotonic())
     lock.close()
     return n
+
+
+@app.task(retry=Retry(max_attempts=1), max_crashes=1000)
+async def fan(branches: int, ctx: AsyncContext) -> list[list[str]]:
+    """Branches of two steps, each of random length. A step's result is the line that it leaves."""
+
+    async def step(name: str, *given: str) -> str:
+        await asyncio.sleep(random.random() * 0.6)
+        said = f"{os.getpid()}-{time.monotonic_ns()}"
+        ledger.note("fan", name, said, *given)
+        return said
+
+    async def branch(k: int) -> list[str]:
+        await asyncio.sleep(random.random() * 0.05)
+        first = await ctx.step(step, f"{k}-first")
+        return [first, await ctx.step(step, f"{k}-second", first)]
+
+    return list(await asyncio.gather(*(branch(k) for k in range(branches))))
 
 
 @app.task
