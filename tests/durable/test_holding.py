@@ -10,6 +10,7 @@ import pytest
 
 from holdfast import AsyncContext, Context, Queue, Retry
 from holdfast.errors import AbortRun, InvalidOption, NotDurable, RunCanceled
+from holdfast.worker.live import Live
 from tests.support.inside import Inside
 from tests.support.ledger import until
 
@@ -129,6 +130,36 @@ def below_it(inside: Inside, *ids: str) -> list[str]:
 def standing(inside: Inside, run_id: str) -> str | None:
     rows = inside.store.read_sync(lambda tx: tx.rows("standing", ids=[run_id]))
     return rows[0][1] if rows else None
+
+
+async def test_a_child_that_has_ended_when_its_making_is_answered(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent asks for news between the two, and hears of the end. Fails with taking the answer, which says that it
+    is waited for, for the newer word: the parent waited for ever."""
+    ended = asyncio.Event()
+    hear = Live.hear
+
+    async def hear_late(live: Live) -> None:
+        if live.task is parent:
+            await ended.wait()
+            await until(lambda: not below_it(inside, live.claimed.id))
+        await hear(live)
+
+    monkeypatch.setattr(Live, "hear", hear_late)
+    monkeypatch.setattr("holdfast.worker.journal.Journal.follows", lambda journal, entry: False)
+
+    @inside.app.task
+    async def child(n: int) -> int:
+        ended.set()
+        return n
+
+    @inside.app.task
+    async def parent(n: int, ctx: AsyncContext) -> int:
+        return await ctx.trigger_and_wait(child, n)
+
+    inside.start()
+    assert (await inside.run(parent, 7)).output == 7
 
 
 async def test_what_settles_before_a_run_that_was_claimed_starts(

@@ -207,6 +207,8 @@ class Operations:
             self.host.unsuspend(self.live)
         for entry in entries:
             known = self.journal.entries.get(entry.key)
+            if known is not None and (entry.settled or 0) < (known.settled or 0):
+                continue  # the answer to its writing, and it has settled since
             if known is None or (known.state, known.settled) != (entry.state, entry.settled):
                 self.journal.take(entry)
                 self.turns.settle(entry)
