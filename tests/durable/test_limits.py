@@ -217,6 +217,29 @@ async def test_a_limit_of_what_is_not_durable_is_asyncios_own(inside: Inside) ->
     assert len(rows) == 1
 
 
+async def test_a_limit_that_was_over_is_over_once(inside: Inside) -> None:
+    """Also when the run waits for long after it. Fails with keeping it among those that are armed: it was written down
+    again, and ended the next wait."""
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> list[str]:
+        went = []
+        for wait in (asyncio.sleep(3600), ctx.sleep("1h")):
+            try:
+                async with asyncio.timeout(0.05):
+                    await wait
+            except TimeoutError:
+                went.append("over")
+        await ctx.sleep(0.3)
+        return [*went, "slept"]
+
+    inside.start(suspend_after=30.0)
+    run = await inside.run(work, 1)
+    assert run.output == ["over", "over", "slept"], run.error
+    rows = inside.store.read_sync(lambda tx: tx.rows("journal", run_id=run.id))
+    assert [row[4] for row in rows].count("limit") == 1
+
+
 async def test_a_time_that_is_over_while_a_run_that_was_kept_goes_on(inside: Inside) -> None:
     """Its branches wait for each other by an event. Fails with setting the timers only when a wait begins."""
 

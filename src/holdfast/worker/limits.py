@@ -69,6 +69,7 @@ class Limit(asyncio.TimerHandle):
 
     def end(self) -> None:
         """End what it is around."""
+        self.limits.armed.pop(self.key, None)
         if not self.cancelled():
             self._run()
 
@@ -81,7 +82,7 @@ class Limits:
         self.loop: asyncio.AbstractEventLoop = ops.host.loop
         self.armed: dict[str, Limit] = {}
         self.left: list[Asked] = []  # open in the journal, and called off since
-        self.saying: asyncio.Task[None] | None = None
+        self.saying: set[asyncio.Task[None]] = set()  # while they write, the run keeps its slot
 
     def arm(self, limit: Limit) -> Limit:
         """It begins; or it had begun already, when the run was carried out before."""
@@ -151,7 +152,7 @@ class Limits:
     def unsaid(self) -> bool:
         """The run is about to give up its slot: write down which limits it waits for, and for which no more. Answers
         whether there was anything to write."""
-        if self.saying is not None:
+        if self.saying:
             return True
         new = [limit for key, limit in self.armed.items() if key not in self.turns.waits and limit.timer is not None]
         now = self.loop.time()
@@ -161,17 +162,16 @@ class Limits:
         for limit in new:
             self.await_turn(limit)
         if entries:
-            self.saying = self.say(entries)
+            self.say(entries)
         return bool(entries)
 
-    def say(self, entries: list[NewEntry]) -> asyncio.Task[None]:
+    def say(self, entries: list[NewEntry]) -> None:
         task = self.loop.create_task(self.write(entries), context=self.ops.host.context.copy(), name="limits")
+        self.saying.add(task)
         task.add_done_callback(self.said)
-        return task
 
     def said(self, task: asyncio.Task[None]) -> None:
-        if task is self.saying:
-            self.saying = None
+        self.saying.discard(task)
         self.turns.look_again()
 
     async def write(self, entries: list[NewEntry]) -> None:
