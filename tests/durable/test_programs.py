@@ -1,44 +1,49 @@
-"""Random programs of steps, waits, children and errors, on workers that die: what they come to is what a model says.
+"""Random programs of steps, waits, children and errors, on workers that die, under a clock that jumps.
 
-A program is a list of operations, which may hold programs themselves; `model` says what it comes to without carrying
-anything out.
+They come to what a model says. A program is a list of operations, which may hold programs themselves; `model` says what
+it comes to without carrying anything out. hypothesis decides what is triggered and canceled, when workers die, and how
+far the clock jumps.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+import time
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from holdfast import AsyncContext, Retry
 from holdfast.engine import tokens
 from holdfast.errors import RunFailed, StepFailed, WaitTimedOut
 from tests.durable.test_kills import Effects, quick
-from tests.support.frail import NEVER, Frail, living
+from tests.support.frail import Frail, living
 from tests.support.inside import Inside
 
 Program = list[list[Any]]
-SIMPLE = ("step", "broken", "sleep", "token", "late", "failing", "canceled")
+MINUTE = 60_000
+SIMPLE = ("step", "broken", "sleep", "token", "late", "failing", "canceled", "limited", "unlimited")
 __all__ = ["quick"]
 
 
-def program(dice: random.Random, depth: int = 2) -> Program:
-    """A program; what it holds is less deep."""
-    kinds = (*SIMPLE, "child", "children", "gather") if depth else SIMPLE
-    made: Program = []
-    for _ in range(dice.randint(1, 4)):
-        kind = dice.choice(kinds)
-        n = {"child": 1, "children": dice.randint(1, 3), "gather": dice.randint(2, 3)}.get(kind, 0)
-        inner = [program(dice, depth - 1) for _ in range(n)]
-        made.append([kind, inner or dice.randint(0, 9)])
-    return made
+def nested(inner: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
+    """Programs that may hold these."""
+    many = {"child": (1, 1), "children": (1, 3), "gather": (2, 3)}
+    holding = [st.tuples(st.just(kind), st.lists(inner, min_size=n, max_size=m)) for kind, (n, m) in many.items()]
+    return st.lists(st.one_of(PLAIN, *holding).map(list), min_size=1, max_size=4)
+
+
+PLAIN = st.tuples(st.sampled_from(SIMPLE), st.integers(0, 9))
+PROGRAMS = nested(nested(st.lists(PLAIN.map(list), min_size=1, max_size=4)))
 
 
 def model(operations: Program) -> list[Any]:
     """What a program comes to."""
     plain = {"broken": "StepFailed", "late": "WaitTimedOut", "failing": "RunFailed", "canceled": "RunCanceled"}
+    plain |= {"limited": "TimeoutError"}
     said: list[Any] = []
     for kind, what in operations:
         if kind == "child":
@@ -46,7 +51,7 @@ def model(operations: Program) -> list[Any]:
         elif kind in ("children", "gather"):
             said.append([model(each) for each in what])
         else:
-            said.append(plain.get(kind, None if kind == "sleep" else what))
+            said.append(plain.get(kind, None if kind in ("sleep", "unlimited") else what))
     return said
 
 
@@ -84,6 +89,12 @@ def interpreter(inside: Inside, effects: Effects) -> Any:
                 return await ctx.wait_for(token)
             case "late":
                 await ctx.wait_for(await ctx.token(int, timeout=what / 1000))
+            case "limited":
+                async with asyncio.timeout(what / 1000):
+                    await ctx.sleep("1h")
+            case "unlimited":
+                async with asyncio.timeout(3600):
+                    await ctx.sleep(what / 1000)
             case "failing":
                 await ctx.trigger_and_wait(failing, what)
             case "canceled":
@@ -104,7 +115,7 @@ def interpreter(inside: Inside, effects: Effects) -> Any:
         for place, (kind, what) in enumerate(operations):
             try:
                 said.append(await one(kind, what, f"{name}.{place}", ctx))
-            except (StepFailed, WaitTimedOut, RunFailed) as error:
+            except (StepFailed, WaitTimedOut, RunFailed, TimeoutError) as error:
                 said.append(type(error).__name__)
         return said
 
@@ -115,31 +126,110 @@ def interpreter(inside: Inside, effects: Effects) -> Any:
     return interpret
 
 
-@pytest.mark.parametrize("seeds", [range(5), pytest.param(range(5, 60), marks=[pytest.mark.slow])], ids=["few", "many"])
-@pytest.mark.timeout(900)
-async def test_a_program_comes_to_what_the_model_says(inside: Inside, seeds: range) -> None:
-    effects = Effects()
-    task = interpreter(inside, effects)
-    sweeping = asyncio.create_task(inside.sweeping())
-    for seed in seeds:
-        dice = random.Random(seed)
-        effects.of.clear()
-        operations = program(dice)
-        handle = await task.atrigger(operations)
-        ended = asyncio.create_task(inside.ended(handle, 90))
-        lives: list[Frail] = []
-        while not ended.done():
-            n = dice.randint(2, 25) if len(lives) < 6 else NEVER
-            lives.append(Frail(inside, n, dice.choice(["before", "after"]), suspend_after=dice.choice([0.0, 30.0])))
-            death = asyncio.create_task(lives[-1].death.wait())
-            await asyncio.wait({ended, death}, return_when=asyncio.FIRST_COMPLETED)
-            death.cancel()
-            if lives[-1].dead:
-                lives[-1].bury()
-        for life in lives:
-            await life.close()
-        run = await ended
-        assert run.status == "completed", (seed, operations, run.error)
-        assert run.output == model(operations), (seed, operations)
-        assert all(len(numbers) <= len(lives) for numbers in effects.of.values()), (seed, effects.of)
-    sweeping.cancel()
+class Leaping:
+    """A clock that jumps."""
+
+    def __init__(self) -> None:
+        self.offset = self.furthest = 0
+
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000 + self.offset
+
+    def jump(self, to: int) -> None:
+        self.offset, self.furthest = to, max(self.furthest, to)
+
+
+class Lives(RuleBasedStateMachine):
+    """Runs, and the workers that carry them out, one after the other or several at once."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock = Leaping()
+        self.inside, self.effects = Inside(self.url, self.clock), Effects()
+        self.task = interpreter(self.inside, self.effects)
+        self.runs: dict[str, tuple[Program, Any]] = {}
+        self.canceled: set[str] = set()
+        self.workers: list[Frail] = []
+        self.sweeping = self.runner.get_loop().create_task(self.inside.sweeping())
+
+    @rule(operations=PROGRAMS)
+    def trigger(self, operations: Program) -> None:
+        handle = self.runner.run(self.task.atrigger(operations))
+        self.runs[handle.id] = (operations, handle)
+
+    @rule(n=st.integers(2, 25), when=st.sampled_from(["before", "after"]), suspend_after=st.sampled_from([0.0, 30.0]))
+    def worker(self, n: int, when: Any, suspend_after: float) -> None:
+        """One that dies at its n-th write."""
+        self.runner.run(self.hire(n, when, suspend_after=suspend_after))
+
+    @rule(ms=st.integers(0, 200))
+    def while_away(self, ms: int) -> None:
+        self.runner.run(asyncio.sleep(ms / 1000))
+        for dead in [each for each in self.workers if each.dead]:
+            self.bury(dead)
+
+    @rule(to=st.integers(-20 * MINUTE, 20 * MINUTE))
+    def jump(self, to: int) -> None:
+        self.clock.jump(to)
+
+    @rule(index=st.integers(0, 9))
+    def cancel(self, index: int) -> None:
+        if self.runs:
+            run_id = list(self.runs)[index % len(self.runs)]
+            self.canceled.add(run_id)
+            self.runner.run(self.inside.app.runs.acancel(run_id))
+
+    async def hire(self, *fate: Any, **settings: Any) -> None:
+        self.workers.append(Frail(self.inside, *fate, **settings))
+
+    def bury(self, dead: Frail) -> None:
+        self.workers.remove(dead)
+        dead.bury()
+        self.runner.run(dead.close())
+
+    def teardown(self) -> None:
+        """Whatever has happened: with a worker that lives, and a clock that goes on, all comes to its end."""
+        try:
+            self.clock.jump(self.clock.furthest + MINUTE)
+            for each in list(self.workers):
+                each.dead = True
+                if each.worker.me:
+                    self.bury(each)
+            self.runner.run(self.end())
+        finally:
+            self.runner.run(self.close())
+            self.runner.close()
+
+    async def end(self) -> None:
+        await self.hire()
+        for run_id, (operations, handle) in self.runs.items():
+            run = await self.inside.ended(handle, 100)
+            if run_id not in self.canceled or run.status != "canceled":
+                assert (run.status, run.output) == ("completed", model(operations)), (operations, run.error)
+
+    async def close(self) -> None:
+        self.sweeping.cancel()
+        for each in self.workers:
+            await each.close()
+        await self.inside.close()
+
+
+@pytest.mark.parametrize(
+    "examples", [4, pytest.param(80, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])], ids=["few", "many"]
+)
+def test_programs_come_to_what_the_model_says(database_url: str, examples: int) -> None:
+    machine = type("Lives", (Lives,), {"url": database_url})
+    phases = [Phase.generate] if examples < 10 else [Phase.generate, Phase.shrink]
+    how = settings(
+        max_examples=examples,
+        stateful_step_count=12,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=how)

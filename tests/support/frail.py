@@ -29,7 +29,7 @@ class Frail:
         self.n, self.when, self.writes, self.dead = n, when, 0, False
         self.loop, self.death = asyncio.get_running_loop(), asyncio.Event()
         self.inside = inside
-        self.store: Store = storage.open(inside.database)
+        self.store: Store = storage.open(inside.database, clock=inside.clock)
         self.submit = self.store.submit
         self.store.submit = self.send  # type: ignore[method-assign]
         self.worker: Worker = inside.worker(self.store, **settings)

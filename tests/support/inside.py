@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast import Holdfast
+from holdfast.clock import Clock
 from holdfast.engine import reap
 from holdfast.inside import home_of
 from holdfast.model import Run
@@ -20,9 +21,10 @@ from holdfast.worker.worker import Worker
 class Inside:
     """An app on a fresh database, and workers for it. Its tasks are defined by the test, on ``app``."""
 
-    def __init__(self, database: str) -> None:
-        self.database = database
+    def __init__(self, database: str, clock: Clock | None = None) -> None:
+        self.database, self.clock = database, clock
         self.app = Holdfast(database=database)
+        self.app.client._clock = clock
         self.workers: dict[Worker, asyncio.Task[None]] = {}
         self.capturing: Callable[[], None] | None = None
 
