@@ -8,12 +8,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from holdfast.push.sign import read_secret
 from tests.cli.conftest import Cli
@@ -48,6 +51,31 @@ def running(*arguments: str, **environment: str) -> Iterator[dict[str, Any]]:
         process.stdout.close()
 
 
+@pytest.fixture
+def received() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def receiving(received: list[str]) -> Iterator[str]:
+    """An app that says yes to every request."""
+
+    class Yes(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Yes)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
 def test_a_server_answers_needs_no_app_and_ends_when_it_is_told_to(database_url: str) -> None:
     with running("server", "--database", database_url) as server:
         with httpx.Client(base_url=server["url"], timeout=30) as http:
@@ -71,6 +99,19 @@ def test_without_a_key_no_other_machine_is_served(bare: Cli, tmp_path: Path) -> 
     answer = bare("server", "--host", "0.0.0.0", "--port", "0", "--database", str(tmp_path / "x.db"))
     assert answer.code == 2
     assert "HOLDFAST_API_KEY" in answer.err
+
+
+def test_schedules_of_requests_need_no_worker(
+    database_url: str, app_of: Callable[[str], str], received: list[str], receiving: str
+) -> None:
+    code = (
+        "from holdfast import Cron, Holdfast",
+        f"app = Holdfast({database_url!r})",
+        f'app.http_task("tick", "{receiving}/tick", schedule=Cron("* * * * * *"))',
+    )
+    app = app_of("\n".join(code))
+    with running("server", "--app", app, HOLDFAST_PUSH_ALLOW="127.0.0.1/32"):
+        reached(lambda: received.count("/tick") >= 2)
 
 
 def test_start_is_server_and_workers_in_one(database_url: str, app_of: Callable[[str], str]) -> None:

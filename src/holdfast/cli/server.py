@@ -104,6 +104,8 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     check_push_settings(here)
     with schema.ready(here.url) as store:
+        if count == 0:
+            announce(here, store)
         serving = Server(lambda: application(here), listening)
         tell(here, store, listening, word, json=json)
         if not json:
@@ -116,6 +118,17 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
             serving.stop()
             here.app.close()
     return FAILED if code else 0
+
+
+def announce(here: Place, store: Store) -> None:
+    """Let the database know the app's HTTP tasks and schedules. Workers do that, and an app may need none."""
+    if here.name is not None:
+        from holdfast.engine import schedules
+        from holdfast.inside import home_of
+
+        home = home_of(here.app)
+        tasks = [task.entry() for task in home.elsewhere]
+        store.run_sync(schedules.declare_without_workers, here.app.settings.app, home.schedules, tasks)
 
 
 def check_push_settings(here: Place) -> None:
