@@ -217,3 +217,21 @@ async def test_those_that_are_refused_fill_no_disk(receiving: Receiving, monkeyp
         await receiving.send("shared", senders.shared({"id": str(number)}, secret="wrong"), **{"x-number": str(number)})
     kept = await receiving.rejected()
     assert [json.loads(each.headers)["x-number"] for each in kept] == ["4", "3", "2"]
+
+
+async def test_what_there_is_can_be_looked_at_over_http(receiving: Receiving) -> None:
+    await receiving.send("shared", senders.shared({"id": "1"}, secret="not it"))
+    await receiving.send("stripe", senders.Sent(b"hi", {}))
+    key = {"authorization": "Bearer a key"}
+    get = receiving.http.get
+    first = (await get("/api/v1/webhooks/rejected?limit=1", headers=key)).json()
+    rest = (await get(f"/api/v1/webhooks/rejected?cursor={first['next_cursor']}", headers=key)).json()
+    assert [each["path"] for each in (*first["data"], *rest["data"])] == ["/stripe", "/shared"]
+    one = (await get(f"/api/v1/webhooks/rejected/{rest['data'][0]['id']}", headers=key)).json()
+    assert (one["headers"]["x-token"], json.loads(one["body"])) == ("**********", {"id": "1"})
+    async with receiving.app.running():
+        announced = (await get("/api/v1/webhooks", headers=key)).json()["data"]
+    assert {"/stripe", "/own/path"} <= {each["path"] for each in announced}
+    for path in ("/api/v1/webhooks", "/api/v1/webhooks/rejected", f"/api/v1/webhooks/rejected/{one['id']}"):
+        assert (await get(path)).status_code == 401
+    assert (await get("/api/v1/webhooks/rejected/nothing", headers=key)).status_code == 404

@@ -48,7 +48,7 @@ from holdfast.api.v1.direct import Direct
 from holdfast.api.v1.routes import v1
 from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
-from holdfast.api.webhooks import Endpoints, webhooks
+from holdfast.api.webhooks import Elsewhere, Endpoints, webhooks
 from holdfast.client import Client
 from holdfast.dashboard import dashboard
 from holdfast.errors import DatabaseError, HoldfastError
@@ -95,10 +95,15 @@ def served(app: Holdfast) -> FastAPI:
     return configured(app.settings, lambda: app.client, lambda: app.webhooks)
 
 
-def configured(settings: Settings, client: Callable[[], Client], endpoints: Endpoints = dict) -> FastAPI:
+def configured(
+    settings: Settings,
+    client: Callable[[], Client],
+    endpoints: Endpoints = dict,
+    elsewhere: Elsewhere | None = None,
+) -> FastAPI:
     """The application over the database of ``client()``, as the settings say."""
     said = {name: settings.get(setting).value for name, setting in SETTINGS.items()}
-    return application(client, endpoints=endpoints, **said)
+    return application(client, endpoints=endpoints, elsewhere=elsewhere, **said)
 
 
 def application(
@@ -108,11 +113,12 @@ def application(
     rate: str | None = None,
     cors: str | None = None,
     endpoints: Endpoints = dict,
+    elsewhere: Elsewhere | None = None,
 ) -> FastAPI:
     """The application over the database of ``client()``. With a ``key`` it answers whoever brings it, and without one
     this machine only. A ``rate`` such as ``1000/s`` says how many calls are answered, and ``cors`` which
     pages a browser may show answers to, as in ``https://shop.example.com``. ``endpoints()`` are the webhooks
-    of the app that is loaded here."""
+    of the app that is loaded here, and ``elsewhere`` is who takes requests where none is."""
     app = FastAPI(
         title="Holdfast",
         version=version("holdfast"),
@@ -133,7 +139,7 @@ def application(
         schedules(client),
         live(app.state.hub),
         metrics(client),
-        webhooks(client, endpoints),
+        webhooks(client, endpoints, elsewhere),
         pages,
     ):
         app.include_router(router)

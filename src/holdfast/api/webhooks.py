@@ -9,6 +9,8 @@
     405  not a POST                       408  its body did not come
     503  this server does not have the app of this path loaded, or the database does not answer: send it again
 
+    GET /api/v1/webhooks, /api/v1/webhooks/rejected, /api/v1/webhooks/rejected/{id}     what there is to look at
+
 The signature is all that is asked for: no API key, and the call may come under any name of the host, for behind a proxy
 it is the public one.
 """
@@ -19,14 +21,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from holdfast import codec
+from holdfast.api.auth import needs
 from holdfast.api.limit import Limit
 from holdfast.api.refused import Refused
 from holdfast.api.v2.reading import limited
@@ -45,18 +48,24 @@ PREFIX: Final = "/webhooks"
 READING_SECONDS: Final = 30.0
 KEPT_RATE: Final = "50/s"  # of those that are refused: whoever floods this server does not fill its database
 Endpoints = Callable[[], Mapping[str, Endpoint]]
+Elsewhere = Callable[[Request], Awaitable[Response]]
+
+READ: Final = [Depends(needs("read"))]
 
 log = logging.getLogger("holdfast")
 
 
-def webhooks(client: Callable[[], Client], endpoints: Endpoints) -> APIRouter:
-    """The route of webhooks over the database of ``client()``."""
+def webhooks(client: Callable[[], Client], endpoints: Endpoints, elsewhere: Elsewhere | None = None) -> APIRouter:
+    """The routes of webhooks over the database of ``client()``: those of the app that is loaded here; for others there
+    may be somebody ``elsewhere`` who has it."""
     router = APIRouter()
     keeping = Keeping(client)
 
     @router.post(PREFIX + "/{path:path}", include_in_schema=False)
     async def receive(request: Request, path: str) -> Response:
         endpoint = endpoints().get(f"/{path}")
+        if endpoint is None and elsewhere is not None:
+            return await elsewhere(request)
         if endpoint is None:
             raise await unknown(client(), f"/{path}")
         incoming = await read(request, endpoint.path, client().payload_limit)
@@ -76,7 +85,35 @@ def webhooks(client: Callable[[], Client], endpoints: Endpoints) -> APIRouter:
             return Response(status_code=200)
         return JSONResponse({"run": made.id}, status_code=endpoint.success if made.created else 200)
 
+    @router.get("/api/v1/webhooks", summary="Where requests come in that become runs", dependencies=READ)
+    async def announced() -> dict[str, Any]:
+        found = await client().aread(engine.announced)
+        return {"data": [{**each._asdict(), "url": f"{client().public_url()}{PREFIX}{each.path}"} for each in found]}
+
+    @router.get("/api/v1/webhooks/rejected", summary="Requests that were refused, the newest first", dependencies=READ)
+    async def rejected(
+        path: str | None = None, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 50
+    ) -> dict[str, Any]:
+        if "\0" in f"{path}{cursor}":
+            raise Refused(400, "There is a NUL character in it")
+        found = await client().aread(engine.rejected, path=path, before=cursor, n=limit)
+        return {
+            "data": [summary(each) for each in found],
+            "next_cursor": found[-1].id if len(found) == limit else None,
+        }
+
+    @router.get("/api/v1/webhooks/rejected/{id}", summary="A request that was refused, in full", dependencies=READ)
+    async def one(id: str) -> dict[str, Any]:
+        found = await client().aread(engine.rejected_one, id) if "\0" not in id else None
+        if found is None:
+            raise Refused(404, "There is no such request, or no longer")
+        return {**summary(found), "headers": codec.decode(found.headers), "body": found.body}
+
     return router
+
+
+def summary(each: Rejected) -> dict[str, Any]:
+    return {name: getattr(each, name) for name in ("id", "at", "path", "reason", "source", "size")}
 
 
 async def unknown(client: Client, path: str) -> Refused:

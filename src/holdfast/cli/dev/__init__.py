@@ -92,5 +92,6 @@ def shop(target: str | None, database: str | None) -> tuple[str, str]:
 def application(session: Session) -> FastAPI:
     """Imported in the server's thread, while the worker starts."""
     from holdfast.api.app import configured
+    from holdfast.cli.dev.receive import receiver
 
-    return configured(session.home.settings, lambda: session.client)
+    return configured(session.home.settings, lambda: session.client, elsewhere=receiver(session.place))

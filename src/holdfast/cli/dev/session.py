@@ -62,6 +62,10 @@ class Session:
     def client(self) -> Client:
         return self.home.client
 
+    def place(self) -> tuple[str | None, str] | None:
+        """The app that is worked with, and its database; None while there is none."""
+        return None if self.look is None else (self.wanted.app, self.look.database)
+
     def run(self) -> int:
         """Until Ctrl-C. Answers the exit code: 2 if it was no use to go on."""
         try:
