@@ -113,7 +113,7 @@ def measure(runs: int) -> None:
     print(f"load before: {load:.1f} on {os.cpu_count()} cores")
     print(f"start of an isolated run: p50 {statistics.median(took):.1f} ms, p95 {took[int(0.95 * len(took))]:.1f} ms")
     print(f"no-op runs: {max(bulk(runs) for _ in range(3)):.0f} a second")
-    n = 8_000_000
+    n = 20_000_000
     here, here_cpu = jobs(busy_here, n)
     apart, apart_cpu = jobs(busy, n)
     print(

@@ -17,7 +17,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from holdfast.machine import Machine, format_bytes
+from holdfast.machine import Machine
 from holdfast.sizes import MIB
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -258,7 +258,3 @@ def proportional(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return resident(pid)
-
-
-def describe(machine: Machine) -> str:
-    return f"{machine.name} ({format_bytes(machine.memory_bytes)})"
