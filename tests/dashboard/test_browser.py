@@ -91,6 +91,10 @@ async def mends_what_failed(page: Page, url: str, app: Holdfast) -> None:
     await page.until("document.body.innerText.includes('there is no order -1')")
     await page.click("Edit and replay")
     await page.write("[name='value.number']", "8")
+    await page.until("document.querySelectorAll('.field.edited').length === 1")
+    await page.click("Go on in JSON")
+    await page.write("[name=json]", '{\n  "number": 8,\n  "customer": "Ada"\n}')
+    await page.until("document.querySelector('[data-before] .less')?.textContent.includes('-1')")
     await page.click("Replay", among="button.primary")
     await page.until("document.body.innerText.includes('order 8 is packed')")
 

@@ -103,6 +103,45 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "/" && search) { event.preventDefault(); search.focus(); search.select(); }
 });
 
+// -- a payload that is edited: what is different from the one there was ----------------------------------------------
+
+function different(before, after) {
+  // The longest common lines, from the end; payloads are short.
+  const length = Array.from({ length: before.length + 1 }, () => new Uint16Array(after.length + 1));
+  for (let i = before.length - 1; i >= 0; i--)
+    for (let j = after.length - 1; j >= 0; j--)
+      length[i][j] = before[i] === after[j] ? length[i + 1][j + 1] + 1 : Math.max(length[i + 1][j], length[i][j + 1]);
+  const found = [];
+  for (let i = 0, j = 0; i < before.length || j < after.length; ) {
+    if (i < before.length && j < after.length && before[i] === after[j]) { found.push(["same", before[i]]); i++; j++; }
+    else if (j >= after.length || (i < before.length && length[i + 1][j] >= length[i][j + 1])) found.push(["less", before[i++]]);
+    else found.push(["more", after[j++]]);
+  }
+  return found;
+}
+
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("[data-diff]");
+  if (!form) return;
+  const field = event.target.closest(".field");
+  const input = event.target;
+  const edited = input.type === "checkbox" ? input.defaultChecked !== input.checked
+    : input.matches("select") ? ![...input.selectedOptions].every((option) => option.defaultSelected)
+    : input.defaultValue !== input.value;
+  field?.classList.toggle("edited", edited);
+  const here = document.querySelector("[data-before]");
+  if (!event.target.matches("[data-json]") || !here) return;
+  here.dataset.text ||= here.textContent;
+  const before = here.dataset.text.split("\n"), after = event.target.value.split("\n");
+  if (before.length > 2000 || after.length > 2000) return;
+  here.replaceChildren(...different(before, after).map(([kind, text]) => {
+    const line = document.createElement("span");
+    line.className = kind;
+    line.textContent = `${kind === "same" ? " " : kind === "less" ? "-" : "+"} ${text}\n`;
+    return line;
+  }));
+});
+
 // -- a schedule as one writes it ----------------------------------------------------------------------------------
 
 let asking = 0;
