@@ -32,7 +32,7 @@ async def test_markup_in_every_field_is_text_on_every_page(tmp_path: Path, serve
         /tasks /tasks/{name} /tasks/{name}x /tasks/{name}/test /tasks/{name}/test?from={run.id}
         /queues /queues/{name} /queues/{name}x /errors /errors/nothing /tokens /tokens/{token.id} /tokens?tag={name}
         /schedules /schedules/{schedule.id} /schedules/{schedule.id}/edit /schedules/new?task={name}
-        /schedules/preview?rule={name}&timezone={name}
+        /alerts /schedules/preview?rule={name}&timezone={name}
     """
     async with served(home) as http:
         for path in pages.split():

@@ -26,6 +26,7 @@ from holdfast.client import Client
 from holdfast.dashboard import live
 from holdfast.dashboard.assets import assets
 from holdfast.dashboard.pages import (
+    alerts,
     bulk,
     deliveries,
     docs,
@@ -66,6 +67,7 @@ PAGES = (
     deliveries,
     keys,
     docs,
+    alerts,
 )
 
 

@@ -1,0 +1,82 @@
+"""Alerts: what they look at, where they tell of it, and what holds at present; and a message to try them."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from holdfast import alerting
+from holdfast.api.auth import changed, needs
+from holdfast.api.refused import Refused
+from holdfast.dashboard.site import READ, Site, back
+from holdfast.duration import format_ms
+from holdfast.engine import alerts as engine
+from holdfast.engine.alerts import AlertRow
+from holdfast.storage import Tx
+
+GONE: Final = "There is no such alert, or its app declares it no longer"
+
+
+class Alert(NamedTuple):
+    """An alert as the page shows it; ``holds`` are the problems there are, ``sent_at`` when it told of one last."""
+
+    name: str
+    app: str
+    conditions: list[str]
+    channels: list[str]
+    gather_ms: int
+    every_ms: int
+    holds: list[str]
+    sent_at: int | None
+
+
+def routes(site: Site) -> APIRouter:
+    router = site.router()
+
+    @router.get("/alerts", dependencies=READ)
+    async def alerts(request: Request) -> Response:
+        found = [alert(row) for row in await site.read(engine.alerts)]
+        return site.page(request, "alerts.html", here="alerts", alerts=found)
+
+    @router.post("/alerts/test", dependencies=[Depends(needs("admin"))])
+    async def test(request: Request) -> Response:
+        form = await site.form(request)
+        row = await site.read(declared, form.get("app"), form.get("name"))
+        if row is None:
+            raise Refused(404, GONE)
+        client = site.client()
+        await client.awrite(alerting.send, alerting.test_runs(row, client.now()))
+        changed(request, "alerts test", row.name)
+        return back("/alerts")
+
+    return router
+
+
+def declared(tx: Tx, app: str, name: str) -> AlertRow | None:
+    return next((row for row in engine.alerts(tx) if (row.app, row.name) == (app, name)), None)
+
+
+def alert(row: AlertRow) -> Alert:
+    body, state = alerting.body_of(row), alerting.state_of(row)
+    conditions = [
+        " ".join(filter(None, (each.kind, each.name, format_ms(each.after_ms) if each.after_ms else "")))
+        for each in body.conditions
+    ]
+    return Alert(
+        row.name,
+        row.app,
+        conditions,
+        [where(each.url) for each in body.channels],
+        body.gather_ms,
+        body.every_ms,
+        [each.text for each in state.problems.values()],
+        state.sent_at,
+    )
+
+
+def where(url: str) -> str:
+    """Where a message goes, without what makes the URL a secret."""
+    said = urlsplit(url)
+    return url if said.scheme == "mailto" else f"{said.scheme}://{said.hostname}/…"
