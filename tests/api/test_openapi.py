@@ -61,6 +61,13 @@ QUERY = [
 NAMES = st.sampled_from(
     ["payload", "options", "request", "url", "headers", "name", "cron", "delay", "tags", "scopes", "x"]
 )
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_: object, value: Any) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
 schema = schemathesis.openapi.from_dict(DOCUMENT)
 schema.app = served()
 
