@@ -55,5 +55,5 @@ async def test_on_loopback_it_answers_to_its_own_names_only(host: str, code: int
 
 async def test_there_is_nothing_else() -> None:
     async with served("sqlite://:memory:") as http:
-        assert (await http.get("/docs")).status_code == 404
+        assert (await http.get("/redoc")).status_code == 404
         assert (await http.post("/")).status_code == 405
