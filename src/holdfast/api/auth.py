@@ -86,8 +86,8 @@ THIS_MACHINE: Final = Caller("this machine", None, frozenset((ADMIN,)))
 
 
 def forbidden(action: Action, kind: Kind | None = None, id: str | None = None) -> Refused:
-    what = action if kind is None else f"{action} this {kind}" if id is None else f"{action} the {kind} {id}"
-    return Refused(403, f"This key may not {what}")
+    of = "" if kind is None else f" for this {kind}" if id is None else f" for the {kind} {id}"
+    return Refused(403, f"This key does not have the scope {action}{of}")
 
 
 def caller_of(request: Request) -> Caller:

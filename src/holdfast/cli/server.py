@@ -61,10 +61,11 @@ def check_key(here: Place, listening: socket.socket) -> None:
     from holdfast.cli.dev.serve import is_loopback, url_of
 
     if not is_loopback(listening) and not is_keyed(here):
+        url = url_of(listening)
         listening.close()
         raise KeyMissing(
             "There is no API key, so only this machine can be served",
-            seen=url_of(listening) if listening.fileno() != -1 else None,
+            seen=url,
             do="Set HOLDFAST_API_KEY, make a key with holdfast keys create, or leave --host out.",
         )
 
