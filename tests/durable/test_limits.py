@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,6 +198,40 @@ async def test_a_replay_waits_with_a_limit_until_the_code_is_there(inside: Insid
     run = await inside.run(work, 1)
     assert run.output == "over", run.error
     assert moments >= 2
+
+
+@pytest.mark.parametrize("how", ["timeout", "wait_for"])
+def test_limits_on_uvloop(tmp_path: Path, how: str) -> None:
+    """A loop that has its own timers. Fails with telling it that one was called off, which it does not know how to
+    take, and with following ``call_at`` alone."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def carry_out() -> tuple[str, Any]:
+        inside = Inside(f"sqlite:///{tmp_path}/holdfast.db")
+
+        @inside.app.task
+        async def work(n: int, ctx: AsyncContext) -> str:
+            async with asyncio.timeout(60):
+                await ctx.step(len, "a")
+            try:
+                if how == "wait_for":
+                    await asyncio.wait_for(ctx.sleep("1h"), 0.1)
+                else:
+                    async with asyncio.timeout(0.1):
+                        await ctx.sleep("1h")
+            except TimeoutError:
+                return "over"
+            return "slept"
+
+        inside.start(suspend_after=0.0)
+        try:
+            run = await inside.run(work, 1)
+        finally:
+            await inside.close()
+        return run.status, run.error or run.output
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(carry_out()) == ("completed", "over")
 
 
 async def test_a_limit_of_what_is_not_durable_is_asyncios_own(inside: Inside) -> None:

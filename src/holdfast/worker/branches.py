@@ -1,5 +1,5 @@
 """What the event loop tells of the code of an attempt: which asyncio task was started by which, by the loop's task
-factory, and what time limits it sets, by its ``call_at``, if the loop lets that be replaced."""
+factory, and what time limits it sets, by its ``call_at`` and ``call_later``, if it lets those be replaced."""
 
 from __future__ import annotations
 
@@ -39,22 +39,26 @@ def follow(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
 
 def follow_timers(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
     """Let the attempts on this loop have their time limits themselves. Returns what ends it."""
-    set_timer = loop.call_at
+    before_at, before_later = loop.call_at, loop.call_later
 
     def call_at(when: float, callback: Callable[..., object], *args: Any, context: Any = None) -> asyncio.TimerHandle:
         limit = limit_of_attempt(loop, when, callback, args, context) if is_limit(callback) else None
-        return limit or set_timer(when, callback, *args, context=context)
+        return limit or before_at(when, callback, *args, context=context)
+
+    def call_later(
+        delay: float, callback: Callable[..., object], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        limit = limit_of_attempt(loop, loop.time() + delay, callback, args, context) if is_limit(callback) else None
+        return limit or before_later(delay, callback, *args, context=context)
+
+    def replace(at: Any, later: Any) -> None:
+        loop.call_at, loop.call_later = at, later  # type: ignore[method-assign]
 
     try:
-        setattr(loop, "call_at", call_at)  # noqa: B010
-    except AttributeError:  # a loop that is not asyncio's own: limits do not end durable waits there
+        replace(call_at, call_later)
+    except AttributeError:  # a loop that does not let itself be changed: limits do not end durable waits there
         return lambda: None
-
-    def restore() -> None:
-        if loop.call_at is call_at:
-            setattr(loop, "call_at", set_timer)  # noqa: B010
-
-    return restore
+    return lambda: replace(before_at, before_later) if loop.call_at is call_at else None
 
 
 def limit_of_attempt(

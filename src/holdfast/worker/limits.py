@@ -59,7 +59,7 @@ class Limit(asyncio.TimerHandle):
 
     def cancel(self) -> None:
         if not self.cancelled():
-            super().cancel()
+            asyncio.Handle.cancel(self)  # that of a timer tells the loop, which does not know this one
             self.limits.call_off(self)
 
     def turn(self, wait: asyncio.Future[Any]) -> None:
