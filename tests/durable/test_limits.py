@@ -62,23 +62,22 @@ async def test_a_limit_ends_a_durable_wait(inside: Inside, suspend_after: float,
 
 @BOTH
 async def test_a_limit_that_is_called_off_is_nothing(inside: Inside, suspend_after: float) -> None:
-    """Neither while the run waits for what comes in time, nor when it waits for something else until it would be
-    over: it is not woken for that."""
+    """It was written down while the run waited, and is crossed out before it waits again: it is not woken for that.
+    Fails with leaving it open."""
 
     @inside.app.task
     async def work(n: int, ctx: AsyncContext) -> str:
-        async with asyncio.timeout(1):
-            await ctx.sleep(0.1)
-        async with asyncio.timeout(60):
-            await ctx.sleep(0.1)
-        await ctx.sleep(1.2)
+        for limit in (1000, 2000):
+            async with asyncio.timeout(limit):
+                await ctx.sleep(0.1)
+        await ctx.sleep(0.1)
         return "slept"
 
     inside.start(suspend_after=suspend_after)
     run = await inside.run(work, 1)
     assert run.output == "slept", run.error
-    claims = inside.store.read_sync(lambda tx: tx.rows("journal", run_id=run.id))
-    assert [row[4] for row in claims if row[7] == "expired"] == []
+    rows = inside.store.read_sync(lambda tx: tx.rows("journal", run_id=run.id))
+    assert {row[7] for row in rows if row[4] == "limit"} <= {"done"}
 
 
 async def test_a_run_that_waits_under_a_limit_has_no_slot(inside: Inside) -> None:
@@ -183,7 +182,7 @@ async def test_a_replay_waits_with_a_limit_until_the_code_is_there(inside: Insid
     async def work(n: int, ctx: AsyncContext) -> str:
         nonlocal moments
         try:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(2.5):
                 await ctx.step(len, "a")
                 await asyncio.sleep(0.1)
                 moments += 1

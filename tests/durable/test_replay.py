@@ -203,7 +203,7 @@ async def test_what_is_waited_for_is_waited_for_anew(inside: Inside) -> None:
 
     inside.start(suspend_after=0)
     handle = await order.atrigger(1)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await anext(run async for run in handle.aupdates() if run.status == "waiting")
     again = await handle.areplay(from_step="ship", payload=0)
     assert (await inside.ended(again)).output == "charge 1"

@@ -22,7 +22,7 @@ def tell(ctx: AsyncContext | Context, word: str) -> None:
 
 
 async def stream(handle: Any) -> list[tuple[str, bool]]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [(chunk.value, chunk.first) async for chunk in handle.stream("words")]
 
 

@@ -44,12 +44,12 @@ class Inside:
         self.workers[worker] = asyncio.create_task(worker.run())
         return worker
 
-    async def run(self, task: Any, payload: Any = None, *, timeout: float = 30.0, **options: Any) -> Run[Any]:
+    async def run(self, task: Any, payload: Any = None, *, timeout: float = 60.0, **options: Any) -> Run[Any]:
         """Trigger a run, wait for its end, and answer its snapshot."""
         handle = await task.atrigger(payload, **options)
         return await self.ended(handle, timeout)
 
-    async def ended(self, handle: Any, timeout: float = 30.0) -> Run[Any]:
+    async def ended(self, handle: Any, timeout: float = 60.0) -> Run[Any]:
         async with asyncio.timeout(timeout):
             async for run in handle.aupdates():
                 if run.finished:
