@@ -219,6 +219,16 @@ async def test_those_that_are_refused_fill_no_disk(receiving: Receiving, monkeyp
     assert [json.loads(each.headers)["x-number"] for each in kept] == ["4", "3", "2"]
 
 
+async def test_a_flood_is_refused_and_not_all_of_it_kept(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("holdfast.api.webhooks.KEPT_RATE", "2/h")
+    receiving = Receiving(database_url)
+    answers = [await receiving.send("stripe", senders.Sent(b"hi", {})) for _ in range(5)]
+    assert {each.status_code for each in answers} == {401}
+    assert len(await receiving.rejected()) == 2
+    await receiving.http.aclose()
+    await receiving.app.aclose()
+
+
 async def test_what_there_is_can_be_looked_at_over_http(receiving: Receiving) -> None:
     await receiving.send("shared", senders.shared({"id": "1"}, secret="not it"))
     await receiving.send("stripe", senders.Sent(b"hi", {}))
