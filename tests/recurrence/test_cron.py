@@ -254,6 +254,7 @@ def test_where_clocks_change_it_agrees_with_a_look_at_every_minute(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @settings(max_examples=1500, deadline=None)
 @given(st.data())
 def test_in_all_zones_that_change_their_clocks(data: st.DataObject) -> None:

@@ -286,6 +286,7 @@ def test_by_the_hour_and_the_minute_where_clocks_change(text: str, zone: str, ch
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @settings(max_examples=2000, deadline=None)
 @given(st.data())
 def test_in_all_zones_that_change_their_clocks(data: st.DataObject) -> None:
