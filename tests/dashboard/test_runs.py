@@ -11,7 +11,9 @@ from pydantic import BaseModel, SecretStr
 
 from holdfast import Holdfast
 from holdfast.dashboard.live import events
-from holdfast.engine import catalogue, read
+from holdfast.engine import catalogue, read, trigger
+from holdfast.ids import new_id
+from holdfast.records import NewRun
 from holdfast.secret import STARS
 from tests.dashboard.conftest import Served, post
 
@@ -57,7 +59,8 @@ def link(page: str, rel: str) -> str:
 
 
 async def test_a_list_goes_on_where_it_ended_and_back(home: Holdfast, served: Served) -> None:
-    handles = [home.trigger("send") for _ in range(60)]
+    handles = [NewRun(id=new_id(), task="send", queue="task/send", payload="null") for _ in range(60)]
+    home.client.write(trigger.trigger, handles)
     async with served(home) as http:
         first = (await http.get("/runs")).text
         second = (await http.get(link(first, "next"))).text
@@ -72,8 +75,8 @@ async def test_a_search_for_what_hardly_exists_asks_whether_to_look_further(
 ) -> None:
     monkeypatch.setattr("holdfast.dashboard.pages.runs.FAR", 200)
     wanted = home.trigger("rare")
-    for _ in range(400):
-        home.trigger("send")
+    many = [NewRun(id=new_id(), task="send", queue="task/send", payload="null") for _ in range(400)]
+    home.client.write(trigger.trigger, many)
     async with served(home) as http:
         first = (await http.get("/runs?task=rare")).text
         page, looks = first, 0
