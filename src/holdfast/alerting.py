@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -24,9 +24,9 @@ from holdfast.ids import new_id
 from holdfast.records import NewRun, QueueEntry, TaskEntry
 from holdfast.request import HTTP_RETRY, Request
 from holdfast.storage import Tx
-from holdfast.views import backlog
-from holdfast.views.backlog import Waiting
-from holdfast.views.scheduled import scheduled
+
+if TYPE_CHECKING:
+    from holdfast.views.backlog import Waiting
 
 TASK: Final = "holdfast.alert"
 EVERY_MS: Final = 10_000  # how often an alert is looked at
@@ -151,6 +151,9 @@ def state_of(row: AlertRow) -> State:
 
 def facts(tx: Tx, now: int, kinds: set[str]) -> Facts:
     """What is so, read once for all alerts."""
+    from holdfast.views import backlog  # only where there are alerts: the views are much for a supervisor to load
+    from holdfast.views.scheduled import scheduled
+
     found = Facts(now)
     if kinds & {"backlog", "no_worker"}:
         lines, paused = backlog.lines(tx)

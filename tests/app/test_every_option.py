@@ -219,7 +219,7 @@ KINDS: dict[str, Kind] = {
     "machine": Kind("small-2x"),
     "isolation": Kind("process"),
     "cpu": Kind(2, ("number", "fraction")),
-    "memory": Kind("2GB"),
+    "memory": Kind("2GB", ("large",)),
     "max_attempts": counted,
     "max_crashes": counted,
     "max_delay": lasting,

@@ -65,7 +65,7 @@ def test_an_error_of_the_database_is_three_parts(bare: Cli) -> None:
     answer = bare("runs", "list", "--database", "postgresql://localhost:1/nothing?connect_timeout=2")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("Error: ")
-    assert "check that it runs" in answer.err
+    assert "Check that it runs" in answer.err
     assert "Traceback" not in answer.err
 
 

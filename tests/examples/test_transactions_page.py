@@ -63,8 +63,8 @@ def test_the_python_on_sqlite(tmp_path: Path) -> None:
 
 
 def test_every_option_of_the_function_is_told() -> None:
-    text = (Path(__file__).parents[2] / "src/holdfast/storage/migrations/0002_trigger_in_sql.sql").read_text()
-    body = text[text.index("CREATE FUNCTION {s}trigger(") :]
+    text = (Path(__file__).parents[2] / "src/holdfast/storage/migrations/0013_machines.sql").read_text()
+    body = text[text.index("FUNCTION {s}trigger(") :]
     options = set(re.findall(r"WHEN '(\w+)' THEN", body)) - {"idempotency_scope"}
     table = PAGE[PAGE.index("| option | |") : PAGE.index("What cannot be used is refused")]
     assert options == set(re.findall(r"`(\w+)`", re.sub(r"(?m)\|[^|]*\|$", "|", table)))

@@ -8,7 +8,7 @@ import pytest
 from holdfast.storage.sqlite import SQLiteStore
 
 HOT = (
-    "claim",
+    "claim_these",
     "claim_heads",
     "complete",
     "complete_delete",
