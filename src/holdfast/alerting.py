@@ -269,9 +269,7 @@ def headline(message: Message) -> str:
     parts = [f"{failed} {'run has' if failed == 1 else 'runs have'} failed"] if failed else []
     parts += [each.text for each in message.firing[:1]]
     parts += [f"{len(message.firing) - 1} more"] if len(message.firing) > 1 else []
-    if not parts:
-        return f"Resolved: {message.resolved[0]}" if message.resolved else "This is a test"
-    return "; ".join(parts)
+    return "; ".join(parts) if parts else f"Resolved: {message.resolved[0]}"
 
 
 def lines(message: Message) -> list[str]:
@@ -326,7 +324,7 @@ def sent(channel: Channel, message: Message) -> NewRun:
 
 def test_runs(row: AlertRow, now: int) -> list[NewRun]:
     """A message to each channel of an alert, which says that it is a test."""
-    message = Message(row, now, [], ["This is a test: everything is well"], {})
+    message = Message(row, now, [Problem("This is a test: nothing is wrong", now)], [], {})
     return [sent(channel, message) for channel in body_of(row).channels]
 
 

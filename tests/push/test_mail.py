@@ -101,6 +101,6 @@ async def test_an_alert_arrives_at_each_channel(pushing: Pushing, receiver: Rece
     requests = {request.path: request for request in receiver.received}
     hook = requests["/hook"]
     assert verify(hook.body, hook.headers, SECRET).id == runs[0].id
-    assert json.loads(hook.body)["resolved"] == ["This is a test: everything is well"]
+    assert json.loads(hook.body)["headline"] == "This is a test: nothing is wrong"
     assert "[ops]" in json.loads(requests["/slack"].body)["text"]
     assert "Subject: [ops]" in box.mails[0]
