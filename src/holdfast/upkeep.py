@@ -19,7 +19,21 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from holdfast import alerting
-from holdfast.engine import audit, batches, catalogue, errors, limits, reap, stats, ticks, tokens, webhooks, workers
+from holdfast.engine import (
+    audit,
+    batches,
+    bulk_actions,
+    catalogue,
+    errors,
+    limits,
+    packets,
+    reap,
+    stats,
+    ticks,
+    tokens,
+    webhooks,
+    workers,
+)
 from holdfast.engine.workers import Beat
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
@@ -180,6 +194,10 @@ class Upkeep:
         while self.store.run_sync(tokens.forget, self.retention_ms) == tokens.FORGET:
             pass
         while self.store.run_sync(batches.forget, self.retention_ms) == batches.FORGET:
+            pass
+        while self.store.run_sync(bulk_actions.forget, self.retention_ms) == bulk_actions.FORGET:
+            pass
+        while self.store.run_sync(packets.forget) == packets.FORGET:
             pass
         self.store.run_sync(reap.tidy, WORKERS_MS)
         while self.store.run_sync(stats.fold, self.retention_ms):

@@ -62,6 +62,19 @@ CREATE TABLE holdfast.blob (
   name text NOT NULL,
   body text NOT NULL
 );
+CREATE TABLE holdfast.bulk (
+  id text COLLATE "C" NOT NULL,
+  kind text NOT NULL,
+  state text NOT NULL,
+  name text,
+  run_ids text NOT NULL,
+  total integer NOT NULL,
+  done_count integer DEFAULT 0 NOT NULL,
+  success_count integer DEFAULT 0 NOT NULL,
+  failure_count integer DEFAULT 0 NOT NULL,
+  created_at bigint NOT NULL,
+  ended_at bigint
+);
 CREATE TABLE holdfast.chunk (
   run_id text COLLATE "C" NOT NULL,
   name text COLLATE "C" NOT NULL,
@@ -212,6 +225,12 @@ CREATE TABLE holdfast.name_due (
   queue text NOT NULL,
   task text NOT NULL,
   machine text
+);
+CREATE TABLE holdfast.packet (
+  id text COLLATE "C" NOT NULL,
+  kind text NOT NULL,
+  body text NOT NULL,
+  created_at bigint NOT NULL
 );
 CREATE TABLE holdfast.queue (
   id bigint NOT NULL,
@@ -446,6 +465,7 @@ ALTER TABLE holdfast.audit ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.batch ADD CONSTRAINT batch_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.batch_item ADD CONSTRAINT batch_item_pkey PRIMARY KEY (batch_id, place);
 ALTER TABLE holdfast.blob ADD CONSTRAINT blob_pkey PRIMARY KEY (run_id, name);
+ALTER TABLE holdfast.bulk ADD CONSTRAINT bulk_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.chunk ADD CONSTRAINT chunk_pkey PRIMARY KEY (run_id, name, claim, seq);
 ALTER TABLE holdfast.circuit ADD CONSTRAINT circuit_pkey PRIMARY KEY (host);
 ALTER TABLE holdfast.debounce ADD CONSTRAINT debounce_pkey PRIMARY KEY (task, key);
@@ -460,6 +480,7 @@ ALTER TABLE holdfast.journal ADD CONSTRAINT journal_pkey PRIMARY KEY (run_id, ke
 ALTER TABLE holdfast.lane_due ADD CONSTRAINT lane_due_pkey PRIMARY KEY (seq);
 ALTER TABLE holdfast.log ADD CONSTRAINT log_pkey PRIMARY KEY (run_id, claim, seq);
 ALTER TABLE holdfast.migration ADD CONSTRAINT migration_pkey PRIMARY KEY (version);
+ALTER TABLE holdfast.packet ADD CONSTRAINT packet_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.queue ADD CONSTRAINT queue_name_key UNIQUE (name);
 ALTER TABLE holdfast.queue ADD CONSTRAINT queue_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.rejected ADD CONSTRAINT rejected_pkey PRIMARY KEY (id);
@@ -497,6 +518,7 @@ CREATE INDEX journal_settled ON holdfast.journal USING btree (run_id, settled);
 CREATE INDEX journal_target ON holdfast.journal USING btree (target) WHERE ((target IS NOT NULL) AND (state = 'open'::text));
 CREATE INDEX lane_due_at ON holdfast.lane_due USING btree (due_at, seq);
 CREATE INDEX lane_due_lane ON holdfast.lane_due USING btree (lane_id, due_at);
+CREATE INDEX packet_created ON holdfast.packet USING btree (created_at);
 CREATE INDEX rejected_at ON holdfast.rejected USING btree (at);
 CREATE INDEX route_task ON holdfast.route USING btree (task);
 CREATE INDEX run_batch ON holdfast.run USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);

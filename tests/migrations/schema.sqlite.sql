@@ -65,6 +65,19 @@ CREATE TABLE holdfast_blob (
   body TEXT NOT NULL,
   PRIMARY KEY (run_id, name)
 );
+CREATE TABLE holdfast_bulk (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  state TEXT NOT NULL,
+  name TEXT,
+  run_ids TEXT NOT NULL,
+  total INTEGER NOT NULL,
+  done_count INTEGER NOT NULL DEFAULT 0,
+  success_count INTEGER NOT NULL DEFAULT 0,
+  failure_count INTEGER NOT NULL DEFAULT 0,
+  created_at BIGINT NOT NULL,
+  ended_at BIGINT
+);
 CREATE TABLE holdfast_chunk (
   run_id TEXT NOT NULL,
   name TEXT NOT NULL,
@@ -200,6 +213,12 @@ CREATE TABLE holdfast_log (
   PRIMARY KEY (run_id, claim, seq)
 );
 CREATE TABLE holdfast_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, compatible INTEGER NOT NULL, applied_at BIGINT NOT NULL);
+CREATE TABLE holdfast_packet (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  body TEXT NOT NULL,
+  created_at BIGINT NOT NULL
+);
 CREATE TABLE holdfast_queue (
   id BIGINT PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
@@ -403,6 +422,7 @@ CREATE INDEX holdfast_journal_settled ON holdfast_journal (run_id, settled);
 CREATE INDEX holdfast_journal_target ON holdfast_journal (target) WHERE target IS NOT NULL AND state = 'open';
 CREATE INDEX holdfast_lane_due_at ON holdfast_lane_due (due_at, seq);
 CREATE INDEX holdfast_lane_due_lane ON holdfast_lane_due (lane_id, due_at);
+CREATE INDEX holdfast_packet_created ON holdfast_packet (created_at);
 CREATE INDEX holdfast_rejected_at ON holdfast_rejected (at);
 CREATE INDEX holdfast_route_task ON holdfast_route (task);
 CREATE INDEX holdfast_run_batch ON holdfast_run (batch_id, id) WHERE batch_id IS NOT NULL;

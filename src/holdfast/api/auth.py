@@ -45,6 +45,7 @@ OPEN: Final = {
     "/login": "whoever has a key shows it here",
     "/logout": "it ends what a login has begun",
     "/webhooks/{path:path}": "what comes in is verified by its sender's signature",
+    "/api/v1/packets/{packet_id}/{signature}": "the URL is signed by this server, and good for an hour",
     "/api/v1/timezones": "it says nothing of this server",
     "/api/v1/waitpoints/tokens/{token_id}/callback/{secret}": "the URL of a token has a secret of its own",
 }

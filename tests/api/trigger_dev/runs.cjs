@@ -69,8 +69,19 @@ run(async () => {
   const fresh = await tasks.trigger("greet", { name: "K" }, { idempotencyKey: key, delay: "1h" });
   const missing = await failure(idempotencyKeys.reset("greet", "never", { scope: "global" }));
 
+  const asleep = [];
+  for (let i = 0; i < 3; i++) asleep.push((await tasks.trigger("greet", { name: "B" }, { delay: "1h", tags: ["bulk"] })).id);
+  const stopped = await runs.bulk.poll((await runs.bulk.cancel({ filter: { tag: "bulk", status: ["DELAYED"] }, name: "n" })).id, { pollIntervalMs: 20 });
+  const repeated = await runs.bulk.poll((await runs.bulk.replay({ runIds: [done.id, failed.id, "run_01kaxg4pqye1hrjsq0y3v4mz5c"] })).id, { pollIntervalMs: 20 });
+  const bulk = {
+    stopped, repeated, statuses: await Promise.all(asleep.map(async (id) => (await runs.retrieve(id)).status)),
+    made: (await listed({ bulkAction: repeated.id })).length, aborted: await runs.bulk.abort(stopped.id),
+    listed: (await runs.bulk.list({ limit: 1 })).data.map((each) => each.id),
+    neither: await failure(runs.bulk.cancel({})), unknown: await failure(runs.bulk.retrieve("bulk_no")),
+  };
+
   return {
-    ids: { done: done.id, failed: failed.id, delayed: delayed.id, tested: tested.id }, filters, pages, ends, iterated,
+    bulk, ids: { done: done.id, failed: failed.id, delayed: delayed.id, tested: tested.id }, filters, pages, ends, iterated,
     moved, soon, late, canceled, twice, gone, again, replayed, tagged, many, set, replaced, results,
     keys: [keyed.id, known.id, fresh.id], reset, missing, after: await runs.retrieve(done.id),
   };

@@ -21,6 +21,7 @@ async def test_runs_are_listed_changed_and_repeated(tmp_path: Path, official: Ma
     the_repeats(said)
     tags_metadata_and_results(said)
     the_keys(said)
+    many_at_once(said["bulk"])
 
 
 def the_filters(said: dict[str, Any]) -> None:
@@ -83,3 +84,14 @@ def the_keys(said: dict[str, Any]) -> None:
     keyed, known, fresh = said["keys"]
     assert keyed == known != fresh
     assert (said["missing"]["kind"], said["missing"]["status"]) == ("NotFoundError", 404)
+
+
+def many_at_once(said: dict[str, Any]) -> None:
+    stopped, repeated = said["stopped"], said["repeated"]
+    assert (stopped["type"], stopped["status"], stopped["name"]) == ("CANCEL", "COMPLETED", "n")
+    assert stopped["counts"] == {"total": 3, "success": 3, "failure": 0}
+    assert said["statuses"] == ["CANCELED"] * 3
+    assert repeated["counts"] == {"total": 3, "success": 2, "failure": 1}
+    assert (said["made"], said["listed"]) == (2, [repeated["id"]])
+    assert said["aborted"]["id"] == stopped["id"]
+    assert (said["neither"]["status"], said["unknown"]["status"]) == (400, 404)

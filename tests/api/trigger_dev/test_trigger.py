@@ -44,6 +44,7 @@ async def test_tasks_are_triggered_and_polled(database_url: str, official: Makin
     what_was_said(said)
     first, second = said["first"], said["second"]
     assert first["id"] == second["id"]
+    assert said["large"] == 200_000
     the_refusals(said["refused"])
 
 

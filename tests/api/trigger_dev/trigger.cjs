@@ -20,6 +20,7 @@ run(async () => {
   const first = await tasks.trigger("greet", { name: "first" }, burst);
   const second = await tasks.trigger("greet", { name: "second" }, burst);
 
+  const large = await runs.poll(await tasks.trigger("greet", { name: "x".repeat(200_000) }), { pollIntervalMs: 50 });
   const refused = {
     tags: await failure(tasks.trigger("greet", { name: "" }, { tags: Array.from({ length: 11 }, (_, i) => `t${i}`) })),
     delay: await failure(tasks.trigger("greet", { name: "" }, { delay: "soon" })),
@@ -28,5 +29,5 @@ run(async () => {
   };
   configure({ accessToken: "tr_dev_wrong" });
   refused.key = await failure(runs.retrieve(handle.id));
-  return { handle, done, failed, nothing, full, again, waiting, first, second, refused };
+  return { handle, done, failed, nothing, full, again, waiting, first, second, refused, large: large.output.hello.length };
 });

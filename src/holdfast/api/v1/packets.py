@@ -47,8 +47,13 @@ def json_of(packet: msgspec.Raw | msgspec.UnsetType) -> Any:
 def value_of(packet: msgspec.Raw | msgspec.UnsetType, kind: str | None) -> Any:
     """The value that a payload stands for. Raises Refused (422)."""
     said = json_of(packet)
+    return text_value(said, kind) if isinstance(said, str) else said
+
+
+def text_value(text: str, kind: str | None) -> Any:
+    """The value that a text of this kind stands for. Raises Refused (422)."""
     try:
-        return read(said, kind) if isinstance(said, str) else said
+        return read(text, kind)
     except (PayloadInvalid, UnicodeError, msgspec.DecodeError):
         raise Refused(422, f"The payload is not {kind or JSON}", param="payload") from None
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from holdfast.api.v1.batches import batches
+from holdfast.api.v1.bulk import bulk
 from holdfast.api.v1.keys import keys
+from holdfast.api.v1.large import large
 from holdfast.api.v1.metadata import metadata
 from holdfast.api.v1.queues import queues
 from holdfast.api.v1.runs import runs
@@ -20,6 +22,6 @@ from holdfast.client import Client
 def v1(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter()
-    for part in (triggering, batches, runs, metadata, keys, schedules, queues, tokens):
+    for part in (triggering, batches, bulk, large, runs, metadata, keys, schedules, queues, tokens):
         router.include_router(part(client))
     return router

@@ -14,8 +14,8 @@ from holdfast.api.auth import caller_of, needs
 from holdfast.api.refused import Refused
 from holdfast.api.v1 import listing, shown, wire
 from holdfast.api.v1.documents import answered, documented, said
-from holdfast.api.v1.packets import JSON, value_of
-from holdfast.api.v1.trigger import MOST_TAGS, OUTPUT, SLACK_BYTES, Options, QueueSaid, options_of, tags_of
+from holdfast.api.v1.packets import JSON
+from holdfast.api.v1.trigger import MOST_TAGS, OUTPUT, SLACK_BYTES, Options, QueueSaid, options_of, tags_of, value_of
 from holdfast.client import Client
 from holdfast.engine import amend, cancel
 from holdfast.engine import replay as replaying
@@ -218,7 +218,7 @@ async def copy_of(client: Client, run_id: str, asked: Replay) -> NewRun:
     """What to trigger to do a run once more. Raises Refused (404)."""
     payload = None
     if asked.payload is not msgspec.UNSET:
-        payload = codec.encode(value_of(asked.payload, asked.payload_type))
+        payload = codec.encode(await value_of(client, asked.payload, asked.payload_type))
     copies = await client.aread(replaying.copies, [run_id], payload=payload)
     if run_id not in copies:
         raise wire.unknown("run")

@@ -18,6 +18,7 @@ from holdfast.api.auth import caller_of, needs, public_token
 from holdfast.api.refused import Refused
 from holdfast.api.v1 import packets, wire
 from holdfast.api.v1.documents import answered, documented, said
+from holdfast.api.v1.large import fetched
 from holdfast.api.v1.repeats import Repeats
 from holdfast.api.v1.shown import Said
 from holdfast.client import Client
@@ -140,9 +141,17 @@ async def run_of(
 ) -> NewRun:
     """The run that a trigger asks for. Raises Refused, and what an option raises that cannot be used."""
     target = await client.atarget(task)
-    text = client.sealed(target.task, codec.encode(packets.value_of(payload, options.payload_type)))
+    text = client.sealed(target.task, codec.encode(await value_of(client, payload, options.payload_type)))
     client.check_payload(target.task, text)
     return new_run(target, text, options_of(options, int(time.time() * 1000)), batch_id=batch_id)
+
+
+async def value_of(client: Client, payload: msgspec.Raw | msgspec.UnsetType, kind: str | None) -> Any:
+    """The payload, or what was brought before under its name. Raises Refused (422)."""
+    if kind != packets.STORE:
+        return packets.value_of(payload, kind)
+    stored, text = await fetched(client, str(packets.json_of(payload)))
+    return packets.text_value(text, stored)
 
 
 def options_of(options: Options, now: int) -> dict[str, Any]:
