@@ -79,7 +79,8 @@ class Caller:
     def sees(self, run: RunRecord) -> bool:
         """Whether they may read this run: as itself, of its task, with one of its tags, or in its batch."""
         named: list[tuple[Kind, str | None]] = [("run", run.id), ("task", run.task), ("batch", run.batch_id)]
-        named += [("tag", tag) for tag in msgspec.json.decode(run.tags or "[]")]
+        tags: list[str] = msgspec.json.decode(run.tags or "[]")
+        named.extend(("tag", tag) for tag in tags)
         return any(self.may("read", kind, its) for kind, its in named if its is not None)
 
 
@@ -132,7 +133,8 @@ class Needs:
     """What a route needs of who calls: a dependency that answers the `Caller`, or raises Refused (401 or 403)."""
 
     def __init__(self, action: Action | None, place: Place | None, *, anyhow: bool) -> None:
-        self.action, self.place, self.anyhow = action, place, anyhow
+        self.action: Action | None = action
+        self.place, self.anyhow = place, anyhow
 
     async def __call__(self, request: Request) -> Caller:
         caller = caller_of(request)

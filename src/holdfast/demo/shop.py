@@ -24,7 +24,7 @@ log = logging.getLogger("shop")
 packing = Queue("packing", concurrency_limit=2, concurrency_limit_per_key=1)
 mail = Queue("mail", concurrency_limit=10, rate_limit="100/m")
 CUSTOMERS = ("ada", "grace", "linus", "barbara", "alan", "edsger", "katherine", "tim")
-ITEMS = ("kelp crisps", "sea lettuce", "dulse flakes", "nori", "kombu", "wakame")
+ITEMS: tuple[str, ...] = ("kelp crisps", "sea lettuce", "dulse flakes", "nori", "kombu", "wakame")
 
 
 class Address(BaseModel):

@@ -59,6 +59,11 @@ def route_row(queue: str, task: str, machine: str | None = None, *, version: str
     return RouteRow(route_id(queue, task, version, machine), queue_id(queue), task, version, machine)
 
 
+def row_of(names: Names, version: str | None = None) -> RouteRow:
+    machine = names.machine if isinstance(names, RouteName) else None
+    return route_row(names[0], names[1], machine, version=version)
+
+
 @repeatable
 def ensure_names(
     tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[Names], tasks: Sequence[TaskEntry] = ()
@@ -71,7 +76,7 @@ def ensure_names(
     )
     tx.batch(
         "insert_routes",
-        sorted((route_row(*names) for names in routes), key=lambda row: row.id),
+        sorted((row_of(names) for names in routes), key=lambda row: row.id),
     )
     if tasks:
         tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
@@ -80,7 +85,7 @@ def ensure_names(
 @repeatable
 def pin_routes(tx: Tx, routes: Sequence[Names], version: str) -> None:
     """Make these routes for runs that are pinned to a version."""
-    tx.batch("insert_routes", sorted((route_row(*names, version=version) for names in routes), key=lambda row: row.id))
+    tx.batch("insert_routes", sorted((row_of(names, version) for names in routes), key=lambda row: row.id))
 
 
 def adopt_names(tx: Tx, n: int = 500) -> int:

@@ -53,6 +53,7 @@ class Apart(Protocol):
 
     async def call_hooks(self, owed: Owed, sink: Callable[[LogLine], None], /) -> bool:
         """Call the hooks of this run in such a process; False if it had none."""
+        ...
 
 
 class Writer(NamedTuple):

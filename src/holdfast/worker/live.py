@@ -63,6 +63,7 @@ class Host(Protocol):
 
     def stop_thread(self) -> bool:
         """Raise in the code of a ``def`` task, where that can be done: in a process of its own."""
+        ...
 
     def used(self) -> Usage | None:
         """What the process of an attempt has used, if it is its own."""
