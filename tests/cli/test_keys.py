@@ -20,6 +20,7 @@ CHANGES = {
     "queues resume",
     "queues limit",
     "schedules create",
+    "schedules update",
     "schedules pause",
     "schedules resume",
     "schedules delete",
@@ -89,6 +90,7 @@ def test_what_commands_change_is_in_the_audit_log(cli: Cli, store: Store) -> Non
     cli("tokens", "complete", token, "1")
     cli("tokens", "complete", token, "2")
     schedule = cli("schedules", "create", "greet", "0 9 * * *", '"Ada"', "--json").json["id"]
+    cli("schedules", "update", schedule, "0 10 * * *")
     for verb in ("pause", "resume", "run", "delete"):
         cli("schedules", verb, schedule)
     cli("secret")
@@ -96,8 +98,8 @@ def test_what_commands_change_is_in_the_audit_log(cli: Cli, store: Store) -> Non
     lines = cli("audit", "--json").json["changes"][::-1]
     assert [each["verb"] for each in lines] == [
         *("queues pause", "queues limit", "queues resume", "runs cancel", "runs replay", "runs cancel"),
-        *("tokens create", "tokens complete", "schedules create", "schedules pause", "schedules resume"),
-        *("schedules run", "schedules delete", "secret --rotate"),
+        *("tokens create", "tokens complete", "schedules create", "schedules update", "schedules pause"),
+        *("schedules resume", "schedules run", "schedules delete", "secret --rotate"),
     ]
     assert all("(command line)" in each["actor"] and each["origin"] for each in lines)
     assert run in lines[3]["subject"]

@@ -69,9 +69,10 @@ def test_a_connection_is_sound_after_an_error_in_the_middle(store: Store) -> Non
 def test_an_error_that_comes_with_the_commit_is_the_callers(store: Store) -> None:
     def unread(tx: Tx) -> str:
         put(tx, "a")
-        row = {"id": "w", "lease_ms": 1, "host": "h", "pid": 1, "concurrency": 1, "queues": None, "version": None}
+        row = {"id": "w", "lease_ms": 1, "host": "h", "pid": 1, "concurrency": 1}
+        rest = ("queues", "version", "app", "declares", "cpu_millis", "memory_bytes", "machines")
         for _ in range(2):
-            tx.send("insert_worker", **row, app=None, declares=None)
+            tx.send("insert_worker", **row, **dict.fromkeys(rest))
         return "never"
 
     with pytest.raises(Exception, match="duplicate key"):

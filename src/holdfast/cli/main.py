@@ -11,6 +11,7 @@ import importlib.util
 import os
 import signal
 import sys
+import threading
 from typing import Annotated, Any, Final, TextIO
 
 import typer
@@ -62,7 +63,8 @@ class Commands(TyperGroup):
             return super().main(args=args, standalone_mode=False, **more)
         for stream in (sys.stdout, sys.stderr):
             tolerate(stream)
-        signal.signal(signal.SIGTERM, terminated)
+        if threading.current_thread() is threading.main_thread():  # elsewhere signals are somebody else's
+            signal.signal(signal.SIGTERM, terminated)
         try:
             code = super().main(args=args, standalone_mode=False, **more)
             sys.stdout.flush()

@@ -50,6 +50,7 @@ def names(tx: Tx, whats: Sequence[Erasable], workers: Sequence[str]) -> None:
     queues = [queue_id(what.queue) for what in whats]
     for what in whats:
         tx.rows("erase_task_keys", task=what.task)
+        tx.rows("erase_stats", task=what.task)
     tx.rows("erase_tasks", tasks=[what.task for what in whats])
     tx.rows("erase_routes", routes=[route_id(what.queue, what.task, None, what.machine) for what in whats])
     tx.rows("erase_notes", queues=queues)

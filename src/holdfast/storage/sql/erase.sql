@@ -12,6 +12,9 @@ DELETE FROM {s}done WHERE id {any} SELECT id FROM {s}done WHERE task = :task LIM
 -- name: erase_task_keys
 DELETE FROM {s}idempotency WHERE task = :task
 
+-- name: erase_stats
+DELETE FROM {s}stat WHERE task = :task
+
 -- name: erase_routes
 DELETE FROM {s}route WHERE id {in:routes}
 
