@@ -51,7 +51,8 @@ def in_django(app: Holdfast) -> Any:
     from django.urls import path
 
     if not settings.configured:
-        settings.configure(SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__)
+        settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}})  # as other tests want it
+    settings.SECRET_KEY, settings.ALLOWED_HOSTS, settings.ROOT_URLCONF = "x", ["*"], __name__
     globals()["urlpatterns"] = [path("", lambda request: HttpResponse('"theirs"'))]
     return Starlette(routes=[Mount("/jobs", app.asgi()), Mount("/", get_asgi_application())])
 
