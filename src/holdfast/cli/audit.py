@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli.options import App, Database, Json
+from holdfast.cli.options import App, Cursor, Database, Json
 from holdfast.cli.place import opened
 from holdfast.cli.show import DIM, Column, age, note, now_ms, print_json, print_table
 from holdfast.engine import audit as engine
@@ -18,10 +18,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def audit(
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=1_000, help="At most so many.")] = 50,
-    cursor: Annotated[
-        str | None,
-        typer.Option("--cursor", metavar="CURSOR", help="Go on where the last page ended.", show_default=False),
-    ] = None,
+    cursor: Cursor = None,
     database: Database = None,
     app: App = None,
     json: Json = False,

@@ -67,6 +67,10 @@ Memory = Annotated[
         show_default=False,
     ),
 ]
+Cursor = Annotated[
+    str | None,
+    typer.Option("--cursor", metavar="CURSOR", help="Go on where the last page ended.", show_default=False),
+]
 Machines = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from holdfast.cli.audited import record
-from holdfast.cli.options import App, Database, Json
+from holdfast.cli.options import App, Cursor, Database, Json
 from holdfast.cli.place import opened
 from holdfast.cli.show import DIM, Column, age, note, now_ms, out, print_json, print_table, styled, when
 from holdfast.cli.trigger import read_json, read_text
@@ -35,10 +35,7 @@ def list_tokens(
         typer.Option("--tag", metavar="TAG", help="With this tag; with all of them, if several are given."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=1_000, help="At most so many.")] = 50,
-    cursor: Annotated[
-        str | None,
-        typer.Option("--cursor", metavar="CURSOR", help="Go on where the last page ended.", show_default=False),
-    ] = None,
+    cursor: Cursor = None,
     database: Database = None,
     app: App = None,
     json: Json = False,

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from holdfast import views
-from holdfast.cli.options import App, Database, Json
+from holdfast.cli.options import App, Cursor, Database, Json
 from holdfast.cli.place import opened
 from holdfast.cli.runs.filters import Batch, QueueOption, Since, Status, Tag, TaskOption, read_filter
 from holdfast.cli.show import DIM, Column, age, clean, duration, moment, note, now_ms, print_json, print_table, styled
@@ -27,10 +27,7 @@ def list_runs(
     batch: Batch = None,
     since: Since = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=10_000, help="At most so many.")] = 50,
-    cursor: Annotated[
-        str | None,
-        typer.Option("--cursor", metavar="CURSOR", help="Go on where the last page ended.", show_default=False),
-    ] = None,
+    cursor: Cursor = None,
     database: Database = None,
     app: App = None,
     json: Json = False,

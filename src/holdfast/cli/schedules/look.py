@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from holdfast import codec, recurrence
-from holdfast.cli.options import App, Database, Json
+from holdfast.cli.options import App, Cursor, Database, Json
 from holdfast.cli.place import place, using
 from holdfast.cli.schedules.preview import print_slots
 from holdfast.cli.show import DIM, Column, duration, note, now_ms, out, print_json, print_table, styled, when
@@ -31,10 +31,7 @@ def list_schedules(
         typer.Option("--external-id", metavar="ID", help="With this external id.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=10_000, help="At most so many.")] = 50,
-    cursor: Annotated[
-        str | None,
-        typer.Option("--cursor", metavar="CURSOR", help="Go on where the last page ended.", show_default=False),
-    ] = None,
+    cursor: Cursor = None,
     database: Database = None,
     app: App = None,
     json: Json = False,
