@@ -17,7 +17,7 @@ import pytest
 
 from holdfast.api.app import application
 from holdfast.cli.dev.serve import Server, listen, url_of
-from holdfast.push.sign import mergent_signature
+from holdfast.sign import mergent_signature
 from tests.push.conftest import Pushing, pushing, receiver
 from tests.push.receiver import Receiver
 

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from holdfast.push.sign import read_secret
+from holdfast.sign import read_secret
 from tests.cli.conftest import Cli
 from tests.support.host import reached
 

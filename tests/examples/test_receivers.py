@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from holdfast.push.sign import Signer, read_secrets
+from holdfast.sign import Signer, read_secrets
 from tests.push.conftest import SECRET
 
 FOLDER = Path(__file__).parents[2] / "examples" / "receivers"

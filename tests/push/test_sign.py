@@ -11,7 +11,7 @@ import pytest
 
 from holdfast import InvalidOption
 from holdfast.push import SignatureInvalid, verify
-from holdfast.push.sign import Signer, mergent_signature, new_secret, read_secrets
+from holdfast.sign import Signer, mergent_signature, new_secret, read_secrets
 from tests.push.conftest import SECRET, Pushing
 from tests.push.receiver import Receiver
 

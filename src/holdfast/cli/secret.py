@@ -28,7 +28,7 @@ def secret(
 
     from holdfast.cli.audited import actor
     from holdfast.engine import audit, pushes
-    from holdfast.push.sign import new_secret
+    from holdfast.sign import new_secret
 
     here = place(database, app)
     if (said := here.app.settings.get("push_secret").value) is not None:

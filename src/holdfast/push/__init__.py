@@ -6,11 +6,10 @@
     deliver   one request, sent within one deadline, and timed
     guard     which addresses may be reached
     circuit   hosts that are down
-    sign      signatures, and `verify` for those who receive
 
 Receivers import `verify` from here; it loads nothing that a pusher needs.
 """
 
-from holdfast.push.sign import Delivery, SignatureInvalid, verify
+from holdfast.sign import Delivery, SignatureInvalid, verify
 
 __all__ = ["Delivery", "SignatureInvalid", "verify"]

@@ -24,9 +24,9 @@ from holdfast.ids import as_uuid
 from holdfast.push import mail
 from holdfast.push.deliver import USER_AGENT, Answer, Call, Sender
 from holdfast.push.mail import MailServer
-from holdfast.push.sign import Signer
 from holdfast.records import Again, Claimed, Ended, Invocation
 from holdfast.request import Request, host_of, merged, request_in
+from holdfast.sign import Signer
 from holdfast.task import Task
 from holdfast.worker import outcome as outcomes
 from holdfast.worker.live import Host, Live

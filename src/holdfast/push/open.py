@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from holdfast.push.deliver import Sender
     from holdfast.push.mail import MailServer
     from holdfast.push.pusher import Pusher, PushSettings
-    from holdfast.push.sign import Signer
+    from holdfast.sign import Signer
 
 log = logging.getLogger("holdfast")
 

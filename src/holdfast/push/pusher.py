@@ -16,9 +16,9 @@ from holdfast.push.deliver import Sender
 from holdfast.push.guard import Guard
 from holdfast.push.mail import MailServer
 from holdfast.push.open import OpenRequests
-from holdfast.push.sign import Signer, new_secret, read_secrets
 from holdfast.records import TaskEntry
 from holdfast.settings import Settings as AppSettings
+from holdfast.sign import Signer, new_secret, read_secrets
 from holdfast.storage import Store
 from holdfast.worker.home import Home, Settings
 from holdfast.worker.worker import Worker

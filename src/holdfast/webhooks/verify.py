@@ -13,9 +13,9 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from holdfast import sign
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import HoldfastError, InvalidOption, shown
-from holdfast.push import sign
 from holdfast.webhooks.request import WebhookRequest
 
 __all__ = ["GitHub", "NotVerified", "SharedSecret", "Slack", "StandardWebhooks", "Stripe", "Svix", "Verified"]

@@ -5,8 +5,7 @@ Every request has both
     webhook-id, webhook-timestamp, webhook-signature    Standard Webhooks: ``v1,`` and the base64 of an HMAC-SHA256 over
                                                         ``id.timestamp.body``, under a secret of its own (``whsec_…``)
     X-Mergent-Signature                                 the base64 of an HMAC-SHA1 over the body, under the API key:
-    what
-                                                        Mergent's clients look at. Sent only where there is a key
+                                                        what Mergent's clients look at; only where there is a key
 
 The first says which request it is and when it was sent, so that it cannot be replayed or moved; the second says
 neither, and is there for apps that come from Mergent. With two secrets a request is signed with both, so that a secret
