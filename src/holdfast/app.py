@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 from holdfast.batch import Item, batch_of
-from holdfast.blueprint import Blueprint, refuse_duplicate
+from holdfast.blueprint import Blueprint, refuse_duplicate, refuse_same_path
 from holdfast.client import Client
 from holdfast.codec import AnyCodec
 from holdfast.context import parent_of
@@ -43,7 +43,7 @@ from holdfast.retry import Retry
 from holdfast.runs import Runs
 from holdfast.schedules import Schedules
 from holdfast.settings import Settings, calling_file, calling_place, project_of
-from holdfast.task import Task, TaskDecorator, TaskFactory, check_options
+from holdfast.task import Task, TaskDecorator, TaskFactory
 from holdfast.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -119,7 +119,6 @@ class Holdfast(Hooked[Any, Any]):
         self._tasks: dict[str, Task[Any, Any]] = {}
         self._declared: dict[str, Declared[Any, Any]] = {}
         self._queues: dict[str, Queue] = {}
-        self._endpoints: dict[str, Endpoint] = {}
         self._alerts: dict[str, Alert] = {}
         # The URL is settled when it is needed: a command's flag comes after the app was imported.
         self.client = Client(
@@ -245,18 +244,9 @@ class Holdfast(Hooked[Any, Any]):
         >>> @app.webhook("/stripe", verify=Stripe(os.environ["STRIPE_SECRET"]))
         ... async def paid(hook: Webhook[Event]) -> None: ...
         """
-        from holdfast.webhooks.endpoint import Endpoint  # who has no webhooks need not load it
+        from holdfast.webhooks.endpoint import receiving  # who has no webhooks need not load it
 
-        endpoint = Endpoint(path, verify)
-
-        def register(task: Task[Any, Any]) -> None:
-            self._check_endpoint(endpoint, task)
-            endpoint.attach(task)
-            self._register(task)
-            self._endpoints[endpoint.path] = endpoint
-
-        check_options(options)
-        return TaskDecorator(register, options)
+        return receiving(path, verify, options, self._register)
 
     def alert(
         self,
@@ -290,7 +280,8 @@ class Holdfast(Hooked[Any, Any]):
     @property
     def webhooks(self) -> Mapping[str, Endpoint]:
         """The endpoints defined so far, by path."""
-        return MappingProxyType(self._endpoints)
+        tasks = list(self._tasks.values())  # as they are now: another thread may be importing more
+        return cast("Mapping[str, Endpoint]", {each.webhook.path: each.webhook for each in tasks if each.webhook})
 
     def load(self) -> None:
         """Import the modules named in ``imports=``, so that their tasks are defined. What is imported already stays."""
@@ -506,6 +497,7 @@ class Holdfast(Hooked[Any, Any]):
     def _register(self, task: Task[Any, Any]) -> None:
         refuse_reserved(task)
         refuse_duplicate(self._tasks.get(task.id), task)
+        refuse_same_path(self._tasks, task, task.id)
         self.client.declare(task.queue)
         task.bind(self.client, self._defaults, self.hooks)
         self._tasks[task.id] = task
@@ -513,18 +505,10 @@ class Holdfast(Hooked[Any, Any]):
         if task.id in self._declared:
             self._declared[task.id].definition = task
 
-    def _check_endpoint(self, endpoint: Endpoint, task: Task[Any, Any]) -> None:
-        earlier = self._endpoints.get(endpoint.path)
-        if earlier is not None and earlier.task is not None and earlier.task.id != task.id:
-            raise DuplicateTask(
-                f"Two tasks have the webhook {endpoint.path}",
-                seen=f"{earlier.task.place} and {task.place}",
-                do="Give one of them another path.",
-            )
-
     def _check(self, task: Task[Any, Any], id: str) -> None:
         refuse_reserved(task, id)
         refuse_duplicate(self._tasks.get(id), task, id)
+        refuse_same_path(self._tasks, task, id)
         if task.queue.name != own_queue(task.id):
             self.client.declare(task.queue)
 

@@ -7,21 +7,26 @@
 
     app.include(billing, prefix="billing.")        in the app: now there is a task billing.invoice
 
-A blueprint belongs to one app, since ``invoice.trigger()`` has to know which database it goes to. What is defined in it
-after it was included is taken in as well, so the order of imports does not matter.
+``@billing.webhook`` is there, too. A blueprint belongs to one app, since ``invoice.trigger()`` has to know which
+database it goes to. What is defined in it after it was included is taken in as well, so the order of imports does not
+matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from holdfast.errors import DuplicateTask, InvalidOption, shown
 from holdfast.names import ID_LENGTH, checked_name
-from holdfast.task import Task, TaskFactory
+from holdfast.options import TaskOptions
+from holdfast.task import Task, TaskDecorator, TaskFactory
 
-__all__ = ["Blueprint", "refuse_duplicate"]
+if TYPE_CHECKING:
+    from holdfast.webhooks.endpoint import Verify
+
+__all__ = ["Blueprint", "refuse_duplicate", "refuse_same_path"]
 
 Take = Callable[[Task[Any, Any]], None]
 Check = Callable[[Task[Any, Any], str], None]
@@ -51,6 +56,17 @@ class Blueprint:
         """Makes a function a task, as ``app.task`` does."""
         return self._factory
 
+    def webhook(self, path: str, /, *, verify: Verify, **options: Unpack[TaskOptions]) -> TaskDecorator:
+        """Makes a function a task whose runs are requests that come in, as ``app.webhook`` does. The prefix of an app
+        goes before the task's id; the path is served as it is written here.
+
+        >>> @billing.webhook("/stripe", verify=Stripe(os.environ["STRIPE_SECRET"]))
+        ... async def paid(hook: Webhook[Event]) -> None: ...
+        """
+        from holdfast.webhooks.endpoint import receiving  # who has no webhooks need not load it
+
+        return receiving(path, verify, options, self._register)
+
     @property
     def tasks(self) -> Mapping[str, Task[Any, Any]]:
         """The tasks defined so far, by the id they have without a prefix."""
@@ -59,6 +75,7 @@ class Blueprint:
     def _register(self, task: Task[Any, Any]) -> None:
         name = task.id
         refuse_duplicate(self._tasks.get(name), task)
+        refuse_same_path(self._tasks, task, name)
         if self._take is not None:
             task.rename(_with_prefix(self._prefix, name))
             self._take(task)
@@ -110,6 +127,21 @@ def refuse_duplicate(earlier: Task[Any, Any] | None, task: Task[Any, Any], id: s
             seen=f"{earlier.place} and {task.place}",
             do='Give one of them another: @app.task(id="…"), or its blueprint a prefix.',
         )
+
+
+def refuse_same_path(known: Mapping[str, Task[Any, Any]], task: Task[Any, Any], id: str) -> None:
+    """Two tasks may not take the requests of one path. ``id`` is the one that the task is known by among these.
+
+    Raises:
+        DuplicateTask: naming both places.
+    """
+    for name, earlier in known.items():
+        if task.webhook and earlier.webhook and earlier.webhook.path == task.webhook.path and name != id:
+            raise DuplicateTask(
+                f"Two tasks have the webhook {task.webhook.path}",
+                seen=f"{earlier.place} and {task.place}",
+                do="Give one of them another path.",
+            )
 
 
 def _check_prefix(prefix: object) -> None:

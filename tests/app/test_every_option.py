@@ -330,8 +330,8 @@ OF: dict[str, Kind] = {
     "MissedSchedule.task": Kind("greet", ("word",)),
     "Backlog.queue": Kind("mail", ("word",)),
     "Mail.addresses": Kind("ops@example.com"),
-    "Holdfast.webhook.path": Kind("/stripe"),
-    "Holdfast.webhook.verify": Kind(function, ("function",)),
+    **{f"{owner}.webhook.path": Kind("/stripe") for owner in ("Blueprint", "Holdfast")},
+    **{f"{owner}.webhook.verify": Kind(function, ("function",)) for owner in ("Blueprint", "Holdfast")},
     **{
         f"{sender}.secret": Kind("whsec_" + "A" * 32, ("long", "digits"))
         for sender in ("GitHub", "SharedSecret", "Slack", "Stripe")
@@ -447,6 +447,7 @@ PLACES = [
         place
         for owner in (
             BatchHandle,
+            Blueprint,
             FamilyMetadata,
             Holdfast,
             Jobs,
@@ -503,6 +504,7 @@ class Called:
         self.app, self.tested, self.jobs = app, tested, jobs
         self.on: dict[type, list[Any]] = {
             BatchHandle: [app.batch_trigger([])],
+            Blueprint: [Blueprint()],
             Holdfast: [app],
             Jobs: [jobs],
             FamilyMetadata: [FamilyMetadata()],

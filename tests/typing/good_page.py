@@ -224,6 +224,12 @@ def invoice(number: int) -> str:
     return str(number)
 
 
+@billing.webhook("/billing", verify=Stripe("whsec_secret"), retry=Retry(max_attempts=3))
+async def paid(hook: Webhook[User]) -> str:
+    return hook.body.email
+
+
+assert_type(paid.trigger(Webhook(ada, id="1")).result(), str)
 app.include(billing, prefix="billing.")
 train: Task[User, str] = app.declare("train", User, str)
 assert_type(train.trigger(ada).result(), str)

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from holdfast import Blueprint, DuplicateTask, Holdfast, InvalidOption, NotBound, Queue, Retry
+from holdfast import Blueprint, DuplicateTask, Holdfast, InvalidOption, InvalidTask, NotBound, Queue, Retry, Webhook
 
+WEBHOOK = """
+@billing.webhook("/stripe", verify=lambda request: True)
+def paid(hook: Webhook[str]) -> str: return hook.body
+"""
 LIBRARY = "@billing.task\ndef invoice(number: int) -> str: return str(number)"
 
 
@@ -18,7 +22,13 @@ def app(**options: Any) -> Holdfast:
 
 def library(text: str = LIBRARY, blueprint: Blueprint | None = None, file: str = "billing.py") -> Any:
     """Run a library's text, as an import would."""
-    names = {"billing": blueprint or Blueprint(), "Queue": Queue, "Retry": Retry, "__name__": file[:-3]}
+    names = {
+        "billing": blueprint or Blueprint(),
+        "Queue": Queue,
+        "Retry": Retry,
+        "Webhook": Webhook,
+        "__name__": file[:-3],
+    }
     exec(compile(text, file, "exec"), names)
     return SimpleNamespace(**names)
 
@@ -117,6 +127,46 @@ def test_a_queue_with_other_limits_is_refused_and_nothing_is_taken_in() -> None:
     with pytest.raises(InvalidOption, match="The queue mail is declared twice"):
         shop.include(lib.billing)
     assert list(shop.tasks) == ["a"]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["included first", "included last"])
+def test_requests_come_in_for_a_library_too(first: bool) -> None:
+    shop, billing = app(), Blueprint()
+    if first:
+        shop.include(billing, prefix="billing.")
+    paid = library(WEBHOOK, billing).paid
+    shop.include(billing, prefix="billing.")
+    assert dict(shop.webhooks) == {"/stripe": paid.webhook}
+    assert paid.entry().webhook == "/stripe"
+    with shop.testing() as jobs:
+        assert jobs.run(paid, Webhook("evt_1")).output == "evt_1"
+        assert jobs.run(paid, Webhook("evt_1")).task == "billing.paid"
+
+
+def test_two_tasks_cannot_have_one_path_and_none_of_a_library_is_taken_in() -> None:
+    shop = app()
+    shop.include(library(WEBHOOK).billing)
+    second = library(f"{LIBRARY}\n{WEBHOOK}".replace("paid", "settled"), file="other.py")
+    with pytest.raises(DuplicateTask, match=r"webhook /stripe \(billing\.py:2 and other\.py:4\).*another path"):
+        shop.include(second.billing, prefix="other.")
+    assert list(shop.tasks) == ["paid"]
+    with pytest.raises(DuplicateTask, match="Two tasks have the webhook /stripe"):
+        shop.webhook("/stripe", verify=lambda request: True, id="another")(lambda: None)
+    with pytest.raises(DuplicateTask, match="Two tasks have the webhook /stripe"):
+        library(WEBHOOK.replace("paid", "settled"), blueprint=library(WEBHOOK).billing)
+
+
+def test_a_path_that_is_changed_in_a_reloaded_module_takes_no_requests_any_more() -> None:
+    shop, billing = app(), Blueprint()
+    shop.include(billing, prefix="b.")
+    library(WEBHOOK, billing)
+    again = library(WEBHOOK.replace("/stripe", "/paid"), billing).paid
+    assert dict(shop.webhooks) == {"/paid": again.webhook}
+
+
+def test_what_takes_no_requests_is_refused_where_it_is_written() -> None:
+    with pytest.raises(InvalidTask, match="has a webhook, and takes something else"):
+        library(WEBHOOK.replace("Webhook[str]", "int"))
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from holdfast import secret
 from holdfast.errors import InvalidOption, InvalidTask, shown
-from holdfast.options import new_run, read_trigger_options
+from holdfast.options import TaskOptions, new_run, read_trigger_options
 from holdfast.records import NewRun
-from holdfast.task import Task
+from holdfast.task import Task, TaskDecorator, check_options
 from holdfast.webhooks.request import Webhook, WebhookRequest, body_as
 from holdfast.webhooks.verify import NotVerified, Verified, Verifier
 
-__all__ = ["Endpoint", "Verify", "checked_path"]
+__all__ = ["Endpoint", "Verify", "checked_path", "receiving"]
 
 Answer = bool | str | None
 Verify = Callable[[WebhookRequest], "Verified | Answer | Awaitable[Answer]"]
@@ -102,6 +102,25 @@ class Endpoint:
             name: secret.STARS if name in hidden or secret.is_secret_header(name) else value
             for name, value in request.headers.items()
         }
+
+
+def receiving(
+    path: str, verify: Verify, options: TaskOptions, register: Callable[[Task[Any, Any]], None]
+) -> TaskDecorator:
+    """What ``app.webhook`` and ``blueprint.webhook`` are: makes a function a task with an endpoint, and has it
+    registered.
+
+    Raises:
+        InvalidOption: the path, the verifier or an option of the task cannot be used.
+    """
+    endpoint = Endpoint(path, verify)
+
+    def take(task: Task[Any, Any]) -> None:
+        endpoint.attach(task)
+        register(task)
+
+    check_options(options)
+    return TaskDecorator(take, options)
 
 
 def key_of(id: str) -> str:
