@@ -166,24 +166,27 @@ async def test_what_is_not_there_is_said(live: Live) -> None:
 
 
 async def test_all_who_follow_the_same_are_one_question(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are, a change is read once."""
+    """However many there are, a change is read once. Each has read before how the run stood when it came."""
     handle = await live.work.atrigger("ada")
     reads: list[Any] = []
     real = Hub.read
 
     async def counted(hub: Hub, ids: Any) -> Any:
-        reads.append(list(ids))
-        return await real(hub, ids)
+        found = await real(hub, ids)
+        reads.extend(ids)
+        return found
 
-    following = [asyncio.create_task(live.follow(f"/realtime/v1/runs/{handle.id}", 2)) for _ in range(30)]
-    await until(lambda: handle.id in live.hub.topics and live.hub.topics[handle.id].readers == 30)
-    await until(lambda: live.hub.topics[handle.id].known and len(live.hub.topics[handle.id].waiting) == 30)
     monkeypatch.setattr(Hub, "read", counted)
+    following = [asyncio.create_task(live.follow(f"/realtime/v1/runs/{handle.id}", 2)) for _ in range(30)]
+    await until(lambda: len(reads) > 30)  # the hub, and each of them
+    topic = live.hub.topics[handle.id]
+    await until(lambda: len(topic.waiting) == topic.readers == 30)
+    before, changes = len(reads), len(topic.past)
     await handle.acancel()
     told = await asyncio.gather(*following)
     assert {each[-1].data["status"] for each in told} == {"CANCELED"}
-    assert len([ids for ids in reads if ids]) <= 5
-    await until(lambda: not live.hub.topics[handle.id].readers)  # and when they have gone, nobody is left
+    assert len(reads) - before == len(topic.past) - changes
+    await until(lambda: not topic.readers)  # and when they have gone, nobody is left
 
 
 async def test_a_slow_reader_is_shown_the_door(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
