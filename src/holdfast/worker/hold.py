@@ -87,6 +87,8 @@ class Hold:
 
     def admit(self, claimed: list[Claimed], queue_names: Mapping[int, str]) -> None:
         """Take in what a claim brought, and start what there are slots for."""
+        if not self.held:
+            self.pace.begin()
         for row in sorted(claimed, key=attrgetter("sort_at", "id")):
             run = Claimed._make((*row[:3], queue_names.get(row.queue, ""), *row[4:]))  # type: ignore[call-overload]
             try:

@@ -11,6 +11,8 @@ from holdfast.records import Claimed
 
 AHEAD = 1500  # runs claimed ahead of free slots, at most
 AHEAD_SECONDS = 0.1  # … and never more than will start within this
+LOOK = 0.05  # seconds between two looks at the pace …
+ENOUGH = 64  # … but for the first, which so many ends are enough for
 LOOK_SECONDS = 0.25
 
 
@@ -20,6 +22,10 @@ class Pace:
     def __init__(self) -> None:
         self.since, self.ended, self.rate = time.monotonic(), 0, 0.0
 
+    def begin(self) -> None:
+        """Runs come to a worker that had none: what was before says nothing of how long they take."""
+        self.since, self.ended = time.monotonic(), 0
+
     def count(self) -> None:
         self.ended += 1
 
@@ -27,7 +33,7 @@ class Pace:
         """Runs that will start within a tenth of a second, at the pace of the last while."""
         now = time.monotonic()
         passed = now - self.since
-        if passed > 0.05:
+        if passed > LOOK or (not self.rate and self.ended >= ENOUGH):
             rate = self.ended / passed
             self.rate = rate if rate > self.rate else 0.7 * self.rate + 0.3 * rate
             self.since, self.ended = now, 0
