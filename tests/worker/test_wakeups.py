@@ -70,6 +70,30 @@ async def test_a_slot_that_is_freed_elsewhere_is_taken(patient: Inside, monkeypa
     assert (await batch.aresults(timeout=30)).outputs() == list(range(20))
 
 
+async def test_a_queue_that_is_resumed_goes_on_at_once(patient: Inside, quick: Any) -> None:
+    worker = patient.start()
+    await patient.run(quick, 0)
+    await patient.app.queues.apause("task/quick")
+    run = await quick.atrigger(1)
+    await until(lambda: worker.fruitless > 1 and worker.idle)
+    await patient.app.queues.aresume("task/quick")
+    assert await run.aresult(timeout=30) == 1
+
+
+async def test_a_limit_that_is_raised_counts_at_once(patient: Inside) -> None:
+    both = asyncio.Barrier(2)
+
+    @patient.app.task(queue=Queue("one", concurrency_limit=1))
+    async def meet(n: int) -> None:
+        await both.wait()
+
+    worker = patient.start()
+    batch = await meet.abatch_trigger([1, 2])
+    await until(lambda: both.n_waiting == 1 and worker.fruitless and worker.idle)
+    await patient.app.queues.alimit("one", 2)
+    assert len((await batch.aresults(timeout=30)).outputs()) == 2
+
+
 async def test_the_notifications_of_others_do_not_keep_an_idle_worker_busy(
     patient: Inside, quick: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

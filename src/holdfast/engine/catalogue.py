@@ -14,6 +14,7 @@ import msgspec
 from holdfast.engine.trigger import RouteName, queue_id, route_id
 from holdfast.machine import machine_in
 from holdfast.records import QueueEntry, TaskEntry
+from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Tx, repeatable
 
 Names = RouteName | tuple[str, str]
@@ -146,8 +147,10 @@ def pause(tx: Tx, name: str) -> bool:
 
 
 def resume(tx: Tx, name: str) -> bool:
-    """Let a paused queue go on. False if there is no such queue."""
-    return bool(tx.rows("resume_queue", name=name))
+    """Let a paused queue go on, and wake who sleeps. False if there is no such queue."""
+    resumed = bool(tx.rows("resume_queue", name=name))
+    store_runs.wake(tx)
+    return resumed
 
 
 def override(tx: Tx, name: str, limit: int | None, per_key: int | None) -> bool:

@@ -242,6 +242,8 @@ def relane(tx: Tx, queue: str, queue_id: int, after: str = "", n: int = 1000) ->
         tx.batch("set_lanes", moved)
         store_runs.leave_notes(tx, {(queue_id, run.lane_id) for run in moved})
     store_runs.leave_notes(tx, {(queue_id, lane_of(limit, queue, key)) for _, key, _ in rows})
+    if rows:
+        store_runs.wake(tx)
     return rows[-1][0] if len(rows) == n else None
 
 
