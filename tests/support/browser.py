@@ -123,11 +123,15 @@ class Page:
 
     async def press(self, element: str) -> None:
         """Click in the middle of an element that an expression finds."""
+        await self.point(element, "mouseMoved", "mousePressed", "mouseReleased")
+
+    async def point(self, element: str, *kinds: str) -> None:
+        """What a mouse does there, part by part."""
         place = await self.js(
             f"(() => {{ const e = {element}; e.scrollIntoView({{block: 'center'}});"
             " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2] })()"
         )
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+        for kind in kinds:
             button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
             await self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], **button)
 

@@ -1,10 +1,11 @@
-// Keeps a page up to date: hears that something may have changed, fetches the page again, and puts in place what is
-// different, piece by piece. What somebody has opened stays open; rows of a list do not move under the pointer: new
-// ones wait until they are asked for.
+// Keeps a page up to date: hears that something may have changed, fetches the page again, and makes each piece of it
+// what it is by now. Nodes stay, and with them the focus, what is opened, selected and scrolled. Rows do not move under
+// the pointer, and new rows of a list of runs wait until they are asked for; nothing changes while a button is down.
 "use strict";
 
-const GAP = 400;
-let source, busy = false, again = false, latest = null, lost = false;
+const GAP = 400; // between two looks at the page
+const LINGER = 4000; // after it has moved last, the pointer means nothing any more
+let source, busy = false, again = false, latest = null, lost = false, pressed = false, pointed = -LINGER;
 const known = new Map();
 
 function pieces(root) {
@@ -14,6 +15,7 @@ function pieces(root) {
 }
 
 function remember(root) {
+  known.clear();
   for (const [name, element] of pieces(root)) known.set(name, element.outerHTML);
 }
 
@@ -22,70 +24,122 @@ function inUse(element) {
   return active && element.contains(active) && active.matches("input, textarea, select");
 }
 
-function replace(old, fresh) {
-  const open = new Map([...old.querySelectorAll("details[data-key]")].map((each) => [each.dataset.key, each.open]));
-  const scrolled = [...old.querySelectorAll("[data-logs]"), ...(old.matches("[data-logs]") ? [old] : [])][0];
-  const place = scrolled && (scrolled.scrollTop + scrolled.clientHeight >= scrolled.scrollHeight - 8 ? "end" : scrolled.scrollTop);
-  const node = document.importNode(fresh, true);
-  for (const each of node.querySelectorAll("details[data-key]")) if (open.has(each.dataset.key)) each.open = open.get(each.dataset.key);
-  old.replaceWith(node);
-  const logs = node.matches("[data-logs]") ? node : node.querySelector("[data-logs]");
-  if (logs && place !== undefined) logs.scrollTop = place === "end" ? logs.scrollHeight : place;
-  return node;
+// -- what there is becomes what there should be ------------------------------------------------------------------------
+
+function keyOf(node) {
+  // What makes it the same thing as before, wherever it stands by now.
+  if (node.nodeType !== Node.ELEMENT_NODE) return null;
+  const { row, key, live } = node.dataset;
+  return row || key || live || node.id || node.querySelector(":scope > td > a.row, li:scope > a")?.getAttribute("href") || null;
 }
 
-function rows(old, fresh) {
-  const now = new Map([...fresh.querySelectorAll("[data-row]")].map((row) => [row.dataset.row, row]));
-  for (const row of [...old.querySelectorAll("[data-row]")]) {
-    const other = now.get(row.dataset.row);
-    now.delete(row.dataset.row);
-    row.classList.toggle("left", !other);
-    if (!other || row.dataset.was === other.outerHTML) continue;
-    const was = other.outerHTML, checked = row.querySelector("input[type=checkbox]")?.checked;
-    const node = document.importNode(other, true);
-    node.dataset.was = was;
-    if (row.dataset.was || row.querySelector(".status")?.textContent !== node.querySelector(".status")?.textContent) node.classList.add("changed");
-    if (checked) node.querySelector("input[type=checkbox]").checked = true;
-    row.replaceWith(node);
+function morph(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeName !== fresh.nodeName) return old.replaceWith(document.importNode(fresh, true));
+  if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
+  if (old.dataset.said && old.dateTime === fresh.dateTime && old.dataset.as === fresh.dataset.as) return;
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
+  const bottom = old.matches("[data-logs]") && old.scrollTop + old.clientHeight >= old.scrollHeight - 8;
+  children(old, fresh);
+  if (bottom) old.scrollTop = old.scrollHeight;
+}
+
+function children(old, fresh) {
+  const wanted = new Set([...fresh.children].map(keyOf));
+  const keyed = new Map();
+  for (const each of [...old.children]) {
+    const key = keyOf(each);
+    if (key && !wanted.has(key)) each.remove();
+    else if (key) keyed.set(key, each);
   }
-  const first = old.querySelector("[data-row]")?.dataset.row || "";
-  const more = [...now.keys()].filter((id) => id > first).length;
+  let here = old.firstChild;
+  for (const next of fresh.childNodes) {
+    const key = keyOf(next);
+    const match = key ? keyed.get(key) : here && !keyOf(here) && here.nodeName === next.nodeName ? here : null;
+    keyed.delete(key);
+    if (!match) { old.insertBefore(document.importNode(next, true), here); continue; }
+    if (match === here) here = here.nextSibling;
+    else old.insertBefore(match, here);
+    morph(match, next);
+  }
+  while (here) { const next = here.nextSibling; here.remove(); here = next; }
+}
+
+// -- rows ----------------------------------------------------------------------------------------------------------------
+
+function rowsOf(root) {
+  return new Map([...root.querySelectorAll("tbody > tr, li")].map((row) => [keyOf(row), row]).filter(([key]) => key));
+}
+
+function update(old, fresh) {
+  // Each row that is there, where it stands.
+  const now = rowsOf(fresh);
+  for (const [key, row] of rowsOf(old)) {
+    const other = now.get(key), was = row.querySelector(".status")?.textContent;
+    row.classList.toggle("left", !other);
+    if (!other) continue;
+    morph(row, other);
+    if (was !== row.querySelector(".status")?.textContent) row.classList.add("changed");
+  }
+}
+
+function pointedAt(old, fresh) {
+  // Whether a row would move away under the pointer.
+  if (performance.now() - pointed > LINGER || !old.querySelector("tbody > tr:hover, li:hover")) return false;
+  return [...rowsOf(old).keys()].join("\n") !== [...rowsOf(fresh).keys()].join("\n");
+}
+
+function tell(old, fresh) {
+  // How many new rows there are.
   const button = document.querySelector("[data-new]");
   if (!button) return;
+  const here = rowsOf(old), first = [...here.keys()][0] || "";
+  const more = [...rowsOf(fresh).keys()].filter((id) => id > first).length;
   button.hidden = !more;
   button.querySelector("span").textContent = more >= 50 ? "50 or more new" : `${more} new`;
 }
 
-function show(text) {
-  const fresh = new DOMParser().parseFromString(text, "text/html");
+// -- the page ------------------------------------------------------------------------------------------------------------
+
+function show(fresh) {
   latest = fresh;
-  const old = pieces(document);
-  for (const [name, element] of pieces(fresh)) {
-    const here = old.get(name);
-    if (!here) { location.reload(); return; }
-    const html = element.outerHTML;
-    if (known.get(name) === html) continue;
-    known.set(name, html);
-    if (element.dataset.kind === "rows") rows(here, element);
-    else if (!inUse(here)) replace(here, element);
-  }
-  for (const [name, element] of old) if (!pieces(fresh).has(name)) element.remove();
+  const old = pieces(document), now = pieces(fresh);
+  if ([...old.keys()].join() !== [...now.keys()].join()) {
+    morph(document.querySelector("main"), fresh.querySelector("main"));
+    remember(fresh);
+  } else for (const [name, element] of now) piece(name, old.get(name), element);
   if (document.title !== fresh.title) document.title = fresh.title;
-  reveal(document);
-  localise(document);
+  refreshed();
+}
+
+function piece(name, here, element) {
+  const html = element.outerHTML;
+  if (known.get(name) === html) return;
+  if (pointedAt(here, element) && element.dataset.kind !== "rows") {
+    update(here, element);
+    setTimeout(() => show(latest), LINGER);
+    if (source.readyState === EventSource.CLOSED) { refresh(); setTimeout(listen, 2000); }
+  }
+  known.set(name, html);
+  if (element.dataset.kind === "rows") { update(here, element); tell(here, element); }
+  else if (!inUse(here)) morph(here, element);
+  else known.delete(name);
 }
 
 async function refresh() {
-  if (document.hidden) { again = true; return; }
-  if (busy) { again = true; return; }
+  again = true;
+  if (document.hidden || busy || pressed) return;
   busy = true;
   again = false;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (answer.redirected) { location.reload(); return; }
-    if (answer.ok) show(await answer.text());
+    if (answer.redirected || answer.status === 401) return location.reload(); // one has to log in again
+    const text = await answer.text();
+    if (pressed) again = true;
+    else if (answer.ok) show(new DOMParser().parseFromString(text, "text/html"));
   } catch { again = true; }
-  setTimeout(() => { busy = false; if (again && !document.hidden) refresh(); }, GAP);
+  setTimeout(() => { busy = false; if (again && !lost) refresh(); }, GAP);
 }
 
 function banner() {
@@ -94,17 +148,19 @@ function banner() {
 }
 
 function listen() {
+  source?.close();
+  if (document.hidden) return; // a browser keeps few connections to one server, and this one is for nobody
   source = new EventSource(`${ROOT}live`);
   source.addEventListener("pulse", refresh);
-  source.addEventListener("hello", () => {
-    if (lost) refresh();
+  source.addEventListener("hello", () => { // from now on it hears; what has changed before, it has not heard
     lost = false;
+    refresh();
     banner();
   });
   source.addEventListener("error", () => {
     lost = true;
     setTimeout(banner, 1500);
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    if (source.readyState === EventSource.CLOSED) { refresh(); setTimeout(listen, 2000); }
   });
 }
 
@@ -112,11 +168,26 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-new]");
   if (!button || !latest) return;
   const old = document.querySelector("[data-kind=rows]"), fresh = latest.querySelector("[data-kind=rows]");
-  if (old && fresh) old.replaceWith(document.importNode(fresh, true));
+  if (old && fresh) morph(old, fresh);
   button.hidden = true;
   scrollTo({ top: 0 });
-  localise(document);
+  refreshed();
 });
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden && again) refresh(); });
-if (document.querySelector("[data-live]")) { remember(document); listen(); }
+document.addEventListener("pointermove", () => { pointed = performance.now(); }, { passive: true });
+document.addEventListener("pointerdown", () => { pressed = true; });
+for (const name of ["pointerup", "pointercancel", "dragend", "blur"]) addEventListener(name, () => {
+  if (!pressed) return;
+  pressed = false;
+  if (again) refresh();
+});
+
+if (document.querySelector("[data-live]")) {
+  remember(document);
+  listen();
+  document.addEventListener("visibilitychange", () => {
+    again = true;
+    if (document.hidden) source?.close();
+    else listen();
+  });
+}

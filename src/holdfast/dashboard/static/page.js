@@ -86,11 +86,12 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
 });
 
-document.addEventListener("input", (event) => {
-  if (!event.target.matches("[data-log-search]")) return;
-  const wanted = event.target.value.toLowerCase();
-  for (const line of document.querySelectorAll("[data-logs] li")) line.hidden = !line.textContent.toLowerCase().includes(wanted);
-});
+function searchLogs() {
+  const wanted = document.querySelector("[data-log-search]")?.value.toLowerCase() ?? "";
+  for (const line of document.querySelectorAll("#logs li")) line.hidden = !line.textContent.toLowerCase().includes(wanted);
+}
+
+document.addEventListener("input", (event) => { if (event.target.matches("[data-log-search]")) searchLogs(); });
 
 document.addEventListener("submit", (event) => {
   // an address without what was left empty
@@ -202,8 +203,14 @@ document.addEventListener("keydown", (event) => {
 });
 
 addEventListener("pageshow", () => { for (const field of document.querySelectorAll("form [disabled][name]")) field.disabled = false; });
+function refreshed() {
+  // What scripts add to a page that has come from the server, or to a part of it.
+  reveal(document);
+  localise(document);
+  searchLogs();
+  picked();
+}
+
 setInterval(() => localise(document), 1000);
-reveal(document);
-localise(document);
+refreshed();
 themes();
-picked();
