@@ -8,9 +8,10 @@
         to=[alerts.Slack(os.environ["SLACK_URL"]), alerts.Mail("ops@example.com")],
     )
 
-What is said in code is announced to the database by workers, and looked at by every host, also where no worker is left:
-that is when it is needed most. What belongs together is one message: it waits a little for more of its kind, and there
-is one every few minutes at most. Messages are runs of a task of their own, sent and tried again like all requests.
+What is said in code is announced to the database by workers, or by a server that has the app loaded where there are
+none, and looked at by every host, also where no worker is left: that is when it is needed most. What belongs together
+is one message: it waits a little for more of its kind, and there is one every few minutes at most. Messages are runs of
+a task of their own, sent and tried again like all requests.
 """
 
 from __future__ import annotations

@@ -101,17 +101,27 @@ def test_without_a_key_no_other_machine_is_served(bare: Cli, tmp_path: Path) -> 
     assert "HOLDFAST_API_KEY" in answer.err
 
 
-def test_schedules_of_requests_need_no_worker(
-    database_url: str, app_of: Callable[[str], str], received: list[str], receiving: str
+def test_what_an_app_declares_is_known_and_needs_no_worker(
+    database_url: str, app_of: Callable[[str], str], received: list[str], receiving: str, bare: Cli
 ) -> None:
     code = (
-        "from holdfast import Cron, Holdfast",
+        "from holdfast import Cron, Holdfast, Queue, alerts",
         f"app = Holdfast({database_url!r})",
-        f'app.http_task("tick", "{receiving}/tick", schedule=Cron("* * * * * *"))',
+        "slow = Queue('slow', concurrency_limit=3)",
+        f'app.http_task("tick", "{receiving}/tick", schedule=Cron("* * * * * *"), queue=slow)',
+        'app.alert("ops", alerts.Failures(), to=alerts.Mail("ops@example.com"))',
+        '@app.webhook("/shop", verify=lambda request: True)',
+        "def ordered() -> None: ...",
     )
     app = app_of("\n".join(code))
-    with running("server", "--app", app, HOLDFAST_PUSH_ALLOW="127.0.0.1/32"):
+    with running("server", app, HOLDFAST_PUSH_ALLOW="127.0.0.1/32") as server:
+        known = httpx.get(f"{server['url']}/api/v1/webhooks", timeout=30).json()["data"]
+        assert [(each["path"], each["task"]) for each in known] == [("/shop", "ordered")]
         reached(lambda: received.count("/tick") >= 2)
+    listed = bare("alerts", "list", "--json", "--database", database_url).json["alerts"]
+    assert [each["name"] for each in listed] == ["ops"]
+    queues = bare("queues", "list", "--json", "--database", database_url).json["queues"]
+    assert [each["concurrency_limit"] for each in queues if each["name"] == "slow"] == [3]
 
 
 def test_start_is_server_and_workers_in_one(database_url: str, app_of: Callable[[str], str]) -> None:

@@ -446,14 +446,6 @@ def test_after_a_roll_back_the_old_code_counts_again(store: Store, clock: Frozen
     assert of_shop(store) == {"greet#0": "0 1 * * *"}
 
 
-def test_a_server_declares_only_where_no_worker_does(store: Store, clock: FrozenClock) -> None:
-    assert store.run_sync(schedules.declare_without_workers, "shop", declared("0 1 * * *"))
-    assert of_shop(store) == {"greet#0": "0 1 * * *"}
-    worker(store, "0 2 * * *")
-    assert not store.run_sync(schedules.declare_without_workers, "shop", declared("0 3 * * *"))
-    assert of_shop(store) == {"greet#0": "0 2 * * *"}
-
-
 def test_an_app_without_schedules_has_nothing_to_follow(store: Store, clock: FrozenClock) -> None:
     worker(store)
     assert store.read_sync(schedules.out_of_step) == []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from holdfast.cli.options import App, Database, DrainTimeout, Json
+from holdfast.cli.options import Database, DrainTimeout, Json, Target
 from holdfast.cli.place import Place, file_of, place
 from holdfast.duration import to_ms
 from holdfast.errors import HoldfastError
@@ -37,7 +37,7 @@ class KeyMissing(HoldfastError):
 
 @app.command()
 def server(
-    target: App = None,
+    target: Target = None,
     host: Host = "127.0.0.1",
     port: Port = PORT,
     drain_timeout: DrainTimeout = "30s",
@@ -45,6 +45,8 @@ def server(
     json: Json = False,
 ) -> int:
     """Serve the HTTP API, and send what is asked of it. Workers run elsewhere: holdfast worker.
+
+    It needs no app. With one it takes the requests of its webhooks, and announces it where it has no workers.
 
     SIGTERM or Ctrl-C drains. A second one stops at once.
     """
@@ -122,14 +124,26 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
 
 
 def announce(here: Place, store: Store) -> None:
-    """Let the database know the app's HTTP tasks and schedules. Workers do that, and an app may need none."""
-    if here.name is not None:
-        from holdfast.engine import schedules
-        from holdfast.inside import home_of
+    """Let the database know what the app declares. Workers do that, and an app may need none, or have none yet."""
+    from holdfast.engine import announce, limits
+    from holdfast.engine.trigger import queue_id
+    from holdfast.inside import home_of
+    from holdfast.version import version_of
 
-        home = home_of(here.app)
-        tasks = [task.entry() for task in home.elsewhere]
-        store.run_sync(schedules.declare_without_workers, here.app.settings.app, home.schedules, tasks)
+    if here.name is None:
+        return
+    home, version = home_of(here.app), version_of(here.app)
+    said = announce.Declarations(
+        app=here.app.settings.app,
+        tasks=[task.entry(version) for task in (*home.tasks.values(), *home.elsewhere)],
+        queues=home.queues,
+        schedules=home.schedules,
+        alerts=home.alerts,
+    )
+    for queue in store.run_sync(announce.without_workers, said) or ():
+        after: str | None = ""
+        while after is not None:
+            after = store.run_sync(limits.relane, queue.name, queue_id(queue.name), after)
 
 
 def check_push_settings(here: Place) -> None:

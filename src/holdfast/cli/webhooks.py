@@ -39,7 +39,7 @@ def list_webhooks(database: Database = None, app: App = None, json: Json = False
         ]
         print_table(columns, found)
     else:
-        note("No webhooks: a worker announces those of its app.")
+        note("No webhooks: workers announce those of their app, and a server those of one without workers.")
 
 
 @app.command()

@@ -22,7 +22,7 @@ from holdfast.engine.trigger import RouteName, insert
 from holdfast.errors import InvalidOption
 from holdfast.ids import new_id
 from holdfast.machine import machine_in
-from holdfast.records import NewSchedule, QueueEntry, ScheduleRecord, SlotRecord, TaskEntry
+from holdfast.records import NewSchedule, QueueEntry, ScheduleRecord, SlotRecord
 from holdfast.recurrence import Rule
 from holdfast.storage.base import Tx
 
@@ -201,16 +201,6 @@ def declare(tx: Tx, app: str, declared: Sequence[NewSchedule]) -> bool:
         apply(tx, app, body)
         return True
     return step(tx, app) == digest
-
-
-def declare_without_workers(tx: Tx, app: str, declared: Sequence[NewSchedule], tasks: Sequence[TaskEntry] = ()) -> bool:
-    """What a server knows of an app, with the tasks that need no worker: in force unless live workers of the app say
-    what is. Answers whether it is."""
-    if any(row[3] for row in tx.rows("declarations", app=app)):
-        return False
-    if tasks:
-        catalogue.announce(tx, tasks, [])
-    return declare(tx, app, declared)
 
 
 def digest(declared: Sequence[NewSchedule]) -> str:

@@ -59,6 +59,9 @@ ON CONFLICT (id) DO UPDATE SET queue = excluded.queue, options = excluded.option
 -- name: task
 SELECT id, queue, options, schema, version FROM {s}task WHERE id = :id
 
+-- name: app_lives
+SELECT 1 FROM {s}worker WHERE state = 'live' AND app = :app LIMIT 1
+
 -- name: live_worker_tasks
 SELECT DISTINCT wt.task, w.queues, w.version, w.cpu_millis, w.memory_bytes, w.machines FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live'
 
