@@ -71,7 +71,8 @@ class Holdfast(Hooked[Any, Any]):
     are for tasks that do not say otherwise. ``imports`` are modules with further tasks, which workers import.
     ``payload_limit`` and ``output_limit`` are in bytes, by default 10 MiB. With ``pin_versions`` a run that has started
     goes on only on workers of the version that started it; by default on any worker that knows its task. A run that
-    waits stays in memory for ``suspend_after`` (default 30 s), and is replayed from its journal after that.
+    waits stays in memory for ``suspend_after`` (default 30 s), and is replayed from its journal after that; earlier if
+    all that wait in a worker process hold more than ``suspend_above`` bytes of payloads and recorded results (64 MiB).
 
     Raises:
         InvalidOption: an option cannot be used.
@@ -95,6 +96,7 @@ class Holdfast(Hooked[Any, Any]):
         public_url: str | None = None,
         pin_versions: bool | None = None,
         suspend_after: Duration | None = None,
+        suspend_above: int | None = None,
         machine: Machine | MachineName | None = None,
     ) -> None:
         said = {
@@ -106,13 +108,14 @@ class Holdfast(Hooked[Any, Any]):
             "public_url": public_url,
             "pin_versions": pin_versions,
             "suspend_after": suspend_after,
+            "suspend_above": suspend_above,
             "machine": machine,
         }
         file = calling_file()
         self.settings = Settings(said, project_of(file), file=file)
         if database is not None:
             self.settings.get("database")  # which is read again when it is needed: a command's flag is stronger
-        for name in ("output_limit", "public_url", "pin_versions", "suspend_after"):
+        for name in ("output_limit", "public_url", "pin_versions", "suspend_after", "suspend_above"):
             self.settings.get(name)
         self.imports = _module_names(imports)
         self._defaults = self._read_defaults(retry)

@@ -101,6 +101,7 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
         queues=orders.queues,
         lease_ms=app.settings.get("lease").value,
         suspend_after=app.settings.get("suspend_after").value / 1000,
+        suspend_above=app.settings.get("suspend_above").value,
         drain_seconds=orders.drain_seconds,
         version=version_of(app),
         pins=app.settings.get("pin_versions").value,

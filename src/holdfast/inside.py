@@ -109,6 +109,7 @@ class Running:
             queues=self._queues,
             lease_ms=self._app.settings.get("lease").value,
             suspend_after=self._app.settings.get("suspend_after").value / 1000,
+            suspend_above=self._app.settings.get("suspend_above").value,
             drain_seconds=self._drain_seconds,
             version=version_of(self._app),
             pins=self._app.settings.get("pin_versions").value,

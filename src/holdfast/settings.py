@@ -122,6 +122,7 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "retention": _Declared("HOLDFAST_RETENTION", _milliseconds, 30 * 86_400_000),
     "lease": _Declared("HOLDFAST_LEASE", _lasting, 30_000),
     "suspend_after": _Declared("HOLDFAST_SUSPEND_AFTER", _milliseconds, 30_000),
+    "suspend_above": _Declared("HOLDFAST_SUSPEND_ABOVE", _whole, 64 * MIB),
     "public_url": _Declared("HOLDFAST_PUBLIC_URL", _public_url, "http://127.0.0.1:8765"),
     "api_key": _Declared("HOLDFAST_API_KEY", _text, None),
     "api_rate": _Declared("HOLDFAST_API_RATE", _rate, None),

@@ -255,6 +255,7 @@ KINDS: dict[str, Kind] = {
     "scope": Kind("global"),
     "since": Kind("5s", ("zero", "number", "fraction")),
     "status": Kind("failed", ("empty list",)),
+    "suspend_above": Kind(5, ("number", "large", "huge")),
     "suspend_after": duration,
     "tag": Kind("a", (*TEXTS, "list", "empty list", "mapping", "empty mapping")),
     "tags": Kind(["a"], ("list", "empty list"), ("tag",)),

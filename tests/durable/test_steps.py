@@ -11,6 +11,7 @@ import pytest
 from holdfast import AsyncContext, Context, Retry
 from holdfast.errors import StepFailed
 from tests.support.inside import Inside
+from tests.support.ledger import until
 
 
 @pytest.mark.parametrize("suspend_after", [0.0, 30.0])
@@ -148,3 +149,31 @@ async def test_a_def_step_that_takes_too_long(inside: Inside, colour: str) -> No
     finally:
         returns.set()
     assert run.output == "True False it took longer than its timeout (50 ms)"
+
+
+@pytest.mark.parametrize("suspend_after", [0.0, 30.0])
+@pytest.mark.parametrize("what", ["entries", "bytes"])
+async def test_a_journal_is_limited(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, what: str, suspend_after: float
+) -> None:
+    """In entries and in bytes, among them the value of a token, which comes later; the code may catch that."""
+    monkeypatch.setattr("holdfast.worker.journal.ENTRIES", 3 if what == "entries" else 100)
+    monkeypatch.setattr("holdfast.worker.journal.BYTES", 5_000)
+    token = await inside.app.tokens.acreate(str)
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    async def work(n: int, ctx: AsyncContext) -> int:
+        came = len(await ctx.wait_for(token))
+        for k in range(4):
+            await ctx.step(str, k)
+        return came
+
+    inside.start(suspend_after=suspend_after)
+    handle = await work.atrigger(1)
+    await until(lambda: handle.retrieve().status == "waiting")
+    await inside.app.tokens.acomplete(token, "x" * (10 if what == "entries" else 6_000))
+    run = await inside.ended(handle)
+    assert (run.status, run.error.type) == ("failed", "holdfast.errors.JournalFull")
+    there = "3 entries" if what == "entries" else "1 entries"
+    assert f"({there}, " in run.error.message
+    assert "now it asks for step str" in run.error.message

@@ -8,20 +8,21 @@ from typing import Any
 import pytest
 
 from holdfast import AsyncContext, Context
-from holdfast.worker import hold
+from holdfast.worker import parked
+from holdfast.worker.hold import Hold
 from holdfast.worker.live import Live
 from tests.support.inside import Inside
 from tests.support.ledger import until
 
 
 @pytest.mark.parametrize(
-    ("runs", "kept"), [(300, 5), pytest.param(10_000, hold.PARKED, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+    ("runs", "kept"), [(300, 5), pytest.param(10_000, parked.MOST, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
 async def test_however_many_wait_few_are_in_memory(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, runs: int, kept: int
 ) -> None:
     """None has a slot, so many are kept at most, and of the others nothing is left here. They go on all the same."""
-    monkeypatch.setattr("holdfast.worker.hold.PARKED", kept)
+    monkeypatch.setattr("holdfast.worker.parked.MOST", kept)
     token = await inside.app.tokens.acreate(int)
 
     @inside.app.task
@@ -33,9 +34,45 @@ async def test_however_many_wait_few_are_in_memory(
     await until(lambda: states(inside, handles) == {"waiting": runs})
     await until(lambda: (len(worker.hold.parked), worker.hold.running, len(worker.hold.held)) == (kept, 0, 0))
     await until(lambda: not worker.hold.leaving)
-    assert in_memory() <= kept + 50
+    assert in_memory(worker.hold) <= kept + 50
     await inside.app.tokens.acomplete(token, 1)
     assert (await handles.aresults(timeout=600)).outputs() == [n + 1 for n in range(runs)]
+
+
+@pytest.mark.parametrize("colour", ["async", "def"])
+async def test_however_large_they_are_little_is_in_memory(inside: Inside, colour: str) -> None:
+    """Counted are payloads, recorded results, and tokens' values. The first ones leave first; one that is too large by
+    itself does not stay at all."""
+    calls: list[str] = []
+
+    @inside.app.task
+    async def wait(text: str, ctx: AsyncContext) -> int:
+        calls.append(text[:2])
+        words = await ctx.step(str.upper, text[:2_000]) + await ctx.wait_for(first)
+        return len(words) + await ctx.wait_for(last)
+
+    @inside.app.task
+    def wait_def(text: str, ctx: Context) -> int:
+        calls.append(text[:2])
+        words = ctx.step(str.upper, text[:2_000]) + ctx.wait_for(first)
+        return len(words) + ctx.wait_for(last)
+
+    first, last = await inside.app.tokens.acreate(str), await inside.app.tokens.acreate(int)
+    await inside.app.tokens.acomplete(first, "x" * 2_000)
+    worker = inside.start(suspend_after=3600.0, suspend_above=30_000)
+    task, handles = wait if colour == "async" else wait_def, []
+    for k, length in enumerate((5_000, 5_000, 5_000, 5_000, 40_000, 2_000)):
+        handles.append(handle := await task.atrigger(f"{k} ".ljust(length)))
+        await until(lambda handle=handle: standing(inside, handle.id) == ("waiting", 1))
+        await until(lambda: not (worker.hold.held or worker.hold.leaving))
+    assert [live.claimed.id for live in worker.hold.parked] == [handle.id for handle in (*handles[2:4], handles[5])]
+    assert 20_000 < worker.hold.parked.size < 30_000
+    await inside.app.tokens.acomplete(last, 1)
+    for handle in handles:
+        run = await inside.ended(handle)
+        assert (run.error, run.output) == (None, 4_001)
+    assert sorted(calls) == ["0 ", "0 ", "1 ", "1 ", "2 ", "3 ", "4 ", "4 ", "5 "]
+    assert worker.hold.parked.size == 0
 
 
 def states(inside: Inside, handles: Any) -> dict[str, int]:
@@ -44,9 +81,9 @@ def states(inside: Inside, handles: Any) -> dict[str, int]:
     return {state: found.count(state) for state in set(found)}
 
 
-def in_memory() -> int:
+def in_memory(host: Hold) -> int:
     gc.collect()
-    return sum(isinstance(each, Live) for each in gc.get_objects())
+    return sum(isinstance(each, Live) and each.host is host for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("suspend_after", [0.0, 30.0])

@@ -79,7 +79,7 @@ class Frail:
     async def close(self) -> None:
         """Put away what is left of it, when nothing that it does can matter any more."""
         self.dead = True
-        for live in [*self.worker.hold.held.values(), *self.worker.hold.parked.values()]:
+        for live in [*self.worker.hold.held.values(), *self.worker.hold.parked]:
             live.over = True
             if live.work is not None:
                 live.work.cancel()

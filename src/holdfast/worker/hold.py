@@ -31,6 +31,7 @@ from holdfast.worker.live import Live, said
 from holdfast.worker.outbox import Outbox
 from holdfast.worker.outcome import Outcome, Reason, returned
 from holdfast.worker.pace import Pace
+from holdfast.worker.parked import MOST, Parked
 from holdfast.worker.reports import Reports
 from holdfast.worker.scopes import WorkerScope
 from holdfast.worker.suspects import Suspects
@@ -38,7 +39,6 @@ from holdfast.worker.wrapped import Wrapped
 
 log = logging.getLogger("holdfast")
 
-PARKED = 1_000  # runs in memory that wait
 PATIENCE_SECONDS = 1.0  # for what was claimed ahead of a slot
 
 
@@ -53,14 +53,14 @@ class Hold:
         self.loop = asyncio.get_running_loop()
         self.context = contextvars.copy_context()  # what attempts start from
         # A thread whose run waits has no slot, and is not free: there are more of them than slots.
-        self.threads: Executor = ThreadPoolExecutor(settings.concurrency + PARKED, "holdfast-task")
+        self.threads: Executor = ThreadPoolExecutor(settings.concurrency + MOST, "holdfast-task")
         self.pace = Pace()
         self.waiting: deque[Live] = deque()  # claimed, not started
         self.held: dict[str, Live] = {}  # claimed and not reported
         self.suspects = Suspects()
         self.recorded: dict[str, list[Entry]] = {}  # what the runs that were just claimed have recorded …
         self.partly: set[str] = set()  # … and of which runs only what their attempts here do not know
-        self.parked: dict[str, Live] = {}  # waiting, without a slot, and still in memory
+        self.parked = Parked(settings.suspend_above)  # waiting, without a slot, and still in memory
         self.leaving: set[Live] = set()  # on their way out of memory: their finally blocks run
         self.late: set[str] = set()  # runs in which a time seems to be over
         self.running = 0  # slots in use …
@@ -153,8 +153,7 @@ class Hold:
         """An attempt is over: note its outcome for the next round, and start the next run."""
         run = live.claimed
         if live.parked:  # it has left memory, or its code went on by itself: its run stands where it stood
-            if self.parked.get(run.id) is live:
-                del self.parked[run.id]
+            self.parked.discard(live)
             self.leaving.discard(live)
             self.changed.set()
             return
@@ -194,9 +193,13 @@ class Hold:
 
     def suspend(self, live: Live) -> None:
         """Every branch of an attempt waits: with the next round its run gives up its slot."""
-        keeps = live.kept and self.settings.suspend_after > 0 and not self.closing
-        self.outbox.waits.append(live.suspension(self.outbox.me if keeps else None))
+        self.outbox.waits.append(live.suspension(self.outbox.me if self.keeps(live) else None))
         self.changed.set()
+
+    def keeps(self, live: Live) -> bool:
+        """Whether it stays in memory while its run waits."""
+        fits = live.size() <= self.settings.suspend_above
+        return live.kept and fits and self.settings.suspend_after > 0 and not self.closing
 
     def unsuspend(self, live: Live) -> None:
         live.suspending = False
@@ -210,25 +213,24 @@ class Hold:
         del self.held[run]
         self.suspects.discard(run)
         live.park()
-        self.parked[run] = live
-        if not live.kept or self.settings.suspend_after <= 0 or self.closing:
+        self.parked.add(live)
+        if not self.keeps(live):
             self.unwind(live)
         else:
             live.later(self.settings.suspend_after, lambda: self.unwind(live))
-            if len(self.parked) > PARKED:
-                self.unwind(next(iter(self.parked.values())))
+            for surplus in self.parked.surplus():
+                self.unwind(surplus)
         self.free()
 
     def unwind(self, live: Live) -> None:
-        """It has waited too long to be kept in memory."""
-        if self.parked.get(live.claimed.id) is live:
-            del self.parked[live.claimed.id]
+        """It is not kept in memory any longer."""
+        self.parked.discard(live)
         self.leaving.add(live)
         live.unwind()
 
     def back_again(self, run: Claimed) -> Live | None:
         """The attempt of a run that was claimed again, if its code is still here, as nobody had it in between."""
-        live = self.parked.pop(run.id, None)
+        live = self.parked.pop(run.id)
         if live is None:
             return None
         if live.claimed.claim + 1 != run.claim or live.over:
@@ -330,7 +332,7 @@ class Hold:
         """Take no more, and hand back what has not started."""
         self.closing = True
         self.drop_waiting()
-        for live in list(self.parked.values()):
+        for live in self.parked:
             self.unwind(live)
 
     def stop_all(self, reason: Reason) -> None:

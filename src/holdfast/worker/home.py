@@ -58,6 +58,7 @@ class Settings(NamedTuple):
     hook_seconds: float = HOOK_SECONDS
     version: str | None = None
     suspend_after: float = 30.0  # how long a run that waits is kept in memory
+    suspend_above: int = 64 * MIB  # … and how many bytes all of them may hold
     pins: bool = False  # what starts here goes on only where this version is
     max_runs: int | None = None  # after so many somebody should replace this process
     room: Room | None = None  # for runs with machines; None: they are taken whatever they ask for

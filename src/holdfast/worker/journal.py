@@ -89,10 +89,10 @@ class Journal:
 
     def take(self, entry: Entry) -> None:
         """Learn of an entry, or how it stands now."""
-        if entry.key not in self.entries:
-            self.size += len(entry.key) + len(entry.result or "") + len(entry.error or "")
-            if entry.seq:
-                self.places[entry.branch, entry.seq] = entry
+        known = self.entries.get(entry.key)
+        self.size += size_of(entry) - (size_of(known) if known is not None else 0)
+        if known is None and entry.seq:
+            self.places[entry.branch, entry.seq] = entry
         self.entries[entry.key] = entry
 
     def ask(self, branch: Branch, kind: str, name: str, key: str | None, digest: str | None) -> Asked:
@@ -149,6 +149,10 @@ class Journal:
     def to_forget(self) -> tuple[str, ...]:
         """The failures that the code made nothing more of."""
         return tuple(asked.key for asked in self.failed if not asked.later)
+
+
+def size_of(entry: Entry) -> int:
+    return len(entry.key) + len(entry.result or "") + len(entry.error or "")
 
 
 def mismatch(there: Entry, asked: Asked, recorded: str, wanted: str) -> JournalMismatch:

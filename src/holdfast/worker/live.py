@@ -105,6 +105,7 @@ class Live:
         "lines",
         "over",
         "parked",
+        "payload_size",
         "reason",
         "spoilt",
         "started",
@@ -128,6 +129,7 @@ class Live:
         self.over = self.begun = self.in_thread = False
         self.suspending = self.parked = False  # asked to give up its slot; it has, and its code is in memory
         self.canceling = claimed.canceling
+        self.payload_size = 0
         self.spoilt = False  # its metadata has something that cannot be kept, and that was said
 
     # transitions
@@ -275,6 +277,11 @@ class Live:
         if (durable := self.operations()) is not None:
             durable.turns.rest()
 
+    def size(self) -> int:
+        """What is known of it in memory, in characters of JSON: its payload, and what it has recorded."""
+        durable = self.operations()
+        return self.payload_size + (durable.journal.size if durable is not None else 0)
+
     def rebind(self, claimed: Claimed, entries: Sequence[Entry]) -> None:
         """Its run was claimed again, and its code is still here."""
         if self.timer is not None:
@@ -384,7 +391,9 @@ class Live:
     async def outcome(self) -> Outcome | None:
         try:
             text = self.claimed.payload
-            payload = self.loaded(await self.payload_text() if text is None else text)
+            text = await self.payload_text() if text is None else text
+            self.payload_size = len(text)
+            payload = self.loaded(text)
             signature = self.task.signature
             if signature.is_async:  # here and not in a function: this runs for every run there is
                 self.attempt.root = self.work
