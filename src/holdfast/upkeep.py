@@ -122,8 +122,9 @@ class Upkeep:
         while self.store.run_sync(errors.group) == errors.SWEEP:
             pass
 
-    def beat(self, names: list[str]) -> set[str]:
-        """Beat for workers of this host; answers those that are still taken to be alive.
+    def beat(self, names: list[str]) -> dict[str, bool]:
+        """Beat for workers of this host; answers those that are still taken to be alive, and whether each was asked to
+        drain.
 
         What keeps our beats from being written keeps those of others, too: after it nobody is judged by what was seen
         before.

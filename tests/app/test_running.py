@@ -17,7 +17,17 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from holdfast import AsyncContext, Blueprint, Context, DatabaseError, Holdfast, HoldfastError, InvalidOption, Queue
+from holdfast import (
+    AsyncContext,
+    Blueprint,
+    Context,
+    DatabaseError,
+    Holdfast,
+    HoldfastError,
+    InvalidOption,
+    Queue,
+    views,
+)
 from holdfast.engine import workers
 from tests.conftest import Eventually
 
@@ -169,6 +179,20 @@ def test_leaving_waits_for_what_executes_and_hands_back_the_rest(app: Holdfast, 
         threading.Timer(0.2, go_on.set).start()
     assert first.result(timeout=0) == "done"
     assert second.retrieve().status in ("queued", "pending_version")
+
+
+def test_a_worker_inside_that_is_asked_to_drain_ends(app: Holdfast, eventually: Eventually) -> None:
+    """And the program goes on without it. Fails with beats that do not look at what is asked."""
+    with app.running():
+        assert app.trigger("greet", "Ada").result(timeout="30s") == "Hello, Ada!"
+        (worker,) = app.client.read(views.workers)
+        assert app.client.write(workers.ask_to_drain, worker.id)
+
+        def ended() -> None:
+            assert [each.state for each in app.client.read(views.workers, ended=5)] == ["stopped"]
+
+        eventually(ended, timeout=30)
+        assert app.trigger("greet", "Ada").retrieve().status == "pending_version"
 
 
 def test_what_outlasts_the_drain_goes_back_in_line(app: Holdfast) -> None:

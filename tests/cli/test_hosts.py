@@ -75,3 +75,24 @@ def test_workers_that_are_alive_and_those_that_ended(cli: Cli, store: Store) -> 
     text = cli("workers").out
     assert hand.id in text
     assert "reef" in text
+
+
+def test_workers_are_drained_by_name_or_all_of_a_host(cli: Cli, store: Store) -> None:
+    """And what cannot be meant changes nothing: fails with asking those that were named before it."""
+    know(store)
+    here, there, other = Hand(store), Hand(store), Hand(store, host="lagoon")
+    unknown = cli("workers", "drain", here.id, "nobody")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "There is no such worker" in unknown.err
+    assert "nobody" in unknown.err
+    assert cli("workers", "drain", "--host", "nowhere").code == cli("workers", "drain").code == 2
+    assert {each["state"] for each in cli("workers", "--json").json["workers"]} == {"live"}
+
+    assert f"{other.id} drains, and ends: it holds 0 runs" in cli("workers", "drain", other.id).out
+    found = cli("workers", "drain", "--host", "reef", "--json").json["workers"]
+    assert {each["id"] for each in found} == {here.id, there.id}
+    assert {each["state"] for each in cli("workers", "--json").json["workers"]} == {"draining"}
+    assert store.run_sync(workers.beat, [here.id]) == {here.id: True}
+    assert [each["verb"] for each in cli("audit", "--json").json["changes"]] == ["workers drain"] * 3
+    store.run_sync(workers.stop, other.id)
+    assert cli("workers", "drain", other.id).code == 2

@@ -28,6 +28,7 @@ CHANGES = {
     "tokens create",
     "tokens complete",
     "alerts test",
+    "workers drain",
     "secret",
     "keys create",
     "keys revoke",

@@ -133,6 +133,7 @@ class Hand:
         pins: bool = False,
         room: Room | None = None,
         machines: list[str] | None = None,
+        host: str = "reef",
     ) -> None:
         self.room, self.machines = room, machines
         self.store, self.tasks, self.queues = store, list(tasks or (TASK,)), queues
@@ -141,7 +142,7 @@ class Hand:
         entry = workers.WorkerEntry(
             id=self.id,
             lease_ms=lease_ms,
-            host="reef",
+            host=host,
             pid=1,
             concurrency=10,
             queues=queues,

@@ -25,8 +25,8 @@ def test_a_new_worker_is_live_and_has_not_beaten(store: Store) -> None:
 
 def test_every_beat_counts_one_for_each(store: Store) -> None:
     one, other = Hand(store), Hand(store)
-    assert store.run_sync(workers.beat, [one.id, other.id]) == {one.id, other.id}
-    assert store.run_sync(workers.beat, [one.id]) == {one.id}
+    assert store.run_sync(workers.beat, [one.id, other.id]) == {one.id: False, other.id: False}
+    assert store.run_sync(workers.beat, [one.id]) == {one.id: False}
     assert (seen(store, one).beat, seen(store, other).beat) == (2, 1)
 
 
@@ -60,7 +60,7 @@ def test_only_the_silent_are_declared(store: Store) -> None:
 def test_who_was_declared_lost_beats_no_more_and_is_told(store: Store) -> None:
     lost, alive = Hand(store), Hand(store)
     lost.gone()
-    assert store.run_sync(workers.beat, [lost.id, alive.id]) == {alive.id}
+    assert store.run_sync(workers.beat, [lost.id, alive.id]) == {alive.id: False}
     assert [beat.id for beat in store.read_sync(workers.beats)] == [alive.id]
 
 
@@ -75,10 +75,25 @@ def test_a_worker_whose_exit_was_seen_is_lost_at_once(store: Store) -> None:
 def test_who_drains_still_beats_and_who_has_stopped_does_not(store: Store) -> None:
     hand = Hand(store)
     assert store.run_sync(workers.drain, hand.id)
-    assert store.run_sync(workers.beat, [hand.id]) == {hand.id}
+    assert store.run_sync(workers.beat, [hand.id]) == {hand.id: False}
     assert store.run_sync(workers.stop, hand.id)
-    assert store.run_sync(workers.beat, [hand.id]) == set()
+    assert store.run_sync(workers.beat, [hand.id]) == {}
     assert state_of(store, hand) == "stopped"
+
+
+def test_who_is_asked_to_drain_takes_nothing_and_is_told_with_its_beat(store: Store) -> None:
+    """Also if it drains already; and its own drain is no such wish."""
+    asked, drains = Hand(store), Hand(store)
+    know(store)
+    send(store, new())
+    store.run_sync(workers.drain, drains.id)
+    assert store.run_sync(workers.ask_to_drain, asked.id)
+    assert asked.claim(1) == []
+    assert store.run_sync(workers.beat, [asked.id, drains.id]) == {asked.id: True, drains.id: False}
+    assert store.run_sync(workers.ask_to_drain, drains.id)
+    assert store.run_sync(workers.beat, [drains.id]) == {drains.id: True}
+    store.run_sync(workers.stop, asked.id)
+    assert not store.run_sync(workers.ask_to_drain, asked.id)
 
 
 def test_nobody_comes_back_from_the_dead(store: Store) -> None:
@@ -94,7 +109,7 @@ def test_no_clock_is_compared(store: Store, clock: FrozenClock) -> None:
     clock.advance("365d")
     assert state_of(store, hand) == "live"
     clock.set(0)
-    assert store.run_sync(workers.beat, [hand.id]) == {hand.id}
+    assert store.run_sync(workers.beat, [hand.id]) == {hand.id: False}
 
 
 def test_a_worker_finds_the_routes_of_its_tasks(store: Store) -> None:

@@ -423,7 +423,8 @@ CREATE TABLE holdfast.worker (
   declares text,
   cpu_millis bigint,
   memory_bytes bigint,
-  machines text
+  machines text,
+  drain_asked_at bigint
 ) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
 CREATE TABLE holdfast.worker_task (
   worker_id text COLLATE "C" NOT NULL,

@@ -11,6 +11,7 @@ import sys
 
 from holdfast import storage
 from holdfast.child import Orders
+from holdfast.worker import supervisor as module
 from holdfast.worker.supervisor import Child, Supervisor
 
 
@@ -22,6 +23,7 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     said = json.loads(sys.argv[1])
     count = said.pop("processes")
+    module.DEAF_SECONDS = said.pop("deaf", module.DEAF_SECONDS)
     return Supervisor(storage.open(said["database"]), Orders(**said), count=count, ready=ready).run()
 
 

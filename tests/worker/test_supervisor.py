@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from holdfast import views
+from holdfast.engine import workers
 from holdfast.sizes import MIB
 from holdfast.storage import Store
 from holdfast.worker import supervisor as module
@@ -86,6 +88,60 @@ def test_a_child_that_is_terminated_drains_and_is_replaced(app: Any, host: Hosts
     assert run.retrieve().attempts == 1
     assert jobs.leaf.trigger(2).result(timeout=30) == 2
     assert state(first) == ""
+
+
+def test_workers_that_are_asked_to_drain_end_and_are_not_replaced(app: Any, host: Hosts, folder: Path) -> None:
+    """What they do, they may end; and once each was asked, the supervisor ends, too. Fails with putting others in their
+    place, and with a worker that only takes nothing more: it stood there until somebody killed it."""
+    hired = host(processes=2, drain=30).ready()
+    run = jobs.gated.trigger(1)
+    reached(lambda: ledger.lines(folder, "began"))
+    first = run.retrieve()._record.worker_id
+    assert app.client.write(workers.ask_to_drain, first)
+    reached(lambda: "was asked to drain: it ends, and is not replaced" in hired.said())
+    ledger.open_gate(folder)
+    assert run.result(timeout=30) not in _alive_but(hired, 1)
+    (left,) = [each.id for each in app.client.read(views.workers) if each.state == "live"]
+    assert jobs.leaf.trigger(2).result(timeout=30) == 2
+    assert app.client.write(workers.ask_to_drain, left)
+    assert hired.wait() == 0
+    assert len(hired.announced) == 2
+    assert sorted(worker_states(app)) == ["stopped", "stopped"]
+
+
+def _alive_but(hired: Host, count: int) -> list[int]:
+    reached(lambda: len(hired.children()) == count)
+    return hired.children()
+
+
+@on_one
+def test_a_worker_that_is_blocked_and_asked_to_drain_is_killed(app: Any, host: Hosts, folder: Path) -> None:
+    """Its supervisor sees to it: whoever is blocked hears nothing. Its run goes back in line. Fails with leaving it to
+    the worker to look."""
+    hired = host(processes=1, drain=0.2, deaf=1).ready()
+    run = jobs.blocker.trigger(60)
+    reached(lambda: ledger.lines(folder, "began"))
+    assert app.client.write(workers.ask_to_drain, run.retrieve()._record.worker_id)
+    assert hired.wait() == 0
+    assert "did not end when it was drained: it is killed" in hired.said()
+    assert run.retrieve().status in ("queued", "pending_version")
+
+
+def test_who_has_more_than_workers_stays_when_they_were_asked_to_drain(idle: Supervisor) -> None:
+    """As ``holdfast start``, whose API goes on."""
+    child = Silent()
+    child.names = ["one"]
+    idle.children = [child]
+    idle.stays = True
+    idle.dismiss(child)
+    idle.dismiss(child)
+    child.process.kill()
+    child.process.wait()
+    child.theirs.close()
+    idle.look()
+    assert (idle.children, idle.finished()) == ([], False)
+    idle.stays = False
+    assert idle.finished()
 
 
 def test_a_signal_to_the_whole_group_drains(app: Any, host: Hosts, folder: Path) -> None:
@@ -351,7 +407,7 @@ class Silent(Child):
         self.channel = Channel(ours)
         self.started_at = time.monotonic()
         self.names, self.news, self.error, self.told_at, self.spent = [], None, None, None, None
-        self.mark, self.ready_seconds, self.asked_at = "", 60.0, None
+        self.mark, self.ready_seconds, self.asked_at, self.dismissed = "", 60.0, None, False
         self.listening = threading.Thread(target=self.listen, daemon=True)
         self.listening.start()
 
@@ -406,7 +462,7 @@ def test_what_a_child_said_last_is_heard(idle: Supervisor, monkeypatch: pytest.M
 def test_a_beat_is_for_those_that_live(idle: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """None for one that is stopped by a signal, or gone: a lease says what is true."""
     beaten: list[list[str]] = []
-    monkeypatch.setattr(idle.upkeep, "beat", lambda names: beaten.append(names) or set())
+    monkeypatch.setattr(idle.upkeep, "beat", lambda names: beaten.append(names) or {})
     running, stopped, dead = Silent(), Silent(), Silent()
     idle.children = [running, stopped, dead]
     for name, child in (("running", running), ("stopped", stopped), ("dead", dead)):
@@ -430,7 +486,7 @@ def test_a_beat_is_for_those_that_live(idle: Supervisor, monkeypatch: pytest.Mon
 def test_a_child_that_does_not_listen_holds_up_nobody(idle: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told of every beat; when it takes nothing in, what it is told is dropped. Fails with waiting for it: no
     other child got its beats."""
-    monkeypatch.setattr(idle.upkeep, "beat", set)
+    monkeypatch.setattr(idle.upkeep, "beat", dict.fromkeys)
     monkeypatch.setattr(module, "alive", lambda pid: True)
     deaf = Silent()
     deaf.names = ["deaf"]

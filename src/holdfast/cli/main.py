@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "webhooks": "List webhooks, and the requests that were refused.",
     "alerts": "List alerts, and try whether their messages arrive.",
     "tasks": "List the tasks, and who knows them.",
-    "workers": "List the workers, and what they hold.",
+    "workers": "List the workers and what they hold, and drain them.",
     "keys": "Make, list and revoke keys of the HTTP API.",
     "audit": "List who changed what.",
     "secret": "Print, or replace, the secret that requests are signed with.",

@@ -114,7 +114,7 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
         if not json:
             room.tell(orders, count)
         retention_ms = here.app.settings.get("retention").value
-        supervisor = Supervisor(store, orders, count=count, retention_ms=retention_ms, pushing=True)
+        supervisor = Supervisor(store, orders, count=count, retention_ms=retention_ms, pushing=True, stays=True)
         try:
             code = supervisor.run()
         finally:

@@ -1,4 +1,4 @@
-"""``holdfast workers``: who is alive, and what they hold."""
+"""``holdfast workers``: who is alive, what they hold, and how one is drained from afar."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Annotated, Any, Final
 import typer
 
 from holdfast import views
+from holdfast.cli.audited import record
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
-from holdfast.cli.show import DIM, Column, duration, note, plural, print_json, print_table, styled
+from holdfast.cli.show import DIM, Column, duration, note, out, plural, print_json, print_table, styled
+from holdfast.engine import workers as engine
+from holdfast.errors import HoldfastError, InvalidOption, shown
 from holdfast.views import WorkerView
 
 app = typer.Typer(add_completion=False)
@@ -20,8 +23,13 @@ RECENT: Final = 5
 RECENT_MS: Final = 3_600_000
 
 
-@app.command()
+class NoSuchWorker(HoldfastError):
+    """There is no such worker, or it has ended."""
+
+
+@app.callback(invoke_without_command=True)
 def workers(
+    context: typer.Context,
     all: Annotated[
         bool, typer.Option("--all", "-a", metavar="", help="Those too that ended, for as long as they are known.")
     ] = False,
@@ -34,6 +42,8 @@ def workers(
     json: Json = False,
 ) -> None:
     """List the workers that are live or drain, and those that were lost within the last hour."""
+    if context.invoked_subcommand is not None:
+        return
     with opened(database, app) as client:
         found = client.read(views.workers, ended=ALL)
     if here:
@@ -45,6 +55,48 @@ def workers(
         tell(shown, hidden=len(found) - len(shown))
     if here and not any(each.alive for each in found):
         raise typer.Exit(1)
+
+
+@app.command()
+def drain(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="WORKER…", help="Their ids, as the list shows them.", show_default=False),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="NAME", help="All that are alive on this host.", show_default=False)
+    ] = None,
+    database: Database = None,
+    app: App = None,
+    json: Json = False,
+) -> None:
+    """Have workers take no more runs, end what they hold, and end. None is replaced.
+
+    What is not done within their --drain-timeout goes back in line. A holdfast worker all of whose processes were
+    drained so ends, too. To have a process replaced, send it SIGTERM.
+    """
+    if not ids and host is None:
+        raise InvalidOption("No worker is named", seen="", do="Name their ids, or --host; holdfast workers lists them.")
+    with opened(database, app) as client:
+        alive = [each for each in client.read(views.workers) if each.state in ("live", "draining")]
+        wanted = chosen(alive, ids or [], host)
+        asked = [each for each in wanted if client.write(engine.ask_to_drain, each.id)]
+        for each in asked:
+            record(client, "workers drain", each.id)
+    if json:
+        print_json({"workers": asked})
+    for each in asked if not json else ():
+        out().print(f"{each.id} drains, and ends: it holds {plural(each.held, 'run')}.", soft_wrap=True)
+
+
+def chosen(alive: list[WorkerView], ids: list[str], host: str | None) -> list[WorkerView]:
+    """Those that are meant. Raises NoSuchWorker before anything is done."""
+    see = "holdfast workers lists those there are."
+    for missing in set(ids) - {each.id for each in alive}:
+        raise NoSuchWorker("There is no such worker, or it has ended", seen=shown(missing), do=see)
+    if host is not None and host not in {each.host for each in alive}:
+        raise NoSuchWorker("No worker is alive on this host", seen=shown(host), do=see)
+    return [each for each in alive if each.id in ids or each.host == host]
 
 
 def tell(shown: list[WorkerView], *, hidden: int) -> None:

@@ -102,9 +102,9 @@ def register(tx: Tx, worker: WorkerEntry, tasks: list[str]) -> None:
     tx.batch("insert_worker_tasks", [WorkerTask(worker.id, task) for task in tasks])
 
 
-def beat(tx: Tx, ids: list[str]) -> set[str]:
-    """Beat for these workers; answers those that are still taken to be alive."""
-    return {row[0] for row in tx.rows("beat", ids=ids)}
+def beat(tx: Tx, ids: list[str]) -> dict[str, bool]:
+    """Beat for these workers; answers those that are still taken to be alive, and whether each was asked to drain."""
+    return {worker: bool(asked) for worker, asked in tx.rows("beat", ids=ids)}
 
 
 def beats(tx: Tx) -> list[Beat]:
@@ -125,6 +125,12 @@ def declare_gone(tx: Tx, worker_id: str) -> bool:
 def drain(tx: Tx, worker_id: str) -> bool:
     """This worker takes no more runs; false if it was not live."""
     return bool(tx.rows("set_worker_state", id=worker_id, state="draining"))
+
+
+def ask_to_drain(tx: Tx, worker_id: str) -> bool:
+    """This worker takes no more runs, and whoever beats for it has it end, and starts none in its place; false if it
+    is not alive."""
+    return bool(tx.rows("ask_to_drain", id=worker_id))
 
 
 def stop(tx: Tx, worker_id: str) -> bool:

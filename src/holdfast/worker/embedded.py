@@ -69,9 +69,11 @@ class Embedded:
             self.ready.set_result(me)
 
     def beat(self) -> None:
-        living = [each.me for each in (self.worker, self.pusher) if each is not None and each.me]
-        if living:
-            self.upkeep.beat(living)
+        living = {each.me: each for each in (self.worker, self.pusher) if each is not None and each.me}
+        asked = self.upkeep.beat(list(living)) if living else {}
+        for worker in [living[name] for name, drains in asked.items() if drains]:
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                worker.loop.call_soon_threadsafe(worker.drain)
 
     def start_duties(self) -> None:
         self.restore = capture.install()

@@ -5,7 +5,8 @@ stop its beats; and it gives none to a child that is stopped or gone, so that a 
 child that it has beaten, so that one whose supervisor is silent takes nothing that it could not keep. It saw a child
 exit, so the child's runs go on elsewhere at once, without waiting for a lease, and what they have started there is
 killed. A child that does not get ready is killed and replaced. One that is spent, for it has carried out many runs or
-has grown large, drains as soon as another one is ready in its place; one after the other.
+has grown large, drains as soon as another one is ready in its place; one after the other. One that somebody has asked
+to drain ends, and nothing takes its place; when all of them were asked, the supervisor ends, too.
 
 The first SIGTERM, SIGINT or SIGHUP drains the children, a second one kills them; so does a drain that takes too long.
 As process 1 of a container a supervisor inherits orphans, and waits for those that have ended.
@@ -71,6 +72,7 @@ class Child:
         self.error: str | None = None
         self.spent: str | None = None  # why it should be replaced
         self.told_at: float | None = None  # to drain
+        self.dismissed = False  # somebody has asked for that: nothing takes its place
         self.asked_at: float | None = None  # where it hangs
         self.listening = threading.Thread(target=self.listen, name="holdfast-news", daemon=True)
         self.listening.start()
@@ -138,7 +140,8 @@ def spawn(channel: socket.socket, mark: str) -> subprocess.Popen[bytes]:
 
 class Supervisor:
     """Keeps ``count`` worker processes alive until it is told to stop; and a pusher, ``pushing`` from the start or, as
-    long as that is None, once the database knows an HTTP task."""
+    long as that is None, once the database knows an HTTP task. ``stays`` if there is more beside it than its children,
+    and it goes on when each of them was asked to drain."""
 
     def __init__(
         self,
@@ -149,9 +152,10 @@ class Supervisor:
         retention_ms: int | None = None,
         ready: Callable[[Child], None] = lambda _: None,
         pushing: bool | None = None,
+        stays: bool = False,
     ) -> None:
         self.store, self.orders, self.count, self.ready = store, orders, count, ready
-        self.pushing = pushing
+        self.pushing, self.stays = pushing, stays
         self.children: list[Child] = []
         self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)
         self.scheduler = Scheduler(store)
@@ -160,6 +164,7 @@ class Supervisor:
         self.stopping = self.signal = 0
         self.signalled_at = float("-inf")
         self.draining_at: float | None = None  # since when people know that it drains
+        self.dismissed = 0  # how many of its workers were asked to drain
         self.failures = 0
         self.start_at = 0.0  # not before this
         self.announced: set[int] = set()
@@ -191,7 +196,12 @@ class Supervisor:
         return 128 + self.signal if self.stopping > 1 else 0
 
     def finished(self) -> bool:
-        return not self.children and (self.stopping > 0 or self.cannot_start is not None)
+        return not self.children and (self.stopping > 0 or self.deserted or self.cannot_start is not None)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether each of its workers was asked to drain, and there is nothing else to go on for."""
+        return self.dismissed == self.count > 0 and not self.stays
 
     def signalled(self, number: int, frame: FrameType | None) -> None:
         """Two signals at once are one: `timeout` sends its own to the process and to its group."""
@@ -230,7 +240,7 @@ class Supervisor:
                 if not child.pushes:
                     self.ready(child)
         self.reap()
-        if self.stopping:
+        if self.stopping or self.deserted:
             self.tell_draining()
             for child in self.children:
                 child.drain()  # one that was just being started when the signal came
@@ -254,7 +264,7 @@ class Supervisor:
                 what = f"one run is under way, and has up to {limit} to end"
             case several:
                 what = f"{several} runs are under way, and have up to {limit} to end"
-        log.info("draining: %s; another signal stops at once", what)
+        log.info("draining: %s; a second signal stops at once", what)
 
     def under_way(self) -> int | None:
         """How many runs the children hold; None if the database does not say so at once."""
@@ -266,7 +276,7 @@ class Supervisor:
     def tell_drained(self) -> None:
         if self.draining_at is not None:
             took = format_ms(round((time.monotonic() - self.draining_at) * 1000))
-            log.info("drained, after %s" if self.stopping == 1 else "stopped at once, %s after the first signal", took)
+            log.info("drained, after %s" if self.stopping <= 1 else "stopped at once, %s after the first signal", took)
 
     def reap(self) -> None:
         """Wait for orphans that have ended. Only process 1 has any; elsewhere they are other people's children."""
@@ -286,14 +296,15 @@ class Supervisor:
         """Drain a child that is spent, if there is one more that is ready than there need be."""
         ready = [child for child in self.working if child.worker]
         spent = next((child for child in ready if child.spent), None)
-        if spent is not None and len(ready) > self.count:
+        if spent is not None and len(ready) > self.count - self.dismissed:
             log.info("worker process %d is replaced: %s", spent.pid, spent.spent)
             spent.drain()
 
     def fill_up(self) -> None:
         """Start the children that are missing, and one more while one of them is spent."""
+        wanted = self.count - self.dismissed
         try:
-            while len(self.working) < self.count + any(child.spent for child in self.working):
+            while len(self.working) < wanted + any(child.spent for child in self.working):
                 self.children.append(Child(self.orders))
             if self.pushing and not any(child.pushes for child in self.children):
                 self.children.append(Child(msgspec.structs.replace(self.orders, push=True)))
@@ -321,7 +332,8 @@ class Supervisor:
             self.cannot_start = child.error or "the worker cannot start"
             log.error("the worker cannot start: %s", self.cannot_start)
         elif code != 0 and not self.stopping:
-            log.warning("worker process %d %s and is replaced", child.pid, described(code))
+            then = "" if child.dismissed else " and is replaced"
+            log.warning("worker process %d %s%s", child.pid, described(code), then)
             self.pause(child)
 
     def pause(self, child: Child) -> None:
@@ -340,10 +352,24 @@ class Supervisor:
         came too late, for then the child comes back under a new name."""
         living = {child.worker: child for child in self.children if child.worker and alive(child.pid)}
         if living:
-            self.upkeep.beat(list(living))
+            asked = self.upkeep.beat(list(living))
             for child in living.values():
+                if asked.get(child.worker or ""):
+                    self.dismiss(child)
                 child.channel.hint(Beaten(time.monotonic()))
                 self.weigh(child)
+
+    def dismiss(self, child: Child) -> None:
+        """Somebody has asked for its drain."""
+        if child.dismissed:
+            return
+        child.dismissed = True
+        log.info("worker process %d was asked to drain: it ends, and is not replaced", child.pid)
+        if child.pushes:
+            self.pushing = False
+        elif child.told_at is None:  # else another one has taken its place already
+            self.dismissed += 1
+        child.drain()
 
     def weigh(self, child: Child) -> None:
         """One that has grown too large is spent."""

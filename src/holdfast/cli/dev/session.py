@@ -149,6 +149,7 @@ class Session:
             ),
             retention_ms=look.retention_ms,
             ready=self.on_ready,
+            stays=True,
         )
         self.look, self.anew = look, False
         self.tell.start(look, self.client.store.url)
@@ -184,7 +185,9 @@ class Session:
             self.renew(supervisor)
 
     def renew(self, supervisor: Supervisor) -> None:
-        """Have the workers there are now replaced, each once: told twice, it would not drain but end where it is."""
+        """Have the workers there are now replaced, each once: told twice, it would not drain but end where it is. One
+        that somebody has asked to drain comes back."""
+        supervisor.dismissed = 0
         deadline = time.monotonic() + RENEW_SECONDS
         for child in [child for child in supervisor.children if not child.pushes]:  # a pusher has no code to be renewed
             while child.worker is None and child.exited() is None and time.monotonic() < deadline:

@@ -31,7 +31,7 @@ def routes(site: Site) -> APIRouter:
     @router.post("/workers/{worker_id}/drain", dependencies=[Depends(needs("admin"))])
     async def drain(request: Request, worker_id: str) -> Response:
         await site.form(request)
-        if not await site.client().awrite(engine.drain, worker_id):
+        if not await site.client().awrite(engine.ask_to_drain, worker_id):
             raise Refused(404, "There is no such worker, or it has ended")
         changed(request, "workers drain", worker_id)
         return back("/workers")

@@ -11,7 +11,8 @@ VALUES (:id, 'live', 0, {now}, :lease_ms, 1, :host, :pid, :concurrency, CAST(:qu
 
 -- name: beat
 -- Nothing comes back for a worker that was declared lost: it stops what it holds and registers anew.
-UPDATE {s}worker SET beat = beat + 1, seen_at = {now} WHERE id {in:ids} AND state IN ('live', 'draining') RETURNING id
+UPDATE {s}worker SET beat = beat + 1, seen_at = {now} WHERE id {in:ids} AND state IN ('live', 'draining')
+RETURNING id, drain_asked_at IS NOT NULL
 
 -- name: beats
 SELECT id, beat, lease_ms FROM {s}worker WHERE state IN ('live', 'draining')
@@ -26,6 +27,11 @@ UPDATE {s}worker SET state = 'lost' WHERE id = :id AND state IN ('live', 'draini
 
 -- name: set_worker_state
 UPDATE {s}worker SET state = :state WHERE id = :id AND state IN ('live', 'draining') RETURNING id
+
+-- name: ask_to_drain
+-- Who drains already is asked all the same: that its process is not replaced is news.
+UPDATE {s}worker SET state = 'draining', drain_asked_at = COALESCE(drain_asked_at, {now})
+WHERE id = :id AND state IN ('live', 'draining') RETURNING id
 
 -- name: set_idle
 UPDATE {s}worker SET idle = :idle WHERE id = :me
