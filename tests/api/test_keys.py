@@ -13,7 +13,8 @@ import pytest
 
 from holdfast import Holdfast
 from holdfast.api import keyring, public
-from holdfast.api.app import application
+from holdfast.api.app import application, routes
+from holdfast.api.auth import need_of
 from holdfast.api.limit import MOST, Limits
 from holdfast.engine import audit, keys
 from holdfast.ids import new_api_key
@@ -277,6 +278,42 @@ async def test_what_changes_something_is_noted_with_who_and_from_where(served: S
         ("HOLDFAST_API_KEY", "PATCH /v2/tasks/{id}", task, None),
     ]
     assert {each["origin"] for each in lines} == {"10.0.0.7"}
+
+
+# What a call with no right to change anything may do, and why the audit log has no line of it.
+UNNOTED = {
+    "/api/v1/tasks/{task:path}/trigger": "makes runs",
+    "/api/v3/batches": "makes runs",
+    "/api/v3/batches/{id}/items": "makes runs",
+    "/api/v2/packets/{name:path}": "brings the payload of a run",
+    "/v2/tasks": "makes runs",
+    "/v2/tasks/batch-create": "makes runs",
+    "/tasks/{task_id:path}/test": "makes runs",
+    "/api/v1/auth/public-tokens": "nothing is kept of it",
+}
+NOTED = {"/api/v1/runs/{id}/replay", "/runs/{run_id}/replay", "/api/v1/idempotencyKeys/{key:path}/reset"}
+
+
+def test_whatever_changes_something_is_noted(served: Served) -> None:
+    changing = [each for each in routes(served.app) if each.methods and not each.methods <= {"GET", "HEAD"}]
+    needs = {route.path: need for route in changing if (need := need_of(route)) is not None}
+    unsaid = {path for path, need in needs.items() if need.action not in ("admin", "write")}
+    assert unsaid == UNNOTED.keys() | NOTED
+
+
+async def test_replays_are_noted_with_what_they_made(served: Served) -> None:
+    key, _ = await served.key("trigger", "read")
+    run = (await served.ask(key, "/api/v1/tasks/t/trigger", "POST", json={"payload": 1})).json()["id"]
+    again = (await served.ask(key, f"/api/v1/runs/{run}/replay", "POST")).json()["id"]
+    await served.ask(OPERATORS, f"/api/v2/runs/{again}/cancel", "POST")
+    await served.ask(OPERATORS, f"/api/v1/runs/{run}/replay", "POST", json={"delay": "soon"})  # which is refused
+    await served.ask(OPERATORS, "/api/v1/auth/jwt/claims", "POST")  # which changes nothing
+    lines = (await served.ask(OPERATORS, "/api/v1/audit")).json()["data"]
+    run, again = run.removeprefix("run_"), again.removeprefix("run_")
+    assert [(each["actor"], each["verb"], each["subject"]) for each in lines] == [
+        ("HOLDFAST_API_KEY", "runs cancel", again),
+        ("web", "runs replay", f"{run} as {again}"),
+    ]
 
 
 async def test_the_audit_log_has_pages_and_an_end(served: Served) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.api import public
-from holdfast.api.auth import Caller, forbidden, needs
+from holdfast.api.auth import Caller, forbidden, needs, unchanged
 from holdfast.api.keyring import Keyring
 from holdfast.api.refused import Refused
 from holdfast.client import Client
@@ -80,7 +80,8 @@ def access(client: Callable[[], Client], keys: Keyring) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["access"])
 
     @router.post("/auth/jwt/claims", response_model=Claims, summary="What a client that signs public tokens says")
-    async def claims(_: Annotated[Caller, Depends(needs("admin"))]) -> JSONResponse:
+    async def claims(request: Request, _: Annotated[Caller, Depends(needs("admin"))]) -> JSONResponse:
+        unchanged(request)
         return JSONResponse({"sub": public.ENVIRONMENT, "pub": True})
 
     @router.post("/auth/public-tokens", response_model=PublicToken, summary="A public token for a browser")

@@ -168,12 +168,21 @@ class Needs:
         return f"needs({self.action!r}{place}{', anyhow=True' if self.anyhow else ''})"
 
 
+Change = tuple[str, str]  # the verb and its subject, as the audit log has them
+
+
 def changed(request: Request, verb: str, subject: str) -> None:
-    """Say in words, for the audit log, what this call changes; else it is noted as method and path.
+    """Say in words, for the audit log, what this call changes; else it is noted as method and path if it needs ``write``
+    or ``admin``, and not at all if it triggers.
 
     >>> changed(request, "queues pause", name)
     """
     request.state.change = (verb, subject)
+
+
+def unchanged(request: Request) -> None:
+    """Say that this call changes nothing, though it looks as if it did."""
+    request.state.change = None
 
 
 def needs(

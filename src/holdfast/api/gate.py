@@ -181,16 +181,20 @@ def most_bytes(request: Request, payload_limit: int) -> int:
 
 
 async def note_change(request: Request) -> None:
-    """Write into the audit log what this call has changed. A run that is triggered is a record of its own."""
+    """Write into the audit log what this call has changed: as its route says, or else as method and path. A run that is
+    triggered is a record of its own."""
     route = request.scope.get("route")
     need = auth.need_of(route)
-    if request.method in ("GET", "HEAD", "OPTIONS") or need is None or need.action not in ("admin", "write"):
+    if request.method in ("GET", "HEAD", "OPTIONS") or need is None:
         return
     caller, client = auth.caller_of(request), request.client
-    verb, subject = getattr(request.state, "change", None) or (
-        f"{request.method} {getattr(route, 'path', '')}",
-        " ".join(request.path_params.values()),
-    )
+    unsaid = None
+    if need.action in ("admin", "write"):
+        unsaid = f"{request.method} {getattr(route, 'path', '')}", " ".join(request.path_params.values())
+    change: auth.Change | None = getattr(request.state, "change", unsaid)
+    if change is None:
+        return
+    verb, subject = change
     origin = client.host if client is not None else ""
     try:
         await request.app.state.client().awrite(audit.write, caller.name, verb, subject, origin, caller.key_id)

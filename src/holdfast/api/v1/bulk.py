@@ -87,7 +87,7 @@ def bulk(client: Callable[[], Client]) -> APIRouter:
         ids = await runs_of(client(), asked)
         action_id = new_id()
         await client().awrite(engine.create, action_id, asked.action, asked.name, ids)
-        changed(request, f"runs {asked.action}", f"{len(ids)} runs")
+        changed(request, f"runs {asked.action}", f"{len(ids)} runs: the bulk action {action_id}")
         task = asyncio.create_task(carry_out(client(), action_id))
         working.add(task)
         task.add_done_callback(working.discard)
@@ -116,9 +116,10 @@ def bulk(client: Callable[[], Client]) -> APIRouter:
         return answered(shown(found))
 
     @router.post("/{id}/abort", **documented("Stop a bulk action", needs=needs("admin"), answer=Id, refusals=[404]))
-    async def abort(id: str) -> Response:
+    async def abort(request: Request, id: str) -> Response:
         found = there(await client().aread(engine.retrieve, wire.bare("bulk", id)))
         await client().awrite(engine.abort, found.id)
+        changed(request, "runs stop", f"the bulk action {found.id}")
         return answered(Id(wire.told("bulk", found.id)))
 
     return router

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from holdfast.api.auth import caller_of, needs
+from holdfast.api.auth import caller_of, changed, needs
 from holdfast.api.refused import Refused
 from holdfast.api.v1.documents import answered, documented, said
 from holdfast.client import Client
@@ -56,6 +56,7 @@ def keys(client: Callable[[], Client]) -> APIRouter:
         caller_of(request).check("trigger", "task", task)
         if not await client().areset_idempotency_key(task, checked_key(key, option="The key")):
             raise Refused(404, "No run of this task has this key")
+        changed(request, "idempotency reset", f"{task}: {key}")
         return answered(Freed(key))
 
     return router

@@ -13,7 +13,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from holdfast import codec
-from holdfast.api.auth import needs
+from holdfast.api.auth import changed, needs
 from holdfast.api.refused import Refused
 from holdfast.api.v1 import shown
 from holdfast.api.v1.documents import answered, documented, said
@@ -84,6 +84,7 @@ def metadata(client: Callable[[], Client]) -> APIRouter:
         if record.finished_at is not None and record.finished_at < verbs.now() - LATEST_MS:
             raise Refused(422, "The run has ended more than an hour ago: its metadata cannot be changed any more")
         after = await verbs.awrite(amend.change_metadata, changes(record, asked))
+        changed(request, "runs metadata", record.id)
         text = codec.encode(after.get(record.id, {}))
         return answered(Metadata(shown.raw(text, payload=record.payload)))
 

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from holdfast import codec, views
-from holdfast.api.auth import caller_of, needs
+from holdfast.api.auth import caller_of, changed, needs
 from holdfast.api.refused import Refused
 from holdfast.api.v1 import listing, shown, wire
 from holdfast.api.v1.documents import answered, documented, said
@@ -127,11 +127,12 @@ def runs(client: Callable[[], Client]) -> APIRouter:
         "/api/v2/runs/{id}/cancel",
         **documented("Cancel a run", needs=needs("write", run="id"), answer=Id, refusals=[404]),
     )
-    async def cancel_(id: str) -> Response:
+    async def cancel_(request: Request, id: str) -> Response:
         run_id = wire.bare("run", id)
         outcome = await client().awrite(cancel.cancel, [run_id])
         if outcome[run_id] == "unknown":
             raise wire.unknown("run")
+        changed(request, "runs cancel", run_id)
         return answered(Id(wire.told("run", run_id)))
 
     @router.post(
@@ -141,8 +142,10 @@ def runs(client: Callable[[], Client]) -> APIRouter:
     async def replay(request: Request, id: str) -> Response:
         verbs = client()
         asked = await said(request, _replay, verbs.payload_limit * 2 + SLACK_BYTES)
-        copy = await copy_of(verbs, wire.bare("run", id), asked)
-        return answered(Id(wire.told("run", (await verbs.atrigger(copy, OUTPUT)).id)))
+        run_id = wire.bare("run", id)
+        made = await verbs.atrigger(await copy_of(verbs, run_id, asked), OUTPUT)
+        changed(request, "runs replay", f"{run_id} as {made.id}")
+        return answered(Id(wire.told("run", made.id)))
 
     @router.post(
         "/api/v1/runs/{id}/reschedule",
@@ -161,6 +164,7 @@ def runs(client: Callable[[], Client]) -> APIRouter:
         answer = await told(client(), id)
         if outcome == "too_late":
             raise Refused(400, "Only a run that is delayed and has not started yet can be rescheduled")
+        changed(request, "runs reschedule", run_id)
         return answered(answer)
 
     @router.post(
@@ -169,11 +173,13 @@ def runs(client: Callable[[], Client]) -> APIRouter:
     )
     async def tag(request: Request, id: str) -> Response:
         tags = tags_of((await said(request, _tags, SLACK_BYTES)).tags)
-        after = await client().awrite(amend.add_tags, wire.bare("run", id), checked(tags), most=MOST_TAGS)
+        run_id = wire.bare("run", id)
+        after = await client().awrite(amend.add_tags, run_id, checked(tags), most=MOST_TAGS)
         if after is None:
             raise wire.unknown("run")
         if len(after) > MOST_TAGS:
             raise Refused(422, f"Runs can only have {MOST_TAGS} tags, you're trying to set {len(after)}.", "tags")
+        changed(request, "runs tag", f"{run_id}: {', '.join(tags)}")
         return answered(Message("The tags are set"))
 
     @router.get(

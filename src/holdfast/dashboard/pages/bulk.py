@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from holdfast import views
-from holdfast.api.auth import needs
+from holdfast.api.auth import changed, needs, unchanged
 from holdfast.bulk import OPEN, UNDONE, Change, Survey, asurvey
 from holdfast.dashboard.query import Query
 from holdfast.dashboard.site import Form, Site
@@ -38,6 +38,7 @@ def routes(site: Site) -> APIRouter:
         form = await site.form(request)
         verb, query = verb_of(form), query_of(form)
         meant = await find(form, verb, query)
+        unchanged(request)
         return shown(request, form, verb, meant, None)
 
     @router.post("/runs/bulk/do", dependencies=may)
@@ -46,6 +47,7 @@ def routes(site: Site) -> APIRouter:
         verb, query = verb_of(form), query_of(form)
         meant = await find(form, verb, query)
         done = await Change(meant.ids, replay=verb == "replay").amake(site.client())
+        changed(request, f"runs {verb}", f"{done.done} runs")
         return shown(request, form, verb, meant, done)
 
     def shown(request: Request, form: Form, verb: str, meant: Meant, done: Any) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, NamedTuple
 from fastapi import APIRouter, Depends, Request, Response
 
 from holdfast import codec, views
-from holdfast.api.auth import Caller, needs
+from holdfast.api.auth import Caller, changed, needs
 from holdfast.dashboard.fields import fields, kept, said
 from holdfast.dashboard.shapes import line
 from holdfast.dashboard.site import Site, back
@@ -61,6 +61,7 @@ def routes(site: Site) -> APIRouter:
     async def cancel(request: Request, run_id: str) -> Response:
         await site.form(request)
         await site.client().acancel(run_id)
+        changed(request, "runs cancel", run_id)
         return back(f"/runs/{run_id}")
 
     @router.get("/runs/{run_id}/replay", dependencies=[Depends(needs("read", run="run_id"))])
@@ -93,6 +94,7 @@ def routes(site: Site) -> APIRouter:
         caller.check("trigger", "task", seen.run.task)
         if not form.get("edited"):
             made = await site.client().areplay(run_id, None, form.get("from_step") or None)
+            changed(request, "runs replay", f"{run_id} as {made}")
             return back(f"/runs/{made}")
         schema = seen.task.payload_schema if seen.task is not None else None
         try:
@@ -102,6 +104,7 @@ def routes(site: Site) -> APIRouter:
             made = await site.client().areplay(run_id, codec.encode(payload), form.get("from_step") or None)
         except HoldfastError as error:
             return editing(request, seen, kept(schema, form), as_json="json" in form, problem=error)
+        changed(request, "runs replay", f"{run_id} as {made}")
         return back(f"/runs/{made}")
 
     return router
