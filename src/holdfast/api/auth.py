@@ -172,8 +172,8 @@ Change = tuple[str, str]  # the verb and its subject, as the audit log has them
 
 
 def changed(request: Request, verb: str, subject: str) -> None:
-    """Say in words, for the audit log, what this call changes; else it is noted as method and path if it needs ``write``
-    or ``admin``, and not at all if it triggers.
+    """Say in words, for the audit log, what this call changes; else it is noted as method and path if it needs
+    ``write`` or ``admin``, and not at all if it triggers.
 
     >>> changed(request, "queues pause", name)
     """

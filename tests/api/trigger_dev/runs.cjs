@@ -60,6 +60,10 @@ run(async () => {
     { type: "increment", key: "n", value: 2 }, { type: "increment", key: "n", value: 3 }, { type: "delete", key: "gone" },
   ] });
   const replaced = await api.updateRunMetadata(failed.id, { metadata: { new: true } });
+  const hungry = await tasks.trigger("hungry");
+  for await (const each of runs.subscribeToRun(hungry.id)) if (each.finishedAt) hungry.told = each.error;
+  const slow = await runs.poll(await tasks.trigger("slow"), { pollIntervalMs: 50 });
+  const internal = { hungry: [await api.getRunResult(hungry.id), hungry.told], slow: [await api.getRunResult(slow.id), slow.error] };
   const results = [await api.getRunResult(done.id), await api.getRunResult(failed.id), await api.getRunResult(moved.id)];
 
   const key = await idempotencyKeys.create("k1", { scope: "global" });
@@ -82,7 +86,7 @@ run(async () => {
 
   return {
     bulk, ids: { done: done.id, failed: failed.id, delayed: delayed.id, tested: tested.id }, filters, pages, ends, iterated,
-    moved, soon, late, canceled, twice, gone, again, replayed, tagged, many, set, replaced, results,
+    moved, soon, late, canceled, twice, gone, again, replayed, tagged, many, set, replaced, results, internal,
     keys: [keyed.id, known.id, fresh.id], reset, missing, after: await runs.retrieve(done.id),
   };
 });

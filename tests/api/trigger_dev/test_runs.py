@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from holdfast import Holdfast, Retry
 from tests.api.trigger_dev.conftest import Making
 from tests.api.trigger_dev.test_trigger import an_app
 
 
 async def test_runs_are_listed_changed_and_repeated(tmp_path: Path, official: Making) -> None:
     app = an_app(str(tmp_path / "holdfast.db"))
+    failing_otherwise(app)
     there = await official(app)
     async with app.running():
         said = await there.does("runs")
@@ -22,6 +25,17 @@ async def test_runs_are_listed_changed_and_repeated(tmp_path: Path, official: Ma
     tags_metadata_and_results(said)
     the_keys(said)
     many_at_once(said["bulk"])
+    what_was_done_to_them(said["internal"])
+
+
+def failing_otherwise(app: Holdfast) -> None:
+    @app.task(retry=Retry(max_attempts=1))
+    def hungry() -> None:
+        raise MemoryError
+
+    @app.task(max_duration="50ms")
+    async def slow() -> None:
+        await asyncio.sleep(60)
 
 
 def the_filters(said: dict[str, Any]) -> None:
@@ -78,6 +92,16 @@ def tags_metadata_and_results(said: dict[str, Any]) -> None:
     assert (done["ok"], done["id"], done["outputType"]) == (True, said["ids"]["done"], "application/json")
     assert (failed["ok"], failed["error"]["type"], failed["error"]["name"]) == (False, "BUILT_IN_ERROR", "ValueError")
     assert waiting["error"]["code"] == "TASK_RUN_CANCELLED"
+
+
+def what_was_done_to_them(said: dict[str, Any]) -> None:
+    result, told = said["hungry"]
+    assert (result["error"]["type"], result["error"]["code"]) == ("INTERNAL_ERROR", "TASK_PROCESS_OOM_KILLED")
+    assert "TASK_PROCESS_OOM_KILLED" in told["message"]
+    result, error = said["slow"]
+    assert result["error"]["code"] == "MAX_DURATION_EXCEEDED"
+    assert error["name"] == "RunTimedOut"
+    assert "max_duration" in error["message"]
 
 
 def the_keys(said: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.api.live.hub import Hub
 from holdfast.api.live.topics import Change, Followed, Topic
-from holdfast.api.v1 import shown
+from holdfast.api.v1 import failures, shown
 from holdfast.records import RunRecord
 
 PING_SECONDS: Final = 15.0
@@ -36,7 +36,7 @@ HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 class Told(shown.Run, kw_only=True):
     """A run as an event tells it: without payload and output, which are read with the run itself."""
 
-    error: shown.Error | None = None
+    error: failures.Error | None = None
 
 
 class EventStream(Response):
@@ -112,7 +112,7 @@ async def disconnected(receive: Receive, woken: asyncio.Event) -> None:
 
 def event(state: int, record: RunRecord) -> bytes:
     """A run as an event. What would be larger than an event should be is left out."""
-    told = Told(**shown.common(record), error=shown.error_of(record))
+    told = Told(**shown.common(record), error=failures.error_of(record))
     if record.metadata is not None and len(record.metadata) > METADATA_BYTES:
         told.metadata = None
     return b"id: %x\nevent: run\ndata: %b\n\n" % (state, msgspec.json.encode(told))

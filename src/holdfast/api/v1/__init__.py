@@ -4,6 +4,7 @@ An app in TypeScript triggers tasks that are written in Python, and follows thei
 and that package as it is. What there is of it:
 
     wire        the words of that API: ids, times, statuses
+    failures    why a run has no output
     shown       a run of ours as a run of theirs; the one place where that is decided
     packets     payloads and outputs in the encodings that the client uses
     documents   what a route takes and answers, read, written, and told to OpenAPI

@@ -14,6 +14,7 @@ from holdfast.api.auth import caller_of, changed, needs
 from holdfast.api.refused import Refused
 from holdfast.api.v1 import listing, shown, wire
 from holdfast.api.v1.documents import answered, documented, said
+from holdfast.api.v1.failures import Failure, failure_of
 from holdfast.api.v1.packets import JSON
 from holdfast.api.v1.trigger import MOST_TAGS, OUTPUT, SLACK_BYTES, Options, QueueSaid, options_of, tags_of, value_of
 from holdfast.client import Client
@@ -70,16 +71,6 @@ class Message(msgspec.Struct):
     """That it was done."""
 
     message: str
-
-
-class Failure(msgspec.Struct, rename="camel", omit_defaults=True):
-    """An error as results have it."""
-
-    type: str
-    name: str | None = None
-    message: str | None = None
-    stack_trace: str | None = None
-    code: str | None = None
 
 
 class Result(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -260,9 +251,4 @@ def result_of(record: RunRecord) -> Result:
     if record.status == "completed":
         output = shown.text(record.output or "null", record.payload)
         return Result(ok=True, **about, output=output, output_type=JSON)
-    return Result(ok=False, **about, error=failure_of(record))
-
-
-def failure_of(record: RunRecord) -> Failure:
-    told = shown.error_row(record) or {"type": "INTERNAL_ERROR", "code": "UNSPECIFIED_ERROR"}
-    return msgspec.convert(told, Failure)
+    return Result(ok=False, **about, error=failure_of(record) or Failure("INTERNAL_ERROR", code="UNSPECIFIED_ERROR"))

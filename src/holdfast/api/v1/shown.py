@@ -12,20 +12,13 @@ import msgspec
 
 from holdfast import codec, secret
 from holdfast.api.v1 import wire
+from holdfast.api.v1.failures import Error, error_of, failure_of
 from holdfast.api.v1.packets import JSON
 from holdfast.records import RunRecord
 from holdfast.views import Family
 
 Function = Literal["trigger", "triggerAndWait", "batchTrigger", "batchTriggerAndWait"]
 ENVIRONMENT: Final = {"id": "env_holdfast", "name": "prod"}
-
-
-class Error(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What ended a run."""
-
-    message: str
-    name: str | None = None
-    stack_trace: str | None = None
 
 
 class Generator(msgspec.Struct):
@@ -223,13 +216,6 @@ def place(record: RunRecord) -> dict[str, Any]:
     return {"depth": depth, "trigger_function": function(record)}
 
 
-def error_of(record: RunRecord) -> Error | None:
-    if record.error is None or record.status == "completed":
-        return None
-    stored = codec.masked(record.error, payload=record.payload)
-    return Error(stored["message"], stored["type"], stored.get("traceback") or None)
-
-
 def function(record: RunRecord) -> Function:
     return "trigger" if record.batch_id is None else "batchTrigger"
 
@@ -282,7 +268,7 @@ def row(record: RunRecord) -> dict[str, Any]:
         "metadata": None if record.metadata is None else text(record.metadata, record.payload),
         "metadataType": JSON,
         "runTags": codec.decode(record.tags) if record.tags else [],
-        "error": error_row(record),
+        "error": failure_of(record),
         "isTest": said.test,
         "ttl": said.ttl,
         "idempotencyKey": said.key,
@@ -291,21 +277,6 @@ def row(record: RunRecord) -> dict[str, Any]:
         "costInCents": 0,
         "baseCostInCents": 0,
         "realtimeStreams": [],
-    }
-
-
-def error_row(record: RunRecord) -> dict[str, str] | None:
-    """An error as rows and results have it."""
-    if record.status == "canceled":
-        return {"type": "INTERNAL_ERROR", "code": "TASK_RUN_CANCELLED"}
-    error = error_of(record)
-    if error is None:
-        return None
-    return {
-        "type": "BUILT_IN_ERROR",
-        "name": error.name or "Error",
-        "message": error.message,
-        "stackTrace": error.stack_trace or "",
     }
 
 
