@@ -155,7 +155,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "take_notes": {"n": 400},
     "leave_notes": {"rows": json.dumps([{"queue_id": LANES, "lane_id": 1}])},
     "ungrant": {"n": 400},
-    "promote": {"lanes": TO_PROMOTE},
+    "promote": {"rows": TO_PROMOTE, "grant_ms": None},
     "queue_used": {"queue_id": LANES},
     "lane_used": {"queue_id": LANES, "lane_id": 1},
     "lane_waits": {"queue_id": LANES, "lane_id": 1},

@@ -195,7 +195,7 @@ def used(tx: Tx, limit: Limit, lane: int) -> int:
 def grant(tx: Tx, limit: Limit, lane: int, n: int) -> list[str]:
     """Promote ``n`` runs of a lane, and count their starts where starts are limited."""
     there = int(tx.rows("lane_used", queue_id=limit.queue_id, lane_id=lane)[0][0])
-    runs = store_runs.promote(tx, [Lane(limit.queue_id, lane, there + n, GRANT_MS if limit.rated else None)])
+    runs = store_runs.promote(tx, [Lane(limit.queue_id, lane, there + n)], GRANT_MS if limit.rated else None)
     counted = [one for one in {lane, limit.queue_id} if limit.of(one)[1] is not None]
     if counted and runs:
         tx.batch("insert_starts", [Start(one, run) for one in counted for run in runs])

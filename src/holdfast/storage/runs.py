@@ -337,16 +337,14 @@ def wake(tx: Tx, me: str = "") -> None:
 
 
 class Lane(msgspec.Struct):
-    """A lane to promote in, and how many slots it has; under a rate limit, for how long a grant to start is good."""
+    """A lane to promote in, and how many slots it has."""
 
     queue_id: int
     lane_id: int
     cap: int
-    grant_ms: int | None = None
 
 
-def promote(tx: Tx, lanes: list[Lane]) -> list[str]:
-    """Give the free slots of these lanes to runs they hold; the lanes' locks are ours. Answers the promoted runs."""
-    if tx.kind == "postgres":
-        return [row[0] for row in tx.rows("promote", lanes=msgspec.json.encode(lanes).decode())]
-    return [row[0] for lane in lanes for row in tx.rows("promote", **msgspec.structs.asdict(lane))]
+def promote(tx: Tx, lanes: list[Lane], grant_ms: int | None = None) -> list[str]:
+    """Give the free slots of these lanes to runs they hold; the lanes' locks are ours. Under a rate limit a grant to
+    start is good for ``grant_ms``. Answers the promoted runs."""
+    return [row[0] for row in tx.batch("promote", lanes, grant_ms=grant_ms).rows()]

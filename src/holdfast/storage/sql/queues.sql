@@ -86,23 +86,23 @@ SELECT count(*) FROM {s}run WHERE queue_id = :queue_id AND lane_id IS NOT NULL A
 -- name: promote
 -- As many of each lane as have a free slot, in a new place in line, so that lanes take turns.
 WITH free AS MATERIALIZED (
-  SELECT l.lane_id, l.cap - (SELECT count(*) FROM {s}run u WHERE u.queue_id = l.queue_id AND u.lane_id = l.lane_id
-                             AND u.lane_id IS NOT NULL AND u.state IN ('ready', 'executing')) AS n, l.queue_id, l.grant_ms
-  FROM json_to_recordset(:lanes::json) AS l(queue_id bigint, lane_id bigint, cap int, grant_ms bigint)),
+  SELECT x.lane_id, x.cap - (SELECT count(*) FROM {s}run u WHERE u.queue_id = x.queue_id AND u.lane_id = x.lane_id
+                             AND u.lane_id IS NOT NULL AND u.state IN ('ready', 'executing')) AS n, x.queue_id
+  FROM {rows(queue_id bigint, lane_id bigint, cap int)}),
 heads AS MATERIALIZED (
-  SELECT h.id, f.grant_ms FROM free f CROSS JOIN LATERAL (
+  SELECT h.id FROM free f CROSS JOIN LATERAL (
     SELECT r.id FROM {s}run r WHERE r.queue_id = f.queue_id AND r.lane_id = f.lane_id AND r.state = 'held'
     ORDER BY r.sort_at, r.id LIMIT GREATEST(f.n, 0) FOR UPDATE OF r SKIP LOCKED) h)
-UPDATE {s}run r SET state = 'ready', sort_at = {now} - r.priority_ms, start_by = {now} + h.grant_ms
-FROM heads h WHERE r.id = ANY (ARRAY(SELECT id FROM heads)) AND r.id = h.id
-RETURNING r.id, r.queue_id, r.lane_id
+UPDATE {s}run r SET state = 'ready', sort_at = {now} - r.priority_ms, start_by = {now} + CAST(:grant_ms AS BIGINT)
+WHERE r.id = ANY (ARRAY(SELECT id FROM heads)) RETURNING r.id, r.queue_id, r.lane_id
 
 -- name: promote (sqlite)
--- SQLite has no LATERAL: called once per lane.
+-- SQLite has no LATERAL: once for each lane.
 UPDATE {s}run SET state = 'ready', sort_at = {now} - priority_ms, start_by = {now} + :grant_ms
-WHERE id IN (SELECT id FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id AND state = 'held' ORDER BY sort_at, id
-  LIMIT max(0, :cap - (SELECT count(*) FROM {s}run WHERE queue_id = :queue_id AND lane_id = :lane_id
-                       AND lane_id IS NOT NULL AND state IN ('ready', 'executing'))))
+WHERE id IN (SELECT r.id FROM {s}run r, {rows(queue_id bigint, lane_id bigint, cap int)}
+  WHERE r.queue_id = x.queue_id AND r.lane_id = x.lane_id AND r.state = 'held' ORDER BY r.sort_at, r.id
+  LIMIT max(0, ?3 - (SELECT count(*) FROM {s}run WHERE queue_id = ?1 AND lane_id = ?2
+                     AND lane_id IS NOT NULL AND state IN ('ready', 'executing'))))
 RETURNING id, queue_id, lane_id
 
 -- name: next_lane
