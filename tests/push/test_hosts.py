@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import pytest
 from aiohttp import web
@@ -100,6 +101,32 @@ async def test_a_host_that_is_down_uses_up_no_attempts_and_is_told_of(
     async with asyncio.timeout(30):
         while await client.aread(pushes.circuits):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+async def test_a_try_that_has_no_room_yet_is_no_try(pushing: Pushing, receiver: Receiver) -> None:
+    """Fails with counting it: it was put off, no other one was let through, and the host was down for ever."""
+    held = asyncio.Event()
+
+    async def slowly() -> web.Response:
+        await held.wait()
+        return web.Response()
+
+    receiver.answers = lambda _: slowly()
+    pusher = pushing.start(per_host=1)
+    first = await pushing.app.apush(receiver.url)
+    await receiver.came(1)
+    host = pusher.hold.host(f"127.0.0.1:{receiver.port}")
+    for _ in range(FAILURES):
+        host.circuit.failed("down", time.monotonic() - PAUSE_SECONDS)
+    second = await pushing.app.apush(receiver.url)
+    async with asyncio.timeout(30):
+        while (await second.aretrieve()).status != "delayed":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert host.circuit.lets_through(time.monotonic())
+    host.circuit.gave_up()
+    held.set()
+    for handle in (first, second):
+        assert (await pushing.ended(handle)).status == "completed"
 
 
 async def test_a_slow_host_does_not_hold_up_others(pushing: Pushing, receiver: Receiver) -> None:

@@ -97,10 +97,10 @@ class OpenRequests(Hold):
                 self.place(push, self.host(push.sent_to))
 
     def place(self, push: Push, host: Host) -> None:
-        now = time.monotonic()
-        if host.circuit.open and not host.circuit.lets_through(now):
+        now, room = time.monotonic(), self.has_room(host)
+        if host.circuit.open and not (room and host.circuit.lets_through(now)):  # what is let through is sent
             push.defer(max(host.circuit.wait(now), 0.0 if deferred(push) == 0 else patience(push)))
-        elif self.has_room(host):
+        elif room:
             self.send(push, host)
         elif len(host.waiting) < WAITING:
             host.waiting.append(push)
