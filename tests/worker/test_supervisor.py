@@ -445,6 +445,24 @@ def test_a_child_that_does_not_drain_is_killed(idle: Supervisor, monkeypatch: py
     assert idle.finished()
 
 
+@on_one
+def test_a_pusher_does_not_keep_up_a_supervisor_that_has_no_workers(
+    idle: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app cannot be imported. Fails with waiting for the pusher to end, which nobody had told to: no work was done
+    beside it, and nobody started the supervisor again."""
+    monkeypatch.setattr(module, "Child", lambda orders: pytest.fail("started in this test"))
+    pusher = Silent()
+    pusher.pushes = True
+    monkeypatch.setattr(sys.modules[__name__], "SILENT", [sys.executable, "-c", f"raise SystemExit({CANNOT_START})"])
+    hopeless = Silent()
+    idle.children = [hopeless, pusher]
+    reached(lambda: idle.look() or idle.finished())
+    assert pusher.process.poll() == -signal.SIGTERM
+    for child in (hopeless, pusher):
+        child.theirs.close()
+
+
 def test_what_a_child_said_last_is_heard(idle: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """It became a worker and died in the same moment: its runs need not wait for the lease. Fails with looking at its
     names before its last line was read."""

@@ -242,10 +242,11 @@ class Supervisor:
         self.reap()
         if self.stopping or self.deserted:
             self.tell_draining()
+        if self.stopping or self.cannot_start:
             for child in self.children:
-                child.drain()  # one that was just being started when the signal came
+                child.drain()  # also one that was just being started when the signal came
             return
-        if not self.cannot_start and time.monotonic() >= self.start_at:
+        if time.monotonic() >= self.start_at:
             self.fill_up()
         self.relieve()
 
@@ -322,6 +323,7 @@ class Supervisor:
         """A child has exited: its runs go on elsewhere now, and another one takes its place, after a pause if it died
         young."""
         code = child.exited()
+        self.announced.discard(child.pid)  # which may be the next one's
         child.last_words()
         if left := leftovers.end(child.mark):
             log.info("worker process %d had started %d others that are killed", child.pid, left)
