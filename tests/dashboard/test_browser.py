@@ -189,6 +189,7 @@ async def test_a_page_that_changes_leaves_in_peace_who_is_at_it(tmp_path: Path) 
 
             await page.open(f"{url}/tokens")
             await page.point("document.querySelector('a.row')", "mouseMoved")
+            await page.until("pointed > 0 && !!document.querySelector('tr:hover')")
             await page.js("pointed = Infinity")  # however long this test takes
             await page.js("document.querySelector('a.row').focus()")
             await app.tokens.acreate()

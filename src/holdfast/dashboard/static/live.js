@@ -119,7 +119,7 @@ function piece(name, here, element) {
   if (pointedAt(here, element) && element.dataset.kind !== "rows") {
     update(here, element);
     setTimeout(() => show(latest), LINGER);
-    if (source.readyState === EventSource.CLOSED) { refresh(); setTimeout(listen, 2000); }
+    return;
   }
   known.set(name, html);
   if (element.dataset.kind === "rows") { update(here, element); tell(here, element); }
