@@ -126,7 +126,7 @@ class Place(NamedTuple):
     id: str | None = None
 
     def of(self, request: Request) -> str:
-        return bare(request.path_params[self.param]) if self.id is None else self.id
+        return bare(self.kind, request.path_params[self.param]) if self.id is None else self.id
 
 
 class Needs:

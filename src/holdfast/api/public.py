@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import jwt
 import msgspec
 
-from holdfast.scopes import Kind, Right
+from holdfast.scopes import Action, Kind, Right
 
 ISSUER: Final = "https://id.trigger.dev"  # what their clients write, and check
 AUDIENCE: Final = "https://api.trigger.dev"
@@ -35,8 +35,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "batch": "batch",
     "waitpoints": "token",
 }
-ACTIONS: Final = {"read": "read", "write": "write", "trigger": "trigger", "batchTrigger": "trigger"}
-PREFIXES: Final = ("run_", "batch_", "waitpoint_")  # of ids on the wire
+ACTIONS: Final[Mapping[str, Action]] = {
+    "read": "read",
+    "write": "write",
+    "trigger": "trigger",
+    "batchTrigger": "trigger",
+}
+PREFIXES: Final[Mapping[Kind, str]] = {"run": "run_", "batch": "batch_", "token": "waitpoint_"}  # of ids on the wire
 
 
 class Public(NamedTuple):
@@ -94,21 +99,24 @@ def said(claims: Mapping[str, Any], text: str) -> Public:
 
 
 def right_of(scope: str) -> Right | None:
-    """What a token's scope stands for; only its first two colons part it, for tags may have some.
+    """What a token's scope stands for; only its first two colons part it, for tags may have some. One that ends with a
+    colon was to name a thing and names none, so it allows nothing.
 
     >>> right_of("read:tags:user:1")
     Right(action='read', kind='tag', id='user:1')
     """
-    action, _, rest = scope.partition(":")
-    kind, _, thing = rest.partition(":")
-    if action not in ACTIONS or kind not in KINDS:
+    word, _, rest = scope.partition(":")
+    kinds, colon, thing = rest.partition(":")
+    action, kind = ACTIONS.get(word), KINDS.get(kinds)
+    if action is None or kind is None:
         return None
-    return Right(ACTIONS[action], KINDS[kind], bare(thing) or None)  # type: ignore[arg-type]
+    named = bare(kind, thing)
+    return None if colon and not named else Right(action, kind, named or None)
 
 
-def bare(id: str) -> str:
-    """An id without the prefix that it has on the wire."""
-    return next((id.removeprefix(prefix) for prefix in PREFIXES if id.startswith(prefix)), id)
+def bare(kind: Kind, id: str) -> str:
+    """An id without the prefix that those of its kind have on the wire; tasks and tags are called as they are."""
+    return id.removeprefix(PREFIXES.get(kind, ""))
 
 
 def written(
