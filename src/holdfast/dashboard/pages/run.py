@@ -96,6 +96,7 @@ def routes(site: Site) -> APIRouter:
             made = await site.client().areplay(run_id, None, form.get("from_step") or None)
             changed(request, "runs replay", f"{run_id} as {made}")
             return back(f"/runs/{made}")
+        caller.check("read", "run", run_id)  # the form shows what it was
         schema = seen.task.payload_schema if seen.task is not None else None
         try:
             payload = said(schema, form)
