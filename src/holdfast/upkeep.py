@@ -1,7 +1,7 @@
 """Upkeep: the duties that any number of hosts may do side by side, because each is idempotent.
 
     every 2 s     who has stopped beating; the runs of lost workers; what is overdue; names and errors that are new
-    every 5 s     what somebody is to be told of
+    every 5 s     what somebody is to be told of; changes of many runs that nobody goes on with
     every 10 s    how many runs have ended, summed up
     every 30 s    runs in a wrong lane; a note for every lane that holds runs; slots held for tasks that nobody knows
     every 60 s    retention
@@ -46,6 +46,7 @@ PROMPT_SECONDS = 1.0  # a write that takes longer says that others may have wait
 LANES_SECONDS = 30.0
 STATS_SECONDS = 10.0
 ALERTS_SECONDS = 5.0
+BULK_SECONDS = 5.0
 PRUNE_SECONDS = 60.0
 RETENTION_MS = 30 * 24 * 3600 * 1000
 AUDIT_MS = 400 * 24 * 3600 * 1000  # a year, and a month to look back on it
@@ -97,6 +98,7 @@ class Upkeep:
             Loop("lanes", self.lanes, LANES_SECONDS, store.outage),
             Loop("statistics", self.sum_up, STATS_SECONDS, store.outage),
             Loop("alerts", self.alert, ALERTS_SECONDS, store.outage),
+            Loop("bulk actions", self.go_on, BULK_SECONDS, store.outage),
             Loop("retention", self.prune, PRUNE_SECONDS, store.outage),
         ]
 
@@ -187,6 +189,11 @@ class Upkeep:
     def alert(self) -> None:
         """Look at the alerts that are due."""
         self.store.run_sync(alerting.look)
+
+    def go_on(self) -> None:
+        """Go on with the changes of many runs that somebody has asked for, and whose server may be gone."""
+        while self.store.run_sync(bulk_actions.go_on):
+            pass
 
     def prune(self) -> None:
         """Forget what ended longer ago than the retention."""

@@ -8,6 +8,7 @@ from holdfast.engine import bulk_actions, packets
 from holdfast.engine.bulk_actions import BulkRecord
 from holdfast.ids import new_id
 from holdfast.storage import Store
+from holdfast.upkeep import Upkeep
 from tests.engine.making import Hand, know, new, send, statuses
 
 
@@ -39,6 +40,18 @@ def test_each_step_says_how_far_it_has_come(store: Store, monkeypatch: pytest.Mo
     assert statuses(store, ids) == ["canceled"] * 3
     assert look(store, action)[2:7] == ("completed", None, 4, 3, 1)
     assert not store.run_sync(bulk_actions.step, action)
+
+
+def test_upkeep_goes_on_with_what_nobody_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_actions, "STEP", 2)
+    ids = send(store, *[new() for _ in range(6)])
+    first, second = made(store, "cancel", ids[:5]), made(store, "cancel", ids[5:])
+    store.run_sync(bulk_actions.step, first)  # then its server is gone
+    Upkeep(store).go_on()
+    assert statuses(store, ids) == ["canceled"] * 6
+    assert look(store, first)[2:7] == ("completed", None, 5, 5, 0)
+    assert look(store, second)[2:7] == ("completed", None, 1, 1, 0)
+    assert not store.run_sync(bulk_actions.go_on)
 
 
 def test_one_that_is_aborted_goes_no_further(store: Store) -> None:

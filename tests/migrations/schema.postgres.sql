@@ -505,6 +505,7 @@ ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (wo
 CREATE INDEX alert_next ON holdfast.alert USING btree (next_at);
 CREATE INDEX audit_at ON holdfast.audit USING btree (at);
 CREATE INDEX batch_created ON holdfast.batch USING btree (created_at);
+CREATE INDEX bulk_open ON holdfast.bulk USING btree (id) WHERE (state = 'pending'::text);
 CREATE INDEX done_bad ON holdfast.done USING btree (id) WHERE (status <> 'completed'::text);
 CREATE INDEX done_batch ON holdfast.done USING btree (batch_id, id) WHERE (batch_id IS NOT NULL);
 CREATE INDEX done_failed ON holdfast.done USING btree (finished_at) WHERE ((status <> 'completed'::text) AND (status <> 'canceled'::text));

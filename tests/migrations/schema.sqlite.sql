@@ -408,6 +408,7 @@ CREATE INDEX holdfast_alert_next ON holdfast_alert (next_at);
 CREATE INDEX holdfast_audit_at ON holdfast_audit (at);
 CREATE INDEX holdfast_batch_created ON holdfast_batch (created_at);
 CREATE UNIQUE INDEX holdfast_batch_key ON holdfast_batch (idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX holdfast_bulk_open ON holdfast_bulk (id) WHERE state = 'pending';
 CREATE INDEX holdfast_done_bad ON holdfast_done (id) WHERE status <> 'completed';
 CREATE INDEX holdfast_done_batch ON holdfast_done (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE INDEX holdfast_done_failed ON holdfast_done (finished_at) WHERE status <> 'completed' AND status <> 'canceled';

@@ -55,6 +55,15 @@ def step(tx: Tx, action_id: str) -> bool:
     return bool(done < len(every))
 
 
+def go_on(tx: Tx) -> bool:
+    """Make a step of the oldest one that is not finished, whoever has begun it. Answers whether there was one."""
+    row = tx.row("next_bulk")
+    if row is None:
+        return False
+    step(tx, row[0])
+    return True
+
+
 def abort(tx: Tx, action_id: str) -> None:
     """Let it go no further. What was done is done."""
     tx.rows("abort_bulk", id=action_id)
@@ -68,6 +77,11 @@ def retrieve(tx: Tx, action_id: str) -> BulkRecord | None:
 def page(tx: Tx, before: str | None, n: int) -> list[BulkRecord]:
     """The newest ones, or those made before this one."""
     return [BulkRecord(*row) for row in tx.rows("list_bulk", before=before or LAST, n=n)]
+
+
+def page_after(tx: Tx, after: str, n: int) -> list[BulkRecord]:
+    """Those made after this one, the oldest first."""
+    return [BulkRecord(*row) for row in tx.rows("list_bulk_after", after=after, n=n)]
 
 
 def forget(tx: Tx, older_ms: int, n: int = FORGET) -> int:

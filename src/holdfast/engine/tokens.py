@@ -100,15 +100,27 @@ def read(tx: Tx, token_id: str) -> TokenRecord | None:
 
 def page(tx: Tx, search: Search, *, before: str | None = None, n: int = 50) -> list[TokenRecord]:
     """The newest tokens that are meant, or those of them made before this one."""
+    return found(tx, search, "", {"before": before or LAST, "n": n})
+
+
+def page_after(tx: Tx, search: Search, after: str, n: int) -> list[TokenRecord]:
+    """The tokens that are meant and were made after this one, the oldest first."""
+    return found(tx, search, "_after", {"after": after, "n": n})
+
+
+def found(tx: Tx, search: Search, way: str, asked: dict[str, object]) -> list[TokenRecord]:
+    statement, standing = statement_of(search)
+    return [record(row) for row in tx.rows(f"{statement}{way}", **standing, **asked)]
+
+
+def statement_of(search: Search) -> tuple[str, dict[str, object]]:
+    """How these tokens are looked for: along one index, whichever they are."""
     state = "open" if search.state == "expired" else search.state
-    asked = {"before": before or LAST, "n": n}
-    standing = {"state": state or "", "expired": int(search.state == "expired")}
+    standing: dict[str, object] = {"state": state or "", "expired": int(search.state == "expired")}
     if search.tags:
         tags = list(dict.fromkeys(search.tags))
-        rows = tx.rows("tokens_with_tag", tag=tags[0], tags=tags, count=len(tags), **standing, **asked)
-    else:
-        rows = tx.rows("tokens_in_state", **standing, **asked) if state is not None else tx.rows("tokens", **asked)
-    return [record(row) for row in rows]
+        return "tokens_with_tag", {"tag": tags[0], "tags": tags, "count": len(tags), **standing}
+    return ("tokens", {}) if state is None else ("tokens_in_state", standing)
 
 
 def forget(tx: Tx, older_ms: int, n: int = FORGET) -> int:

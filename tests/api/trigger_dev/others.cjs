@@ -65,6 +65,12 @@ async function theTokens() {
     for await (const each of wait.listTokens(params)) found.push(each.id);
     return found;
   };
+  const pages = async (params) => {
+    const first = await wait.listTokens(params), second = await first.getNextPage(), back = await second.getPreviousPage();
+    const ids = [first, second, back].map((page) => page.data.map((each) => each.id));
+    return [ids, [first, second, back].map((page) => [page.hasPreviousPage(), page.hasNextPage()])];
+  };
+  const paged = [await pages({ limit: 2 }), await pages({ limit: 1, status: "COMPLETED" })];
   const order = await tasks.trigger("approve", undefined);
   const waiting = await tokenOf(order.id);
   await wait.completeToken(waiting, { by: "Bob" });
@@ -75,7 +81,7 @@ async function theTokens() {
       all: await listed({ limit: 1 }), completed: await listed({ status: "COMPLETED", tags: ["b"] }),
       timedOut: await listed({ status: ["TIMED_OUT"] }), key: await listed({ idempotencyKey: "ik" }), period: await listed({ period: "1h" }),
     },
-    ids: [token.id, plain.id, short.id],
+    ids: [token.id, plain.id, short.id], paged,
     unknown: await failure(wait.retrieveToken("waitpoint_no")), unfit: await failure(wait.createToken({ timeout: "soon" })),
   };
 }

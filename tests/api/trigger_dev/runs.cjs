@@ -80,6 +80,7 @@ run(async () => {
   const bulk = {
     stopped, repeated, statuses: await Promise.all(asleep.map(async (id) => (await runs.retrieve(id)).status)),
     made: (await listed({ bulkAction: repeated.id })).length, aborted: await runs.bulk.abort(stopped.id),
+    back: await (await (await runs.bulk.list({ limit: 1 })).getNextPage()).getPreviousPage().then((page) => [page.data[0].id, page.hasPreviousPage(), page.hasNextPage()]),
     listed: (await runs.bulk.list({ limit: 1 })).data.map((each) => each.id),
     neither: await failure(runs.bulk.cancel({})), unknown: await failure(runs.bulk.retrieve("bulk_no")),
   };

@@ -80,4 +80,9 @@ def the_tokens(said: dict[str, Any]) -> None:
     assert set(lists["all"]) >= {token, plain, short}
     assert (lists["completed"], lists["timedOut"], lists["key"]) == ([token], [short], [token])
     assert said["approved"]["output"] == "Bob"
+    ends = [[False, True], [True, False], [False, True]]
+    assert said["paged"] == [
+        [[[short, plain], [token], [short, plain]], ends],
+        [[[plain], [token], [plain]], ends],
+    ]
     assert (said["unknown"]["status"], said["unfit"]["status"]) == (404, 422)

@@ -117,5 +117,6 @@ def many_at_once(said: dict[str, Any]) -> None:
     assert said["statuses"] == ["CANCELED"] * 3
     assert repeated["counts"] == {"total": 3, "success": 2, "failure": 1}
     assert (said["made"], said["listed"]) == (2, [repeated["id"]])
+    assert said["back"] == [repeated["id"], False, True]
     assert said["aborted"]["id"] == stopped["id"]
     assert (said["neither"]["status"], said["unknown"]["status"]) == (400, 404)

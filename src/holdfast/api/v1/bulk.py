@@ -1,12 +1,13 @@
 """Bulk actions: ``/api/v1/bulk-actions`` cancels or replays many runs, found by their ids or a filter.
 
 The answer comes as soon as it is written down which runs they are. The server that was asked makes the steps, and
-whoever asks how it stands makes one, too: so it goes on when that server is gone.
+whoever asks how it stands makes one, too; when that server is gone, the upkeep of any process goes on with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -22,6 +23,7 @@ from holdfast.bulk import OPEN, Survey, asurvey
 from holdfast.client import Client
 from holdfast.engine import bulk_actions as engine
 from holdfast.engine.bulk_actions import BulkRecord
+from holdfast.errors import DatabaseError
 from holdfast.ids import new_id
 
 BODY_BYTES: Final = 8_388_608
@@ -101,10 +103,12 @@ def bulk(client: Callable[[], Client]) -> APIRouter:
     )
     async def list_(request: Request) -> Response:
         asked = listing.paging(listing.said_in(request), "bulk")
-        found = await client().aread(engine.page, asked.before, asked.size + 1)
-        there, more = found[: asked.size], len(found) > asked.size
-        pages = Pagination(wire.told("bulk", there[-1].id) if more else None)
-        return answered(ActionPage([shown(each) for each in there], pages))
+        if asked.after is not None:
+            found = await client().aread(engine.page_after, asked.after, asked.size + 1)
+        else:
+            found = await client().aread(engine.page, asked.before, asked.size + 1)
+        records, pages = listing.ends(found, asked, "bulk")
+        return answered(ActionPage([shown(each) for each in records], pages))
 
     @router.get("/{id}", **documented("A bulk action", needs=needs("read"), answer=Action, refusals=[404]))
     async def retrieve(id: str) -> Response:
@@ -126,9 +130,10 @@ def bulk(client: Callable[[], Client]) -> APIRouter:
 
 
 async def carry_out(client: Client, action_id: str) -> None:
-    """Make all steps. If the database is away, who asks for the action goes on with it."""
-    while await client.awrite(engine.step, action_id):
-        pass
+    """Make all steps. If the database is away, upkeep goes on with it."""
+    with contextlib.suppress(DatabaseError):
+        while await client.awrite(engine.step, action_id):
+            pass
 
 
 async def runs_of(client: Client, asked: Create) -> list[str]:

@@ -7,7 +7,7 @@ goes on after it, to older ones, and ``page[before]`` comes back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -76,6 +76,30 @@ def paging(said: Mapping[str, str], kind: wire.Kind) -> Paging:
         raise refused("page[size]", f"is not a whole number from 1 to {MOST}")
     before, after = (cursor(said.get(name), kind, name) for name in ("page[after]", "page[before]"))
     return Paging(int(size), None if after is not None else before, after)  # the client, going back, sends both
+
+
+class Record(Protocol):
+    """What stands in a list."""
+
+    @property
+    def id(self) -> str: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+def ends(found: list[R], asked: Paging, kind: wire.Kind) -> tuple[list[R], Pagination]:
+    """The page, the newest first, and where those beside it begin. ``found`` was looked for in the direction that was
+    asked for, and has one more than the page if there is more in that direction."""
+    more, page = len(found) > asked.size, found[: asked.size]
+    if asked.after is not None:
+        page.reverse()
+    if not page:
+        return page, Pagination()
+    older, newer = told(kind, page[-1].id), told(kind, page[0].id)
+    if asked.after is not None:
+        return page, Pagination(older, newer if more else None)
+    return page, Pagination(older if more else None, newer if asked.before is not None else None)
 
 
 def cursor(text: str | None, kind: wire.Kind, name: str) -> str | None:

@@ -129,8 +129,8 @@ def tokens(client: Callable[[], Client]) -> APIRouter:
     )
     async def list_(request: Request) -> Response:
         verbs = client()
-        found, more = await verbs.aread(page, wanted_in(listing.said_in(request)))
-        pages = Pagination(wire.told("waitpoint", found[-1].id) if more else None)
+        wanted = wanted_in(listing.said_in(request))
+        found, pages = listing.ends(await verbs.aread(page, wanted), wanted.paging, "waitpoint")
         return answered(TokenPage([listed(verbs, each) for each in found], pages))
 
     @router.get(
@@ -218,21 +218,24 @@ def wanted_in(said: Mapping[str, str]) -> Wanted:
     )
 
 
-def page(tx: Tx, wanted: Wanted) -> tuple[list[TokenRecord], bool]:
-    """The page that is asked for, and whether there is more. What the database does not sift is sifted here."""
+def page(tx: Tx, wanted: Wanted) -> list[TokenRecord]:
+    """The page that is asked for, and one token more if there is one, in the direction in which it is looked for. What
+    the database does not sift is sifted here."""
     if wanted.period_ms is not None:
         wanted = wanted._replace(since=max(tx.now() - wanted.period_ms, wanted.since or 0))
     found: list[TokenRecord] = []
-    before, seen = wanted.paging.before, 0
-    while seen < FAR:
-        chunk = engine.page(tx, wanted.search, before=before, n=CHUNK)
+    (_, before, after), seen = wanted.paging, 0
+    while seen < FAR and len(found) <= wanted.paging.size:
+        if after is not None:
+            chunk = engine.page_after(tx, wanted.search, after, CHUNK)
+        else:
+            chunk = engine.page(tx, wanted.search, before=before, n=CHUNK)
         found += [record for record in chunk if wanted.has(record)]
-        if len(found) > wanted.paging.size:
-            return found[: wanted.paging.size], True
         if len(chunk) < CHUNK:
             break
-        before, seen = chunk[-1].id, seen + len(chunk)
-    return found, False
+        seen, last = seen + len(chunk), chunk[-1].id
+        before, after = (last, None) if after is None else (None, last)
+    return found
 
 
 async def found(client: Client, id: str) -> TokenRecord:

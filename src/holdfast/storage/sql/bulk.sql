@@ -24,6 +24,14 @@ UPDATE {s}bulk SET state = 'aborted', ended_at = {now} WHERE id = :id AND state 
 SELECT id, kind, state, name, total, success_count, failure_count, created_at, ended_at FROM {s}bulk
 WHERE id < :before ORDER BY id DESC LIMIT :n
 
+-- name: list_bulk_after
+SELECT id, kind, state, name, total, success_count, failure_count, created_at, ended_at FROM {s}bulk
+WHERE id > :after ORDER BY id LIMIT :n
+
+-- name: next_bulk
+-- The oldest that is not finished and that nobody makes a step of just now.
+SELECT id FROM {s}bulk WHERE state = 'pending' ORDER BY id LIMIT 1 {skip_locked}
+
 -- name: forget_bulk
 DELETE FROM {s}bulk WHERE id {any} SELECT id FROM {s}bulk WHERE created_at < {now} - :older_ms ORDER BY id LIMIT :n {end}
 RETURNING id

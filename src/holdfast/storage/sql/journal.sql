@@ -211,11 +211,20 @@ SELECT id FROM {s}token WHERE idempotency_key = :key
 SELECT id, state, run_id, schema, tags, idempotency_key, secret, created_at, expires_at, completed_at, result, {now} AS now
 FROM {s}token WHERE id < :before ORDER BY id DESC LIMIT :n
 
+-- name: tokens_after
+SELECT id, state, run_id, schema, tags, idempotency_key, secret, created_at, expires_at, completed_at, result, {now} AS now
+FROM {s}token WHERE id > :after ORDER BY id LIMIT :n
+
 -- name: tokens_in_state
 -- One that is open in the table has expired when its time is over.
 SELECT id, state, run_id, schema, tags, idempotency_key, secret, created_at, expires_at, completed_at, result, {now} AS now
 FROM {s}token WHERE state = :state AND (state = 'completed' OR (COALESCE(expires_at, {now} + 1) <= {now}) = (:expired = 1))
   AND id < :before ORDER BY id DESC LIMIT :n
+
+-- name: tokens_in_state_after
+SELECT id, state, run_id, schema, tags, idempotency_key, secret, created_at, expires_at, completed_at, result, {now} AS now
+FROM {s}token WHERE state = :state AND (state = 'completed' OR (COALESCE(expires_at, {now} + 1) <= {now}) = (:expired = 1))
+  AND id > :after ORDER BY id LIMIT :n
 
 -- name: tokens_with_tag
 SELECT t.id, t.state, t.run_id, t.schema, t.tags, t.idempotency_key, t.secret, t.created_at, t.expires_at, t.completed_at,
@@ -226,6 +235,16 @@ WHERE g.tag = :tag AND g.token_id < :before
   AND (:state = '' OR (t.state = :state AND (t.state = 'completed'
     OR (COALESCE(t.expires_at, {now} + 1) <= {now}) = (:expired = 1))))
 ORDER BY g.token_id DESC LIMIT :n
+
+-- name: tokens_with_tag_after
+SELECT t.id, t.state, t.run_id, t.schema, t.tags, t.idempotency_key, t.secret, t.created_at, t.expires_at, t.completed_at,
+  t.result, {now} AS now
+FROM {s}token_tag g JOIN {s}token t ON t.id = g.token_id
+WHERE g.tag = :tag AND g.token_id > :after
+  AND (SELECT count(*) FROM {s}token_tag o WHERE o.token_id = g.token_id AND o.tag {in:tags}) = :count
+  AND (:state = '' OR (t.state = :state AND (t.state = 'completed'
+    OR (COALESCE(t.expires_at, {now} + 1) <= {now}) = (:expired = 1))))
+ORDER BY g.token_id LIMIT :n
 
 -- name: tokens_long_over
 -- Those of runs are forgotten with their runs.
