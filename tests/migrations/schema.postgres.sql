@@ -82,7 +82,8 @@ CREATE TABLE holdfast.chunk (
   seq integer NOT NULL,
   at bigint NOT NULL,
   attempt integer NOT NULL,
-  value text NOT NULL
+  value text NOT NULL,
+  writer text
 ) WITH (autovacuum_vacuum_insert_scale_factor=0.1);
 CREATE TABLE holdfast.circuit (
   host text COLLATE "C" NOT NULL,

@@ -85,7 +85,7 @@ CREATE TABLE holdfast_chunk (
   seq INTEGER NOT NULL,
   at BIGINT NOT NULL,
   attempt INTEGER NOT NULL,
-  value TEXT NOT NULL,
+  value TEXT NOT NULL, writer TEXT,
   PRIMARY KEY (run_id, name, claim, seq)
 );
 CREATE TABLE holdfast_circuit (

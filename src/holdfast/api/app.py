@@ -40,6 +40,7 @@ from holdfast.api.keyring import Keyring
 from holdfast.api.limit import Limits
 from holdfast.api.live.hub import Hub
 from holdfast.api.live.routes import live
+from holdfast.api.live.writing import writing
 from holdfast.api.metrics import metrics
 from holdfast.api.openapi import document, openapi
 from holdfast.api.refused import Refused, all_of
@@ -138,6 +139,7 @@ def application(
         waited_for(client),
         schedules(client),
         live(app.state.hub),
+        writing(client),
         metrics(client),
         webhooks(client, endpoints, elsewhere),
         pages,

@@ -6,4 +6,5 @@ routes    runs by id, by tag and by batch, as server-sent events or as the clien
 events    server-sent events, as they go over the wire
 rows      the long polls of Trigger.dev's client
 streams   what a run says piece by piece
+writing   what others add to that
 """

@@ -35,6 +35,18 @@ FROM {rows(run_id text, name text, claim int, seq int, at bigint, attempt int, v
 JOIN {s}run r ON r.id = x.run_id AND r.claim = x.claim AND r.state = 'executing'
 WHERE true ON CONFLICT (run_id, name, claim, seq) DO NOTHING
 
+-- name: add_chunks
+-- Pieces from outside of the run, which is locked.
+INSERT INTO {s}chunk (run_id, name, claim, seq, at, attempt, value, writer)
+SELECT x.run_id, x.name, 0, x.seq, {now}, 0, x.value, x.writer
+FROM {rows(run_id text, name text, seq int, writer text, value text)} WHERE true
+
+-- name: outside_chunks
+-- How far a stream is that is written from outside, and how much of that this writer has written.
+SELECT COALESCE(max(seq), 0), COALESCE(sum(CASE WHEN length(value) > :least THEN length(value) ELSE :least END), 0),
+  COALESCE(sum(CASE WHEN writer = :writer THEN 1 ELSE 0 END), 0)
+FROM {s}chunk WHERE run_id = :run_id AND name = :name AND claim = 0
+
 -- name: chunks
 -- What comes after a place in a stream; whoever has no place yet, but an offset, steps over so many.
 SELECT run_id, name, claim, seq, at, attempt, value FROM {s}chunk
