@@ -57,21 +57,31 @@ def _base32(number: int, pairs: int) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(10 * pairs - 10, -1, -10)])
 
 
-_ids = _Ids()
+_ids: _Ids | None = None
+_making = threading.Lock()
 
 
-def _reseed() -> None:
+def _forget() -> None:
     # A forked child would otherwise repeat the ids of its parent and siblings, or inherit a lock that somebody holds.
+    # Most such children make no id, and copy no memory for a state of their own.
+    global _ids, _making
+    _ids, _making = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def _made() -> _Ids:
     global _ids
-    _ids = _Ids()
-
-
-os.register_at_fork(after_in_child=_reseed)
+    with _making:
+        if _ids is None:
+            _ids = _Ids()
+        return _ids
 
 
 def new_id() -> str:
     """A new id: 26 characters, unique, greater than all that this process made before. Safe in threads and forks."""
-    return _ids.next()
+    return (_ids or _made()).next()
 
 
 def id_beside(other: str, number: int) -> str:

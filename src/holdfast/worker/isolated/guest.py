@@ -30,7 +30,7 @@ from holdfast.engine import claim, read
 from holdfast.machine import machine_in, machine_of
 from holdfast.model import Usage
 from holdfast.records import Claimed, LogLine
-from holdfast.task import define
+from holdfast.task import Task, define
 from holdfast.worker import branches
 from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.home import Home, Settings
@@ -77,16 +77,25 @@ def carry(end: socket.socket, home: Home, settings: Settings) -> None:
     os.register_at_fork(after_in_child=partial(be_mortal, wire))
     if isinstance(job, Owes):
         go(After(wire, job, home, settings, began))
-    elif home.tasks[job.claimed.task].signature.is_async:
-        signal.signal(signal.SIGTERM, lambda number, frame: None)  # an interrupt comes by the wire
-        go(Guest(wire, job, home, settings, ThreadPoolExecutor(4, "holdfast-task"), began))
     else:
-        main = MainThread()
-        beside(main, Guest(wire, job, home, settings, main, began))
+        attempt(wire, job, home, settings, began)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
     logging.shutdown()
+
+
+def attempt(wire: Wire, job: Job, home: Home, settings: Settings, began: float) -> Guest:
+    """Carry an attempt out; answers what did, whose loop is still open."""
+    if home.tasks[job.claimed.task].signature.is_async:
+        signal.signal(signal.SIGTERM, lambda number, frame: None)  # an interrupt comes by the wire
+        guest = Guest(wire, job, home, settings, ThreadPoolExecutor(4, "holdfast-task"), began)
+        go(guest)
+    else:
+        main = MainThread()
+        guest = Guest(wire, job, home, settings, main, began)
+        beside(main, guest)
+    return guest
 
 
 def go(guest: Correspondent) -> None:
@@ -112,8 +121,10 @@ def beside(main: MainThread, guest: Guest) -> None:
         finally:
             main.orders.put(None)
 
-    threading.Thread(target=loop, name="holdfast-loop", daemon=True).start()
+    thread = threading.Thread(target=loop, name="holdfast-loop", daemon=True)
+    thread.start()
     main.run()
+    thread.join()
 
 
 class MainThread(Executor):
@@ -355,28 +366,43 @@ def used(began: float) -> Used:
 # -- before any job ---------------------------------------------------------------------------------------------------
 
 
+REHEARSALS = 10  # the interpreter adapts code that runs often, and writes to less memory then: each page costs a child
+
+
 async def rehearsal(number: int) -> int:
     """A task that nobody triggers."""
     return number
 
 
+def rehearsal_here(number: int) -> int:
+    """Another one."""
+    return number
+
+
 def rehearse(home: Home) -> None:
     """Do in the zygote what every process would otherwise do anew: whatever is made when it is first used is made here,
-    by one attempt at nothing, and by looking at each task."""
+    by attempts at nothing, and by looking at each task."""
     for task in home.tasks.values():
         with contextlib.suppress(Exception):  # whatever it is, the run is told
             task.entry()
             wrapping_of(task)
             task.secrets("null")
             task.output_codec.dump(task.load("null"))
-    task = define(rehearsal, {})
+    before = signal.getsignal(signal.SIGTERM)
+    for task in (define(rehearsal, {}), define(rehearsal_here, {})):
+        for _ in range(REHEARSALS):
+            attempt_at_nothing(task, home)
+    signal.signal(signal.SIGTERM, before)
+    asyncio.set_event_loop(None)
+
+
+def attempt_at_nothing(task: Task[Any, Any], home: Home) -> None:
+    """An attempt like others, with nobody at the other end of the wire."""
     nothing: dict[str, Any] = dict.fromkeys(Claimed._fields, 0)
     claimed = Claimed(**nothing)._replace(id="rehearsal", task=task.id, payload="1", options=None, metadata=None)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         wire = Wire(ours)
         Wire(theirs).send(Job(claimed, (), "", 0))
-        guest = Guest(
-            wire, wire.receive(), home._replace(tasks={task.id: task}), Settings(), Executor(), time.monotonic()
-        )
-        asyncio.run(guest.work())
+        job = wire.receive()
+        attempt(wire, job, home._replace(tasks={task.id: task}), Settings(), time.monotonic()).loop.close()
