@@ -117,7 +117,9 @@ class Channel:
     """Where a message goes."""
 
     kind: str
-    url: str
+
+    def __init__(self, url: str) -> None:
+        self.url = checked_url(url)
 
     def record(self) -> dict[str, str]:
         return {"kind": self.kind, "url": self.url}
@@ -135,9 +137,6 @@ class Webhook(Channel):
 
     kind = "webhook"
 
-    def __init__(self, url: str) -> None:
-        self.url = checked_url(url)
-
 
 class Slack(Channel):
     """An incoming webhook of Slack, or of whatever takes the same: Mattermost, Rocket.Chat, Discord with ``/slack``.
@@ -147,9 +146,6 @@ class Slack(Channel):
     """
 
     kind = "slack"
-
-    def __init__(self, url: str) -> None:
-        self.url = checked_url(url)
 
 
 class Mail(Channel):

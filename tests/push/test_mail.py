@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from typing import Any
@@ -11,9 +12,13 @@ import trustme
 
 from holdfast import InvalidOption, alerting, alerts
 from holdfast.engine import alerts as engine
-from holdfast.engine.alerts import AlertRow
+from holdfast.engine import schedules
+from holdfast.ids import new_id
 from holdfast.push import mail, verify
 from holdfast.push.mail import MailServer
+from holdfast.records import NewSchedule
+from holdfast.storage import Store
+from tests.engine.making import Hand, know, new, send
 from tests.push.conftest import SECRET, Pushing
 from tests.push.mailbox import mailbox
 from tests.push.receiver import Receiver
@@ -83,24 +88,59 @@ def test_what_names_no_server_is_refused_and_no_password_shown(url: str) -> None
     assert "hunter2" not in str(refused.value)
 
 
-async def test_an_alert_arrives_at_each_channel(pushing: Pushing, receiver: Receiver) -> None:
+def go_wrong(store: Store) -> None:
+    """Whatever somebody can be told of: a thousand failures, a run that nobody takes, a slot that nobody fires."""
+    send(store, *(new() for _ in range(1_000)))
+    hand = Hand(store)
+    for _ in range(2):
+        hand.end(*hand.claim(500), status="failed", error='{"type": "ValueError", "message": "no"}')
+    send(store, new("other"))
+    rule, make = json.dumps(["cron", "* * * * * *", "UTC", 0]), json.dumps({"task": "greet"})
+    store.run_sync(schedules.create, NewSchedule(id=new_id(), task="greet", rule=rule, make=make))
+
+
+KINDS = [alerts.Failures(), alerts.Backlog("0s"), alerts.NoWorker("0s"), alerts.MissedSchedule("0s")]
+WORDS = (
+    "1000 x greet failed",
+    "ValueError: no",
+    "The oldest run that could start in the queue task/other has waited",
+    "No live worker knows the task other: 1 run waits",
+    "A schedule of greet is late",
+)
+
+
+async def test_whatever_goes_wrong_is_one_message_at_each_channel(
+    pushing: Pushing, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerting, "EVERY_MS", 0)
+    monkeypatch.setattr(alerting, "LATE_MS", 0)
+    store = pushing.app.client.store
     async with mailbox() as box:
-        pushing.start(smtp_url=f"smtp+plain://127.0.0.1:{box.port}")
-        to: list[alerts.Channel] = [
+        to = [
             alerts.Webhook(f"{receiver.url}/hook"),
             alerts.Slack(f"{receiver.url}/slack"),
             alerts.Mail("a@example.com"),
         ]
-        entry = alerts.alert_of("ops", [alerts.Failures()], to, "0s", "5m").entry()
-        await pushing.app.client.awrite(engine.declare, "shop", [entry])
-        runs = alerting.test_runs(AlertRow("shop", "ops", entry.body, "{}"), 0)
-        await pushing.app.client.awrite(alerting.send, runs)
+        know(store, tasks=("greet", "other"))
+        store.run_sync(engine.declare, "shop", [alerts.alert_of("ops", KINDS, to, "0s", "5m").entry()])
+        store.run_sync(alerting.look)
+        go_wrong(store)
+        async with asyncio.timeout(30):
+            while not store.read_sync(engine.late_schedules, 0):  # noqa: ASYNC110 - its second has to pass
+                await asyncio.sleep(0.05)
+        assert [store.run_sync(alerting.look) for _ in range(2)] == [3, 0]
+        pushing.start(smtp_url=f"smtp+plain://127.0.0.1:{box.port}")
+        runs = await pushing.app.runs.alist(task=alerting.TASK)
         for run in runs:
             ended = await pushing.ended(pushing.app.handle(run.id))
             assert ended.status == "completed", ended.error
-    requests = {request.path: request for request in receiver.received}
-    hook = requests["/hook"]
-    assert verify(hook.body, hook.headers, SECRET).id == runs[0].id
-    assert json.loads(hook.body)["headline"] == "This is a test: nothing is wrong"
-    assert "[ops]" in json.loads(requests["/slack"].body)["text"]
-    assert "Subject: [ops]" in box.mails[0]
+    hook, slack = sorted(receiver.received, key=lambda request: request.path)
+    assert verify(hook.body, hook.headers, SECRET).id in [run.id for run in runs]
+    told, [mail] = json.loads(hook.body), box.mails
+    said = [f"{each['count']} x {each['task']} {each['status']}" for each in told["failed"]]
+    said += [run["error"] for run in told["runs"]] + [each["text"] for each in told["firing"]]
+    assert told["headline"].startswith("1000 runs have failed; The oldest run")
+    assert json.loads(slack.body)["text"].startswith("*[ops] 1000 runs have failed; The oldest run")
+    assert "Subject: [ops] 1000 runs have failed" in mail
+    for text in ("\n".join(said), json.loads(slack.body)["text"], mail.replace("=\n", "").replace("\r\n", "\n")):
+        assert [words for words in WORDS if words not in text] == []
