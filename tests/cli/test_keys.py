@@ -56,8 +56,12 @@ def test_a_key_is_shown_once(cli: Cli, store: Store) -> None:
     assert document["key"] not in listed.out + cli("keys", "list").out + cli("audit").out + cli("audit", "--json").out
     (each,) = listed.json["keys"]
     assert (each["id"], each["ending"], each["used_at"]) == (document["id"], document["key"][-4:], None)
-    assert cli("keys", "revoke", document["id"]).code == 0
-    assert cli("keys", "revoke", document["id"], "--json").json["outcome"] == "already"
+    another = cli("keys", "create", "other", "--scope", "read", "--json").json
+    assert "No key is left" not in cli("keys", "revoke", another["id"]).err
+    revoked = cli("keys", "revoke", document["id"])
+    assert (revoked.code, "No key is left" in revoked.err) == (0, True)
+    again = cli("keys", "revoke", document["id"], "--json").json
+    assert (again["outcome"], again["keys_left"]) == ("already", False)
     assert cli("keys", "list", "--json").json["keys"][0]["state"] == "revoked"
 
 

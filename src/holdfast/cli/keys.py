@@ -93,14 +93,17 @@ def revoke(
 
     with opened(database, app) as client:
         outcome = client.write(engine.revoke, key_id)
+        left = client.read(engine.known).any
         if outcome == "revoked":
             record(client, "keys revoke", key_id)
     if outcome == "unknown":
         raise KeyUnknown("There is no key with this id", seen=key_id, do="See holdfast keys list.")
     if json:
-        print_json({"id": key_id, "outcome": outcome})
+        print_json({"id": key_id, "outcome": outcome, "keys_left": left})
     elif outcome == "revoked":
         out().print(f"{key_id} is revoked.", soft_wrap=True)
+        if not left:
+            note("No key is left: servers without HOLDFAST_API_KEY now answer any program on their own machine.")
     else:
         note("It was revoked before.")
 
