@@ -117,5 +117,5 @@ def test_the_log_is_read_page_by_page(cli: Cli, store: Store) -> None:
     first = cli("audit", "-n", "2", "--json").json
     rest = cli("audit", "--cursor", first["next_cursor"], "--json").json
     assert (len(first["changes"]), len(rest["changes"]), rest["next_cursor"]) == (2, 1, None)
-    assert "There are more" in cli("audit", "-n", "2").err
+    assert "To go on" in cli("audit", "-n", "2").err
     assert isinstance(loaded("audit"), typer.core.TyperCommand)

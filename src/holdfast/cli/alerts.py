@@ -9,7 +9,7 @@ import typer
 
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
-from holdfast.cli.show import Column, note, out, print_json, print_table
+from holdfast.cli.show import Column, out, print_json, print_list
 from holdfast.client import Client
 from holdfast.errors import HoldfastError, ResultTimeout, RunFailed
 
@@ -31,19 +31,15 @@ def list_alerts(database: Database = None, app: App = None, json: Json = False) 
     found = [summary(row, alerting.body_of(row), alerting.state_of(row)) for row in rows]
     if json:
         print_json({"alerts": found})
-    elif found:
-        print_table(
-            [
-                Column("ALERT", lambda each: each["name"]),
-                Column("APP", lambda each: each["app"], from_width=100),
-                Column("IF", lambda each: ", ".join(each["conditions"]), flexible=True),
-                Column("TO", lambda each: ", ".join(each["channels"]), flexible=True),
-                Column("HOLDS", lambda each: str(len(each["holds"])), right=True),
-            ],
-            found,
-        )
-    else:
-        note("No alerts: a worker announces those of its app.")
+        return
+    columns = [
+        Column("ALERT", lambda each: each["name"]),
+        Column("APP", lambda each: each["app"], from_width=100),
+        Column("IF", lambda each: ", ".join(each["conditions"]), flexible=True),
+        Column("TO", lambda each: ", ".join(each["channels"]), flexible=True),
+        Column("HOLDS", lambda each: str(len(each["holds"])), right=True),
+    ]
+    print_list(columns, found, none="No alerts: a worker announces those of its app.")
 
 
 @app.command("test")

@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli.options import App, Cursor, Database, Json
 from holdfast.cli.place import opened
-from holdfast.cli.show import DIM, Column, age, note, now_ms, print_json, print_table
+from holdfast.cli.show import DIM, Column, age, now_ms, print_json, print_list
 from holdfast.engine import audit as engine
 from holdfast.engine.audit import AuditLine
 
@@ -26,16 +26,12 @@ def audit(
     """List who changed what over HTTP or with the command line, the newest first. It is kept for 400 days."""
     with opened(database, app) as client:
         found = client.read(engine.page, before=cursor, n=limit + 1)
-    page, more = found[:limit], len(found) > limit
+    page = found[:limit]
+    more = page[-1].id if len(found) > limit else None
     if json:
-        print_json({"changes": [line_document(each) for each in page], "next_cursor": page[-1].id if more else None})
-        return
-    if page:
-        print_table(columns(now_ms()), page)
+        print_json({"changes": [line_document(each) for each in page], "next_cursor": more})
     else:
-        note("Nothing was changed yet.")
-    if more:
-        note(f"There are more: --cursor {page[-1].id}")
+        print_list(columns(now_ms()), page, none="Nothing was changed yet.", more=more)
 
 
 def line_document(each: AuditLine) -> dict[str, Any]:

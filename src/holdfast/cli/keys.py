@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
-from holdfast.cli.show import DIM, Column, age, note, now_ms, out, print_json, print_table, styled, when
+from holdfast.cli.show import DIM, Column, age, note, now_ms, out, print_json, print_list, styled, when
 from holdfast.duration import to_ms
 from holdfast.engine import keys as engine
 from holdfast.engine.keys import KeyRecord
@@ -75,10 +75,8 @@ def list_keys(database: Database = None, app: App = None, json: Json = False) ->
         found = client.read(engine.listed)
     if json:
         print_json({"keys": [key_document(each) for each in found]})
-    elif found:
-        print_table(columns(now_ms()), found)
     else:
-        note("No keys.")
+        print_list(columns(now_ms()), found, none="No keys.")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from holdfast import views
 from holdfast.cli.audited import record
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
-from holdfast.cli.show import DIM, Column, age, document, duration, note, now_ms, out, print_json, print_table, styled
+from holdfast.cli.show import DIM, Column, age, document, duration, now_ms, out, print_json, print_list, styled
 from holdfast.client import Client
 from holdfast.errors import InvalidOption, shown
 from holdfast.queues import Limit, Queues
@@ -29,10 +29,9 @@ def list_queues(database: Database = None, app: App = None, json: Json = False) 
         found = client.read(views.queues)
     if json:
         print_json({"queues": [queue_document(each) for each in found]})
-    elif found:
-        print_table(columns(now_ms()), found)
     else:
-        note("No queues. They are made by the first trigger, or by a worker that knows them.")
+        none = "No queues. They are made by the first trigger, or by a worker that knows them."
+        print_list(columns(now_ms()), found, none=none)
 
 
 @app.command()

@@ -234,6 +234,16 @@ class Column(NamedTuple):
     style: str = ""
 
 
+def print_list(columns: Sequence[Column], rows: Sequence[Any], *, none: str, more: str | None = None) -> None:
+    """Rows, or that there are none; and how to go on, if there may be ``more``."""
+    if rows:
+        print_table(columns, rows)
+    else:
+        note(none)
+    if more is not None:
+        note(f"To go on: --cursor {more}")
+
+
 def print_table(columns: Sequence[Column], rows: Sequence[Any]) -> None:
     """Rows under heads, in the columns that fit; one that is empty in every row is left out. Piped, there are always
     the same columns, and something in each."""

@@ -9,7 +9,7 @@ import typer
 from holdfast import codec, views
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import NoDatabase, Place, place, using
-from holdfast.cli.show import DIM, Column, age, duration, note, now_ms, print_json, print_table, styled
+from holdfast.cli.show import DIM, Column, age, duration, note, now_ms, print_json, print_list, styled
 from holdfast.views import TaskView
 
 app = typer.Typer(add_completion=False)
@@ -21,12 +21,10 @@ def tasks(database: Database = None, app: App = None, json: Json = False) -> Non
     found = merged(place(database, app))
     if json:
         print_json({"tasks": found})
-    elif found:
-        print_table(columns(now_ms()), found)
-        if not all(each.announced_at for each in found):
-            note("What was never announced is in the code, and no worker has run it yet.")
-    else:
-        note("No tasks. A worker announces those of its app.")
+        return
+    print_list(columns(now_ms()), found, none="No tasks. A worker announces those of its app.")
+    if not all(each.announced_at for each in found):
+        note("What was never announced is in the code, and no worker has run it yet.")
 
 
 class Listed(TaskView, kw_only=True, frozen=True):

@@ -9,7 +9,7 @@ import typer
 from holdfast.cli.audited import record
 from holdfast.cli.options import App, Cursor, Database, Json
 from holdfast.cli.place import opened
-from holdfast.cli.show import DIM, Column, age, note, now_ms, out, print_json, print_table, styled, when
+from holdfast.cli.show import DIM, Column, age, note, now_ms, out, print_json, print_list, styled, when
 from holdfast.cli.trigger import read_json, read_text
 from holdfast.clock import moment_ms
 from holdfast.errors import TokenUnknown
@@ -45,13 +45,8 @@ def list_tokens(
         page = Tokens(client).list(status=status, tag=tag or None, limit=limit, cursor=cursor)  # type: ignore[arg-type]
     if json:
         print_json({"tokens": [token_document(each) for each in page], "next_cursor": page.next_cursor})
-        return
-    if page:
-        print_table(columns(now_ms()), page)
     else:
-        note("No tokens.")
-    if page.next_cursor is not None:
-        note(f"There are more: --cursor {page.next_cursor}")
+        print_list(columns(now_ms()), page, none="No tokens.", more=page.next_cursor)
 
 
 @app.command()

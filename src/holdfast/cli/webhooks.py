@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli.options import App, Cursor, Database, Json
 from holdfast.cli.place import opened
-from holdfast.cli.show import DIM, Column, age, clean, note, now_ms, out, print_json, print_table
+from holdfast.cli.show import DIM, Column, age, clean, now_ms, out, print_json, print_list
 from holdfast.errors import HoldfastError
 from holdfast.records import Rejected
 
@@ -29,7 +29,7 @@ def list_webhooks(database: Database = None, app: App = None, json: Json = False
         url = client.public_url()
     if json:
         print_json({"webhooks": [{**each._asdict(), "url": f"{url}/webhooks{each.path}"} for each in found]})
-    elif found:
+    else:
         now = now_ms()
         columns = [
             Column("URL", lambda each: f"{url}/webhooks{each.path}", flexible=True),
@@ -37,9 +37,8 @@ def list_webhooks(database: Database = None, app: App = None, json: Json = False
             Column("VERIFIED BY", lambda each: each.verified_by),
             Column("ANNOUNCED", lambda each: age(now, each.seen_at), right=True, from_width=80, style=DIM),
         ]
-        print_table(columns, found)
-    else:
-        note("No webhooks: workers announce those of their app, and a server those of one without workers.")
+        none = "No webhooks: workers announce those of their app, and a server those of one without workers."
+        print_list(columns, found, none=none)
 
 
 @app.command()
@@ -61,13 +60,8 @@ def rejected(
     more = found[-1].id if len(found) == limit else None
     if json:
         print_json({"rejected": [summary(each) for each in found], "next_cursor": more})
-        return
-    if found:
-        print_table(columns(now_ms()), found)
     else:
-        note("No request was refused.")
-    if more is not None:
-        note(f"There may be more: --cursor {more}")
+        print_list(columns(now_ms()), found, none="No request was refused.", more=more)
 
 
 @app.command()

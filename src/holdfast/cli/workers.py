@@ -11,7 +11,7 @@ from holdfast import views
 from holdfast.cli.audited import record
 from holdfast.cli.options import App, Database, Json
 from holdfast.cli.place import opened
-from holdfast.cli.show import DIM, Column, duration, note, out, plural, print_json, print_table, styled
+from holdfast.cli.show import DIM, Column, duration, note, out, plural, print_json, print_list, styled
 from holdfast.engine import workers as engine
 from holdfast.errors import HoldfastError, InvalidOption, shown
 from holdfast.views import WorkerView
@@ -100,10 +100,7 @@ def chosen(alive: list[WorkerView], ids: list[str], host: str | None) -> list[Wo
 
 
 def tell(shown: list[WorkerView], *, hidden: int) -> None:
-    if shown:
-        print_table(columns(), shown)
-    else:
-        note("No worker is alive. Start one: holdfast worker")
+    print_list(columns(), shown, none="No worker is alive. Start one: holdfast worker")
     if hidden:
         note(f"{plural(hidden, 'worker')} that ended: --all")
 

@@ -63,7 +63,7 @@ def print_page(page: Page) -> None:
     if page.next_cursor is None:
         return
     if page.complete:
-        note(f"There are more: --cursor {page.next_cursor}")
+        note(f"To go on: --cursor {page.next_cursor}")
     else:
         note(f"Looked back as far as {moment(made_at(page.next_cursor))}. To go on: --cursor {page.next_cursor}")
 

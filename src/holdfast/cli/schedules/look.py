@@ -12,7 +12,7 @@ from holdfast import codec, recurrence
 from holdfast.cli.options import App, Cursor, Database, Json
 from holdfast.cli.place import place, using
 from holdfast.cli.schedules.preview import print_slots
-from holdfast.cli.show import DIM, Column, duration, note, now_ms, out, print_json, print_table, styled, when
+from holdfast.cli.show import DIM, Column, duration, now_ms, out, print_json, print_list, print_table, styled, when
 from holdfast.schedule import Cron
 from holdfast.scheduled import FiredSlot, Schedule
 
@@ -42,13 +42,9 @@ def list_schedules(
     more = found[-1].id if len(found) == limit else None
     if json:
         print_json({"schedules": [as_document(each) for each in found], "next_cursor": more})
-        return
-    if found:
-        print_table(columns(now_ms()), found)
     else:
-        note("No schedules. A task has one by @app.task(schedule=…), or by holdfast schedules create.")
-    if more is not None:
-        note(f"There may be more: --cursor {more}")
+        none = "No schedules. A task has one by @app.task(schedule=…), or by holdfast schedules create."
+        print_list(columns(now_ms()), found, none=none, more=more)
 
 
 def show_schedule(schedule: Id, database: Database = None, app: App = None, json: Json = False) -> None:
