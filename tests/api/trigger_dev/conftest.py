@@ -59,10 +59,13 @@ class Official:
 
     def __init__(self, app: Holdfast, package: Path) -> None:
         self.app, self.package = app, package
-        self.listening = listen("127.0.0.1", 0)
-        self.url = url_of(self.listening)
-        served = application(lambda: app.client, key=KEY)
-        self.server = Server(lambda: served, self.listening)
+        self.serve(0)
+
+    def serve(self, port: int) -> None:
+        listening = listen("127.0.0.1", port)
+        self.url, self.port = url_of(listening), listening.getsockname()[1]
+        served = application(lambda: self.app.client, key=KEY)
+        self.server = Server(lambda: served, listening)
 
     async def does(self, scenario: str, *arguments: str, timeout: float = 60) -> Any:
         """What a scenario prints."""
@@ -82,8 +85,12 @@ class Official:
         assert process.returncode == 0, err.decode()
         return json.loads(out)
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
+        """The server goes away; ``serve(port)`` brings another one, which knows nothing of what this one was asked."""
         await asyncio.to_thread(self.server.stop)
+
+    async def close(self) -> None:
+        await self.stop()
         await self.app.aclose()
 
 

@@ -6,6 +6,7 @@ import asyncio
 
 from holdfast import AsyncContext, Holdfast
 from tests.api.trigger_dev.conftest import Making
+from tests.conftest import eventually_holds
 
 
 async def test_runs_are_followed_until_they_have_ended(database_url: str, official: Making) -> None:
@@ -30,3 +31,38 @@ async def test_runs_are_followed_until_they_have_ended(database_url: str, offici
     assert said["parts"] == ["ada0", "ada1", "ada2"]
     assert "run" in said["withStreams"]
     assert said["withStreams"].count("tokens") == 3
+
+
+async def test_they_go_on_when_another_server_comes(database_url: str, official: Making) -> None:
+    app = Holdfast(database_url)
+    seen, go_on = asyncio.Event(), asyncio.Event()
+
+    @app.task
+    async def work(name: str, ctx: AsyncContext) -> str:
+        ctx.metadata["n"] = 1
+        ctx.stream("tokens").write(f"{name} before")
+        await go_on.wait()
+        ctx.stream("tokens").write(f"{name} after")
+        return name.upper()
+
+    @app.task
+    async def ready() -> None:
+        seen.set()
+
+    there = await official(app)
+    async with app.running():
+        following = asyncio.create_task(there.does("reconnecting"))
+        await asyncio.wait_for(seen.wait(), 60)
+        await there.stop()
+        go_on.set()
+        await asyncio.to_thread(eventually_holds, lambda: all_ended(app))
+        there.serve(there.port)
+        said = await following
+    done = [{"status": "COMPLETED", "output": "ONE", "n": 1}]
+    assert (said["one"], said["tagged"]) == (done, done)
+    assert [each["output"] for each in said["batch"]] == ["A", "B"]
+    assert said["parts"] == ["one before", "one after"]
+
+
+def all_ended(app: Holdfast) -> None:
+    assert [run.status for run in app.runs.list(task="work")] == ["completed"] * 3
