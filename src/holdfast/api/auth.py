@@ -11,6 +11,7 @@ Every route says what it needs, as a dependency that also gives it the `Caller`:
     Depends(needs("trigger", the_task="http"))  make runs of this task
     Depends(needs(None))                        any key at all
     Depends(needs("trigger", anyhow=True))      whoever may trigger something; the route asks for each
+    Depends(needs("trigger", …, spends=False))  a part of a trigger: a token for one use is used by another part of it
 
 A route that declares nothing is refused, unless its path is in `OPEN`.
 """
@@ -132,9 +133,9 @@ class Place(NamedTuple):
 class Needs:
     """What a route needs of who calls: a dependency that answers the `Caller`, or raises Refused (401 or 403)."""
 
-    def __init__(self, action: Action | None, place: Place | None, *, anyhow: bool) -> None:
+    def __init__(self, action: Action | None, place: Place | None, *, anyhow: bool, spends: bool) -> None:
         self.action: Action | None = action
-        self.place, self.anyhow = place, anyhow
+        self.place, self.anyhow, self.spends = place, anyhow, spends
 
     async def __call__(self, request: Request) -> Caller:
         caller = caller_of(request)
@@ -146,7 +147,7 @@ class Needs:
             met = await self.met(caller, request, self.action, self.place)
         if not met:
             raise forbidden(self.action)
-        if caller.once is not None and self.action in ("trigger", "write"):
+        if caller.once is not None and self.spends and self.action in ("trigger", "write"):
             await spend(caller, caller.once, request)
         return caller
 
@@ -194,9 +195,11 @@ def needs(
     token: str | None = None,
     the_task: str | None = None,
     anyhow: bool = False,
+    spends: bool = True,
 ) -> Needs:
     """What a route needs; ``run=`` and its like name the parameter of the path that holds the id. ``the_task`` is a
-    task's id itself. With ``anyhow`` whoever may do so with something is let in, and the route asks the rest.
+    task's id itself. With ``anyhow`` whoever may do so with something is let in, and the route asks the rest. What
+    ``spends`` no token for one use is a part of something that another call does.
 
     >>> @router.get("/api/v1/runs/{run_id}", dependencies=[Depends(needs("read", run="run_id"))])
     """
@@ -205,7 +208,7 @@ def needs(
     said += [Place("task", "", the_task)] if the_task is not None else []
     if len(said) > 1 or (said and anyhow):
         raise TypeError(f"needs({action!r}) names more than one thing: {said}")
-    return Needs(action, said[0] if said else None, anyhow=anyhow)
+    return Needs(action, said[0] if said else None, anyhow=anyhow, spends=spends)
 
 
 def need_of(route: object) -> Needs | None:

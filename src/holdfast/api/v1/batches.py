@@ -133,9 +133,8 @@ def batches(client: Callable[[], Client]) -> APIRouter:
         answer = Created(id=batch_id, run_count=batch.run_count, is_cached=not fresh)
         return answered(answer, 202, {"x-trigger-jwt": jwt})
 
-    told = documented(
-        "Add items to a batch", needs=needs("trigger", anyhow=True), answer=Accepted, refusals=[400, 404, 413, 415, 422]
-    )
+    may = needs("trigger", anyhow=True, spends=False)
+    told = documented("Add items to a batch", needs=may, answer=Accepted, refusals=[400, 404, 413, 415, 422])
     told["openapi_extra"]["requestBody"] = {"content": {LINES[0]: {"schema": schema_of(Line)}}}
 
     @router.post("/api/v3/batches/{id}/items", **told)

@@ -46,7 +46,7 @@ def large(client: Callable[[], Client]) -> APIRouter:
 
     @router.put(
         "/api/v2/packets/{name:path}",
-        **documented("A URL for a large payload", needs=needs("trigger", anyhow=True), answer=Place),
+        **documented("A URL for a large payload", needs=needs("trigger", anyhow=True, spends=False), answer=Place),
     )
     async def place(request: Request, name: str) -> Response:
         packet_id = new_id()
