@@ -14,7 +14,7 @@ from holdfast.api.refused import Refused
 from holdfast.duration import LONGEST_MS
 from holdfast.model import FINAL
 
-Kind = Literal["run", "batch", "sched", "queue", "waitpoint", "bulk", "env"]
+Kind = Literal["run", "batch", "sched", "queue", "waitpoint", "bulk", "env", "span"]
 WORDS: Final[dict[Kind, str]] = {
     "run": "run",
     "batch": "batch",
@@ -23,6 +23,7 @@ WORDS: Final[dict[Kind, str]] = {
     "waitpoint": "token",
     "bulk": "bulk action",
     "env": "environment",
+    "span": "span",
 }
 ID: Final = re.compile("[0-9a-z]{26}", re.ASCII)
 
