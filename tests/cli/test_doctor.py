@@ -14,8 +14,11 @@ from holdfast import storage
 from holdfast.cli import doctor
 from holdfast.engine import catalogue
 from holdfast.storage import Store, migrate
+from holdfast.worker.capacity import Room
 from tests.cli.conftest import Answer, Cli
 from tests.engine.making import Hand, know, new, send
+
+GIB = 1 << 30
 
 
 def wrong(answer: Answer, *but: str) -> list[str]:
@@ -63,6 +66,22 @@ def test_what_of_a_machine_is_enforced_here(
     assert "for runs with machines" in said["text"]
     assert ("held by the kernel" in said["text"]) is handed
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_workers_of_this_host_that_count_on_more_than_it_has(
+    cli: Cli, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two supervisors side by side each took the whole host to be theirs. One on another host is no matter."""
+    monkeypatch.setattr("platform.node", lambda: "reef")
+    monkeypatch.setattr("holdfast.worker.capacity.detect", lambda: Room(4000, 8 * GIB))
+    know(store)
+    Hand(store, room=Room(4000, 8 * GIB))
+    Hand(store, room=Room(4000, 8 * GIB), host="lagoon")
+    assert "count on" not in texts(cli("doctor", "--json"))
+    Hand(store, room=Room(4000, 8 * GIB))
+    said = texts(cli("doctor", "--json"))
+    assert "The 2 workers here count on 8 vCPU, 16 GB for runs with machines; this host has 4 vCPU, 8 GB" in said
+    assert "--cpu and --memory" in said
 
 
 def test_settings_and_where_each_came_from(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ is in it. Whatever is found, it changes nothing.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import socket
 import sys
@@ -22,7 +23,7 @@ from holdfast.cli.place import AppBroken, Place, bare, file_of, over, place
 from holdfast.cli.show import COLOURS, DIM, SECRETS, STARS, clean, masked, out, print_json, setting_shown, show
 from holdfast.errors import AppNotFound, DatabaseError, HoldfastError
 from holdfast.settings import Setting
-from holdfast.views import Finding
+from holdfast.views import Finding, WorkerView
 from holdfast.views.diagnosis import megabytes
 
 app = typer.Typer(add_completion=False)
@@ -139,9 +140,27 @@ def of_database(url: str) -> Iterator[Finding]:
                 yield from of_migrations(schema.edited(store))
                 health = store.read_sync(views.health)
                 yield from of_clock(health.now)
+                yield from of_promised([each for each in health.alive if each.host == platform.node()])
                 yield from views.findings(health)
     except DatabaseError as error:
         yield Finding(about="database", level="wrong", text=f"{error.what} ({error.seen}).", do=error.do)
+
+
+def of_promised(workers: list[WorkerView]) -> Iterator[Finding]:
+    """What the workers of this host have together for runs with machines, where that is more than there is."""
+    from holdfast.worker.capacity import Room, detect
+
+    sized = [(each.cpu_millis, each.memory_bytes) for each in workers]
+    counted = [(cpu, memory) for cpu, memory in sized if cpu is not None and memory is not None]
+    there = detect()
+    promised = Room(sum(cpu for cpu, _ in counted), sum(memory for _, memory in counted))
+    if len(counted) > 1 and not there.nearly_holds(promised):
+        yield Finding(
+            about="machines",
+            level="note",
+            text=f"The {len(counted)} workers here count on {promised} for runs with machines; this host has {there}.",
+            do="Each holdfast worker takes the host to be its own: use one with --processes, or say --cpu and --memory",
+        )
 
 
 def of_schema(url: str, now: schema.Schema) -> Finding:

@@ -34,6 +34,10 @@ class Room(NamedTuple):
         """Whether a run with this machine fits into it."""
         return machine.cpu_millis <= self.cpu_millis and machine.memory_bytes <= self.memory_bytes
 
+    def nearly_holds(self, other: Room) -> bool:
+        """Whether there is as much as ``other``, but for a tenth: a host shows a little less than it is sold with."""
+        return other.cpu_millis <= 1.1 * self.cpu_millis and other.memory_bytes <= 1.1 * self.memory_bytes
+
     def without(self, machines: Iterable[Machine]) -> Room:
         """What is left beside these."""
         cpu, memory = self
