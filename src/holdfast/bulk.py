@@ -68,7 +68,7 @@ class Survey:
             self.wanted = msgspec.structs.replace(self.wanted, since=tx.now() - self.ago_ms)
             self.ago_ms = None
         size = STEP if self.limit is None else min(STEP, self.limit - len(self.ids))
-        return views.page(tx, self.wanted, limit=size, before=self.cursor)
+        return views.page(tx, self.wanted, limit=size, before=self.cursor, far=views.FAR_OFF)
 
     def take(self, page: views.Page) -> None:
         self.ids += [run.id for run in page.runs]

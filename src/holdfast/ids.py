@@ -18,7 +18,7 @@ import time
 from typing import Final
 from uuid import UUID
 
-__all__ = ["as_uuid", "from_uuid", "hash63", "id_beside", "new_api_key", "new_id", "new_secret"]
+__all__ = ["as_uuid", "from_uuid", "hash63", "id_beside", "least_id", "made_at", "new_api_key", "new_id", "new_secret"]
 
 _ALPHANUMERIC: Final = string.ascii_letters + string.digits
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -88,6 +88,19 @@ def id_beside(other: str, number: int) -> str:
     """The id of something that is made beside what has the ``other`` one, as old as that: always the same for the same
     number, of which 80 bits count."""
     return other[:10] + _base32(number & (1 << 80) - 1, 8)
+
+
+def least_id(at: int) -> str:
+    """The least id that can be made in this millisecond: ids begin with their time."""
+    return _base32(max(0, at), 5)
+
+
+def made_at(id: str) -> int:
+    """When an id was made, in milliseconds: what `least_id` turns around."""
+    ms = 0
+    for character in id[:10]:
+        ms = ms << 5 | max(0, _ALPHABET.find(character))
+    return ms
 
 
 def new_secret() -> str:

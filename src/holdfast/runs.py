@@ -309,7 +309,7 @@ def _search(tx: Tx, wanted: _Wanted) -> views.Page:
     found = wanted.filter
     if wanted.ago_ms is not None:
         found = msgspec.structs.replace(found, since=tx.now() - wanted.ago_ms)
-    return views.page(tx, found, limit=wanted.limit, before=wanted.cursor)
+    return views.page(tx, found, limit=wanted.limit, before=wanted.cursor, far=views.FAR_OFF)
 
 
 def _read(

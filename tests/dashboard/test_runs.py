@@ -73,7 +73,7 @@ async def test_a_list_goes_on_where_it_ended_and_back(home: Holdfast, served: Se
 async def test_a_search_for_what_hardly_exists_asks_whether_to_look_further(
     home: Holdfast, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.dashboard.pages.runs.FAR", 200)
+    monkeypatch.setattr("holdfast.views.lists.FAR", 200)
     wanted = home.trigger("rare")
     many = [NewRun(id=new_id(), task="send", queue="task/send", payload="null") for _ in range(400)]
     home.client.write(trigger.trigger, many)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from importlib import resources
@@ -242,6 +243,68 @@ def test_a_side_that_is_searched_further_does_not_overtake_the_other(
         if cursor is None:
             break
     assert found == [hot, done]
+
+
+def test_a_list_is_read_along_the_rarest_of_what_it_is_filtered_by(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rare key among many failures, a rare failure among many of a key: found, though few runs may be looked at."""
+    monkeypatch.setattr(lists, "FAR", 5)
+    monkeypatch.setattr(lists, "CHUNK", 2)
+    hand = Hand(store, "greet")
+    ada, crashed, *_ = send(store, new(concurrency_key="ada"), *[new(concurrency_key="bob") for _ in range(40)])
+    for run in hand.claim(41):
+        hand.end(run, status="crashed" if run.id == crashed else "failed", error=ERROR)
+    assert listed(store, statuses=["failed"], concurrency_key="ada") == [ada]
+    assert listed(store, statuses=["crashed"], concurrency_key="bob") == [crashed]
+    before = send(store, new())[0]
+    back = store.read_sync(
+        views.page, Filter(statuses=frozenset({"failed"}), concurrency_key="ada"), limit=1, after=ada[:10]
+    )
+    assert [run.id for run in back.runs] == [ada]
+    assert before > ada
+
+
+@pytest.mark.parametrize("chunk", [1, 200])
+def test_whichever_way_a_list_is_read_it_has_the_same_runs(
+    store: Store, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(lists, "CHUNK", chunk)
+    hand = Hand(store, "greet", "wave")
+    everything = {
+        run: (task, queue, key, tag, batch)
+        for task, queue, key, tag, batch in itertools.product(
+            ("greet", "wave"), ("task/greet", "slow"), ("ada", None), ("red", "blue"), ("b1", None)
+        )
+        for run in send(
+            store, new(task, queue=queue, concurrency_key=key, tags=json.dumps([tag]), batch_id=batch, delay_ms=None)
+        )
+    }
+    ended = {}
+    for place, run in enumerate(hand.claim(20)):
+        ended[run.id] = ("completed", "failed")[place % 2]
+        hand.end(run, status=ended[run.id], error=ERROR if place % 2 else None)
+    parts: list[list[dict[str, Any]]] = [
+        [{}, {"tasks": frozenset({"greet"})}],
+        [{}, {"queues": frozenset({"slow"})}],
+        [{}, {"concurrency_key": "ada"}],
+        [{}, {"tags": ("red",)}, {"any_tags": frozenset({"red", "blue"})}],
+        [{}, {"batch": "b1"}],
+        [{}, {"statuses": ["failed"]}, {"statuses": ["completed", "queued"]}],
+    ]
+    for chosen in itertools.product(*parts):
+        wanted = {name: value for part in chosen for name, value in part.items()}
+        expected = [
+            run
+            for run, (task, queue, key, tag, batch) in sorted(everything.items(), reverse=True)
+            if task in wanted.get("tasks", [task])
+            and queue in wanted.get("queues", [queue])
+            and wanted.get("concurrency_key") in (None, key)
+            and (tag == "red" or "tags" not in wanted)
+            and wanted.get("batch") in (None, batch)
+            and ("statuses" not in wanted or ended.get(run, "queued") in wanted["statuses"])
+        ]
+        assert listed(store, **wanted) == expected, wanted
 
 
 def test_a_listed_run_tells_how_it_ended(store: Store) -> None:

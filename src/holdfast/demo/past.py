@@ -19,12 +19,13 @@ from holdfast.demo import shop
 from holdfast.engine import catalogue, claim, limits, trigger, workers
 from holdfast.engine.claim import Ask
 from holdfast.errors import InvalidOption
-from holdfast.ids import new_id
+from holdfast.ids import least_id, new_id
 from holdfast.model import RunError
 from holdfast.records import Again, Claimed, Ended, Invocation, LogLine, NewRun, TaskEntry
 from holdfast.storage import Store
 from holdfast.storage.runs import AgainRow, again_row
-from holdfast.views.lists import Filter, least_id, page
+from holdfast.views.filter import Filter
+from holdfast.views.lists import page
 
 HOURS: Final = 24
 TICK_MS: Final = 120_000

@@ -13,6 +13,8 @@ second block says so in its name, ``-- name: claim (postgres)``, and its first c
                        was small begins with the table, and reads all of it for ever
     {any} SELECT … {end}   the rows of a subquery that must run once, whatever the plan
     {for_update} {for_share} {skip_locked}    row locks, where rows can be locked
+    {page:id}          a page of a list, the newest first: the next ``:n`` after the cursor ``:before``. Such a
+                       statement has a twin, named ``…_back``, that is read from the other end; {sorted:id} goes with it
 
 Everything is parsed when this module is first asked, so that a misspelt fragment fails at start and not at three in
 the morning.
@@ -28,8 +30,12 @@ from typing import NamedTuple
 NAME = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)
 ROWS = re.compile(r"\{(rows|lines)\(([^}]*)\)\}", re.DOTALL)
 IN = re.compile(r"\{in:(\w+)\}")
+PAGE = re.compile(r"\{page:([\w.]+)\}")
+SORTED = re.compile(r"\{sorted:([\w.]+)\}")
 BY = re.compile(r"\{by ([\w.]+)\}")
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+OLDER = r"\1 < :before AND \1 >= :floor ORDER BY \1 DESC LIMIT :n"
+NEWER = r"\1 > :before AND \1 >= :floor ORDER BY \1 LIMIT :n"
 
 
 class Dialect(NamedTuple):
@@ -104,7 +110,7 @@ def prepare(name: str, source: str, dialect: Dialect, *, frozen: bool = False) -
             return lines([(column, kind) for column, kind in pairs])
         return f"json_to_recordset(:rows::json) AS x({', '.join(' '.join(pair) for pair in pairs)})"
 
-    text = ROWS.sub(rows, source)
+    text = ROWS.sub(rows, PAGE.sub(OLDER, SORTED.sub(r"ORDER BY \1 DESC", source)))
     text = IN.sub(lambda match: dialect.member.format(match[1]), text)
     fragments = dialect.fragments | ({"now": "CAST(:now AS BIGINT)"} if frozen else {})
     text = re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], text)
@@ -162,5 +168,11 @@ def blocks() -> list[tuple[str, str | None, str]]:
             parts = NAME.split(file.read_text(encoding="utf-8"))[1:]
             for name, only, body in zip(parts[0::3], parts[1::3], parts[2::3], strict=True):
                 lines = (line for line in body.splitlines() if not line.lstrip().startswith("--"))
-                found.append((name, only, "\n".join(lines)))
+                found += with_twin(name, only, "\n".join(lines))
     return found
+
+
+def with_twin(name: str, only: str | None, body: str) -> list[tuple[str, str | None, str]]:
+    """A block, and if it is a page of a list the one that is read from the other end."""
+    back = SORTED.sub(r"ORDER BY \1", PAGE.sub(NEWER, body))
+    return [(name, only, body)] if back == body else [(name, only, body), (f"{name}_back", only, back)]

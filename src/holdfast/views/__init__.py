@@ -1,6 +1,6 @@
 """What people ask, for the CLI, the API and the dashboard alike: read models without presentation.
 
-    lists       lists of runs, newest first, page by page
+    lists       lists of runs, newest first, page by page: filter says which, ways along which indexes, sieve keeps them
     detail      one run in full: attempts, log lines, payload, and why it is not running
     family      the runs around one
     journal     what a run has recorded, with the runs and tokens in it
@@ -40,15 +40,17 @@ from holdfast.views.detail import (
 from holdfast.views.diagnosis import Finding, Health, findings, health
 from holdfast.views.errors import ErrorPage, ErrorView, error, errors
 from holdfast.views.family import Family, family
+from holdfast.views.filter import Filter
 from holdfast.views.hosts import TaskView, WorkerView, task, tasks, workers
 from holdfast.views.http_hosts import HostView, http_hosts
 from holdfast.views.journal import EntryView, RelatedRun, TokenView
-from holdfast.views.lists import Filter, Listed, Page, listed_runs, page
+from holdfast.views.lists import FAR_OFF, Listed, Page, listed_runs, page
 from holdfast.views.marks import Followed, Mark, marks, pulse
 from holdfast.views.why import Reason
 
 __all__ = [
     "COUNTED",
+    "FAR_OFF",
     "AttemptView",
     "EntryView",
     "ErrorPage",

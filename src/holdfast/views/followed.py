@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from holdfast.ids import least_id
 from holdfast.storage import Tx
-from holdfast.views.lists import least_id
 from holdfast.views.marks import Mark, marks
 
 MEMBERS = 1_000  # runs of one group, the newest

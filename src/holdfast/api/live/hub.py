@@ -20,11 +20,11 @@ from holdfast import views
 from holdfast.api.live.topics import Change, Followed, Topic
 from holdfast.client import Client
 from holdfast.errors import DatabaseError
+from holdfast.ids import made_at
 from holdfast.records import RunRecord
 from holdfast.storage import Store, Tx
 from holdfast.views import followed
 from holdfast.views.followed import Group
-from holdfast.views.lists import made_at
 from holdfast.views.marks import Mark
 
 log = logging.getLogger("holdfast")

@@ -19,9 +19,8 @@ from holdfast.api.v1.documents import answered, body_of, documented
 from holdfast.api.v1.packets import JSON
 from holdfast.client import Client
 from holdfast.engine import packets as engine
-from holdfast.ids import new_id
+from holdfast.ids import made_at, new_id
 from holdfast.names import not_text
-from holdfast.views.lists import made_at
 
 OPEN_MS: Final = 3_600_000
 PLACE: Final = "/api/v1/packets/{packet_id}/{signature}"

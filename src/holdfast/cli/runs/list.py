@@ -13,8 +13,8 @@ from holdfast.cli.place import opened
 from holdfast.cli.runs.filters import Batch, QueueOption, Since, Status, Tag, TaskOption, read_filter
 from holdfast.cli.show import DIM, Column, age, clean, duration, moment, note, now_ms, print_json, print_table, styled
 from holdfast.client import Client
+from holdfast.ids import made_at
 from holdfast.views import Filter, Listed, Page
-from holdfast.views.lists import made_at
 
 PATIENCE_SECONDS: Final = 5.0
 

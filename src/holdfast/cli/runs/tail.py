@@ -22,9 +22,9 @@ from holdfast.cli.place import opened
 from holdfast.cli.show import COLOURS, DIM, LEVELS, clean, document, duration, err, note, now_ms, out, plural
 from holdfast.client import Client
 from holdfast.errors import DatabaseUnavailable, RunNotFound
+from holdfast.ids import least_id, made_at
 from holdfast.model import FINAL
 from holdfast.views import Listed, LogView
-from holdfast.views.lists import least_id, made_at
 
 PAUSE_SECONDS: Final = 0.2
 FOLLOWED: Final = 1_000  # runs at once

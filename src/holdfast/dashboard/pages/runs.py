@@ -13,7 +13,6 @@ from holdfast.errors import InvalidOption
 from holdfast.storage import Tx
 
 LIMIT: Final = 50
-FAR: Final = 10_000  # runs looked at for one page: then one is asked whether to look further
 SINCE: Final = ("15m", "1h", "24h", "7d", "30d")
 
 
@@ -62,7 +61,7 @@ def routes(site: Site) -> APIRouter:
 
 
 def listed(tx: Tx, query: Query, cursor: str | None, after: str | None) -> views.Page:
-    return views.page(tx, query.filter(tx.now()), limit=LIMIT, before=cursor, after=after, far=FAR)
+    return views.page(tx, query.filter(tx.now()), limit=LIMIT, before=cursor, after=after)
 
 
 def is_run(tx: Tx, text: str) -> bool:

@@ -33,14 +33,3 @@ FROM {s}error_group WHERE last_at <= :at AND (last_at < :at OR fingerprint > :af
 -- name: error_group
 SELECT fingerprint, task, type, message, place, runs, first_at, last_at, first_version, last_version, last_run
 FROM {s}error_group WHERE fingerprint = :fingerprint
-
--- name: list_done_of_error
-SELECT id, status, task, queue_id, created_at FROM {s}done
-WHERE fingerprint = :fingerprint AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
-
--- name: list_done_of_error_back
-SELECT id, status, task, queue_id, created_at FROM {s}done
-WHERE fingerprint = :fingerprint AND id > :before AND id >= :floor ORDER BY id LIMIT :n
-
--- name: fingerprints
-SELECT id FROM {s}done WHERE id {in:ids} AND fingerprint = :fingerprint

@@ -1,82 +1,77 @@
 -- What people ask: lists, counts, reasons. Each is bounded by a LIMIT or by what is small (workers, queues, routes, slots),
 -- so that looking costs the same with ten million finished runs and a backlog of a million.
 
+-- Lists of runs, a page at a time. Each of these has a twin, list_…_back, that is read from the other end; whoever filters
+-- reads on, up to a bound.
+
 -- name: list_hot
--- Newest first; whoever filters reads on, up to a bound.
-SELECT id, state, task, queue_id, created_at FROM {s}run WHERE id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+SELECT id, state, task, queue_id, created_at, version, concurrency_key, batch_id, CAST(NULL AS TEXT) AS fingerprint
+FROM {s}run WHERE {page:id}
 
 -- name: list_executing
 -- Workers' slots bound these; sorting them is cheaper than walking the backlog for them.
-WITH held AS MATERIALIZED (SELECT id, state, task, queue_id, created_at FROM {s}run WHERE worker_id IS NOT NULL)
-SELECT * FROM held WHERE id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+WITH held AS MATERIALIZED (SELECT id, state, task, queue_id, created_at, version, concurrency_key, batch_id, CAST(NULL AS TEXT) AS fingerprint
+  FROM {s}run WHERE worker_id IS NOT NULL)
+SELECT * FROM held WHERE {page:id}
+
+-- name: list_put_off
+SELECT id, state, task, queue_id, created_at, version, concurrency_key, batch_id, CAST(NULL AS TEXT) AS fingerprint
+FROM {s}run WHERE state IN ('delayed', 'waiting') AND state = :state AND {page:id}
 
 -- name: list_hot_of_batch
-SELECT id, state, task, queue_id, created_at FROM {s}run WHERE batch_id = :batch AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+SELECT id, state, task, queue_id, created_at, version, concurrency_key, batch_id, CAST(NULL AS TEXT) AS fingerprint
+FROM {s}run WHERE batch_id = :batch AND {page:id}
 
 -- name: list_done
-SELECT id, status, task, queue_id, created_at FROM {s}done WHERE id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
+WHERE {page:id}
 
--- name: list_done_bad
-SELECT id, status, task, queue_id, created_at FROM {s}done WHERE status <> 'completed' AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+-- name: list_done_of_status
+SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
+WHERE status <> 'completed' AND status = :status AND {page:id}
 
 -- name: list_done_of_task
-SELECT id, status, task, queue_id, created_at FROM {s}done WHERE task = :task AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
+WHERE task = :task AND {page:id}
+
+-- name: list_done_of_version
+SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
+WHERE version = :version AND {page:id}
+
+-- name: list_done_of_key
+SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
+WHERE concurrency_key = :key AND {page:id}
 
 -- name: list_done_of_batch
-SELECT id, status, task, queue_id, created_at FROM {s}done WHERE batch_id = :batch AND id < :before AND id >= :floor ORDER BY id DESC LIMIT :n
+SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
+WHERE batch_id = :batch AND {page:id}
+
+-- name: list_done_of_error
+SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
+WHERE fingerprint = :fingerprint AND {page:id}
 
 -- name: list_tagged
-SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at)
-FROM (SELECT run_id FROM {s}tag WHERE tag = :tag AND run_id < :before AND run_id >= :floor ORDER BY run_id DESC LIMIT :n) t
-LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id DESC
+SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at), COALESCE(r.version, d.version), COALESCE(r.concurrency_key, d.concurrency_key), COALESCE(r.batch_id, d.batch_id), d.fingerprint
+FROM (SELECT run_id FROM {s}tag WHERE tag = :tag AND {page:run_id}) t
+LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id {sorted:t.run_id}
 
 -- name: list_of_schedule
 -- The runs that a schedule has made; a slot that is run at once is made last, wherever it lies.
-SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at)
-FROM (SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND run_id < :before AND run_id >= :floor ORDER BY run_id DESC LIMIT :n) t
-LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id DESC
+SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at), COALESCE(r.version, d.version), COALESCE(r.concurrency_key, d.concurrency_key), COALESCE(r.batch_id, d.batch_id), d.fingerprint
+FROM (SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND {page:run_id}) t
+LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id {sorted:t.run_id}
 
--- Each of these once more, the oldest first: what is newer than a run, for who pages back.
-
--- name: list_hot_back
-SELECT id, state, task, queue_id, created_at FROM {s}run WHERE id > :before AND id >= :floor ORDER BY id LIMIT :n
-
--- name: list_executing_back
-WITH held AS MATERIALIZED (SELECT id, state, task, queue_id, created_at FROM {s}run WHERE worker_id IS NOT NULL)
-SELECT * FROM held WHERE id > :before AND id >= :floor ORDER BY id LIMIT :n
-
--- name: list_hot_of_batch_back
-SELECT id, state, task, queue_id, created_at FROM {s}run WHERE batch_id = :batch AND id > :before AND id >= :floor ORDER BY id LIMIT :n
-
--- name: list_done_back
-SELECT id, status, task, queue_id, created_at FROM {s}done WHERE id > :before AND id >= :floor ORDER BY id LIMIT :n
-
--- name: list_done_bad_back
-SELECT id, status, task, queue_id, created_at FROM {s}done WHERE status <> 'completed' AND id > :before AND id >= :floor ORDER BY id LIMIT :n
-
--- name: list_done_of_task_back
-SELECT id, status, task, queue_id, created_at FROM {s}done WHERE task = :task AND id > :before AND id >= :floor ORDER BY id LIMIT :n
-
--- name: list_done_of_batch_back
-SELECT id, status, task, queue_id, created_at FROM {s}done WHERE batch_id = :batch AND id > :before AND id >= :floor ORDER BY id LIMIT :n
-
--- name: list_tagged_back
-SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at)
-FROM (SELECT run_id FROM {s}tag WHERE tag = :tag AND run_id > :before AND run_id >= :floor ORDER BY run_id LIMIT :n) t
-LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id
-
--- name: list_of_schedule_back
-SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at)
-FROM (SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND run_id > :before AND run_id >= :floor ORDER BY run_id LIMIT :n) t
-LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id ORDER BY t.run_id
+-- name: tasks_of_queue
+-- There is a route for each task that ever had runs in it.
+SELECT DISTINCT task FROM {s}route WHERE queue_id = :queue_id LIMIT :n
 
 -- name: made_by
 SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND run_id {in:ids}
 
 -- name: told_at_trigger
 -- What no index of a list knows, of a few runs.
-SELECT id, version, concurrency_key, options FROM {s}run WHERE id {in:ids}
-UNION ALL SELECT id, version, concurrency_key, options FROM {s}done WHERE id {in:ids}
+SELECT id, options FROM {s}run WHERE id {in:ids}
+UNION ALL SELECT id, options FROM {s}done WHERE id {in:ids}
 
 -- name: children_of
 SELECT * FROM (SELECT id FROM {s}run WHERE parent_id = :id ORDER BY id LIMIT :n) r
