@@ -91,7 +91,8 @@ class Claimed(NamedTuple):
     ``started_at`` is when this attempt was claimed, ``began_at`` when the run was claimed for the first time.
     ``suspect`` is how many suspects like it a process may hold at once, 0 if it is none.
     A payload that was too big to ride along is None, and read when it is wanted. ``awaited``: a parent waits for it.
-    ``canceling``: it was canceled while it waited, and is to be told so.
+    ``canceling``: it was canceled while it waited, and is to be told so. ``told``: where the run stood when it last
+    gave up its slot, if it ever did; see `stood`.
     """
 
     id: str
@@ -122,6 +123,13 @@ class Claimed(NamedTuple):
     canceling: bool = False
     depth: int = 0
     crashes: int = 0
+    told: int | None = None
+
+    @property
+    def stood(self) -> tuple[int, int] | None:
+        """Under which claim the run last gave up its slot, and the last settled entry that its code knew then. All that
+        it told until there is written."""
+        return None if self.told is None else divmod(self.told, 2**32)
 
 
 class Note(msgspec.Struct):

@@ -7,6 +7,7 @@ import asyncio
 from holdfast import AsyncContext
 from holdfast.engine import read
 from tests.support.inside import Inside
+from tests.support.ledger import until
 
 
 async def test_lines_of_a_replayed_stretch_are_marked_and_hidden(inside: Inside) -> None:
@@ -30,6 +31,30 @@ async def test_lines_of_a_replayed_stretch_are_marked_and_hidden(inside: Inside)
     assert [line.message for line in run.logs] == said
     every = await inside.store.read(read.logs, run.id, replayed=True)
     assert [line.message for line in every] == [f'"{text}"' for text in said[:2] * 2 + said[2:]]
+
+
+async def test_lines_after_several_that_came_together_are_new(inside: Inside) -> None:
+    """They came while the run was not in memory: a replay hears of all of them. Fails with taking for new only what
+    comes after the last one."""
+
+    @inside.app.task
+    async def talks(n: int, ctx: AsyncContext) -> None:
+        async def branch(k: int) -> None:
+            print(f"{k} waits")
+            await ctx.wait_for(token)
+            print(f"{k} goes on")
+
+        print("begins")
+        await asyncio.gather(*(branch(k) for k in range(3)))
+        print("ends")
+
+    token = await inside.app.tokens.acreate(int)
+    inside.start(suspend_after=0.0)
+    handle = await talks.atrigger(1)
+    await until(lambda: handle.retrieve().status == "waiting")
+    await inside.app.tokens.acomplete(token, 1)
+    said = [line.message for line in (await inside.ended(handle)).logs]
+    assert said == ["begins", *(f"{k} waits" for k in range(3)), *(f"{k} goes on" for k in range(3)), "ends"]
 
 
 async def test_what_is_said_to_a_cancel_is_new(inside: Inside) -> None:

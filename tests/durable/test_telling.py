@@ -91,6 +91,36 @@ async def test_branches_each_for_itself(inside: Inside, suspend_after: float) ->
     assert run.metadata == {"turns": 12, **{f"branch {number}": 3 for number in range(4)}}
 
 
+@BOTH
+async def test_branches_that_have_ended_and_those_that_wait_for_others(inside: Inside, suspend_after: float) -> None:
+    """Nothing recorded comes after what they have told; when the run gave up its slot it was told all the same. Fails
+    with only what is recorded next to go by."""
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> None:
+        async def short() -> None:
+            tell(ctx, "a branch without operations")
+
+        async def branch(number: int) -> None:
+            await ctx.sleep(0.05 * number)
+            tell(ctx, f"at the end of {number}")
+
+        tell(ctx, "before all")
+        await asyncio.gather(short(), *(branch(number) for number in (1, 3, 5)))
+        tell(ctx, "between")
+        await asyncio.gather(branch(2), branch(4))
+        tell(ctx, "at last")
+
+    inside.start(suspend_after=suspend_after)
+    handle = await work.atrigger(1)
+    run = await inside.ended(handle)
+    assert run.error is None
+    ends = [f"at the end of {number}" for number in (1, 3, 5, 2, 4)]
+    words = ["before all", "a branch without operations", *ends[:3], "between", *ends[3:], "at last"]
+    assert run.metadata == {"told": len(words), "words": words, "last": "at last", "family": len(words)}
+    assert [word for word, _ in await stream(handle)] == words
+
+
 async def test_what_is_tried_again_is_told_again_from_what_is_recorded_on(inside: Inside) -> None:
     @inside.app.task(retry=Retry(max_attempts=2, min_delay=0))
     async def work(n: int, ctx: AsyncContext) -> None:

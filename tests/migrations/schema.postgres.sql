@@ -304,7 +304,8 @@ CREATE TABLE holdfast.run (
   unwind integer DEFAULT 0 NOT NULL,
   keeper text COLLATE "C",
   keep_until bigint,
-  pinned integer DEFAULT 0 NOT NULL
+  pinned integer DEFAULT 0 NOT NULL,
+  told bigint
 ) WITH (fillfactor=80, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=20000);
 CREATE TABLE holdfast.schedule (
   id text COLLATE "C" NOT NULL,

@@ -280,7 +280,7 @@ CREATE TABLE holdfast_run (
   idempotency_key TEXT,
   parent_id TEXT,
   root_id TEXT,
-  batch_id TEXT, noted BIGINT, changes BIGINT, parent_key TEXT, depth INTEGER NOT NULL DEFAULT 0, news INTEGER NOT NULL DEFAULT 0, unwind INTEGER NOT NULL DEFAULT 0, keeper TEXT, keep_until BIGINT, pinned INTEGER NOT NULL DEFAULT 0,
+  batch_id TEXT, noted BIGINT, changes BIGINT, parent_key TEXT, depth INTEGER NOT NULL DEFAULT 0, news INTEGER NOT NULL DEFAULT 0, unwind INTEGER NOT NULL DEFAULT 0, keeper TEXT, keep_until BIGINT, pinned INTEGER NOT NULL DEFAULT 0, told BIGINT,
   CHECK ((state = 'executing') = (worker_id IS NOT NULL))
 );
 CREATE TABLE holdfast_schedule (

@@ -135,14 +135,18 @@ class Operations:
         return task in self.branches
 
     def repeats(self) -> bool:
-        """Whether the code that runs here has run before: the operation that its branch comes to next is recorded."""
+        """Whether the code that runs here has run before: the operation that its branch comes to next is recorded, or
+        no branch has come further than where the run gave up its slot."""
         if in_step.get() is not None:
             return False
         branch: Branch | None = self.root
         if self.live.task.signature.is_async:
             task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
             branch = self.branches.get(task) if task is not None else None
-        return branch is not None and (branch.path, branch.asked + 1) in self.journal.places
+        if branch is None:
+            return False
+        rehearses = self.turns.rehearses and not self.fresh
+        return rehearses or (branch.path, branch.asked + 1) in self.journal.places
 
     # asking, writing, hearing
 

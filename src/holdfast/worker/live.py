@@ -236,7 +236,7 @@ class Live:
 
     def repeats(self) -> bool:
         """Whether the code that runs here has run before, and told then what it tells."""
-        return bool(self.entries) and self.attempt.durable.repeats()
+        return bool(self.entries) and self.reason is None and self.attempt.durable.repeats()
 
     def usage(self) -> Usage:
         """What it has used until now."""

@@ -43,6 +43,10 @@ class Turns:
         self.busy_since = 0.0
         self.pause = LOOK_SECONDS[0]
         self.dropped = False
+        last, stood = live.claimed.stood or (0, None)
+        self.stood = stood  # the last result that the code was handed before the run gave up its slot …
+        self.rehearses = stood is not None  # … before it is handed a later one, it only does what it has done
+        self.at_once = last + 1 == live.claimed.claim  # … and nothing was carried out since
 
     # branches
 
@@ -92,7 +96,7 @@ class Turns:
     async def take(self, entry: Entry) -> Entry:
         """This entry, or what it comes to, when it is settled and it is its turn."""
         if is_settled(entry) and self.alone():
-            self.strike(entry)
+            self.give(entry)
             return entry
         wait = self.waits[entry.key] = Wait(loop=self.host.loop)
         self.set_timer(entry)
@@ -110,6 +114,14 @@ class Turns:
         self.left.add(key)
         self.waits.pop(key, None)
         self.pending.pop(key, None)
+
+    def give(self, entry: Entry) -> None:
+        """It is handed to the code. If it came after the run had given up its slot, what follows is new."""
+        self.strike(entry)
+        if self.stood is not None and (entry.settled or 0) > self.stood:
+            self.rehearses = False
+            if self.at_once:
+                self.live.lines.replayed = False
 
     def strike(self, entry: Entry) -> None:
         """It is handed out. After the last one the code goes where it has not been before."""
@@ -156,7 +168,7 @@ class Turns:
             self.look_at_once()
             return
         self.busy_since = 0.0
-        self.strike(entry)
+        self.give(entry)
         wait = self.waits.pop(entry.key)
         if not wait.done():
             wait.set_result(entry)

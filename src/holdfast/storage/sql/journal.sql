@@ -76,9 +76,11 @@ UPDATE {s}run SET news = 0 WHERE worker_id = :me AND news = 1 RETURNING id, pare
 
 -- name: suspend
 -- A run gives up its slot until something it waits for settles. If something has that its attempt does not know, it is not
--- suspended. Its row was locked in the statement before: this one's eyes are younger than the lock.
+-- suspended. Its row was locked in the statement before: this one's eyes are younger than the lock. All that its code has told
+-- until now is written with this.
 UPDATE {s}run SET state = 'waiting', worker_id = NULL, claimed_at = NULL, start_by = NULL, suspect = 0,
   keeper = x.keeper, keep_until = NULL, news = 0, unwind = 1,
+  told = x.claim * 4294967296 + x.seen,
   due_at = (SELECT min(j.due_at) FROM {s}journal j WHERE j.run_id = {s}run.id AND j.state = 'open')
 FROM {rows(id text, claim int, seen int, keeper text)}
 WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'executing' AND {s}run.cancel_at IS NULL

@@ -76,7 +76,7 @@ WHERE id = ANY (ARRAY(SELECT id FROM chosen)) AND EXISTS (SELECT 1 FROM {s}worke
   WHERE id = :me AND (state = 'live' OR (state = 'draining' AND CAST(:pin AS TEXT) IS NOT NULL)))
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
-  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth, crashes
+  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth, crashes, told
 
 -- name: claim_these
 -- What was chosen among the heads of lines. SQLite has no LATERAL: there the probes are made one by one (claim_heads).
@@ -90,7 +90,7 @@ WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker
   WHERE id = :me AND (state = 'live' OR (state = 'draining' AND CAST(:pin AS TEXT) IS NOT NULL)))
 RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
   metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
-  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth, crashes
+  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth, crashes, told
 
 -- name: fitting_heads (postgres)
 -- The heads of the lines of runs with machines; which of them fit is decided by whoever asks.
