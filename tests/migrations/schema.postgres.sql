@@ -562,7 +562,7 @@ CREATE FUNCTION holdfast.at_commit() RETURNS trigger LANGUAGE plpgsql AS '6e1b4d
 CREATE FUNCTION holdfast.hash63(VARIADIC parts text[]) RETURNS bigint LANGUAGE sql AS 'a10252813aaba4f058f53566215fac8d';
 CREATE FUNCTION holdfast.hold_parent(parent text, held integer, lock boolean) RETURNS void LANGUAGE plpgsql AS 'acb84bf4caff3f1f508f3f6c197a191b';
 CREATE FUNCTION holdfast.home() RETURNS text LANGUAGE plpgsql AS '6f32ace2341862cba30754fc0acb6f8d';
-CREATE FUNCTION holdfast.insert_run(x holdfast.new_run, now_ms bigint) RETURNS void LANGUAGE plpgsql AS '5258b6624502da9d108520212c1d5cfc';
+CREATE FUNCTION holdfast.insert_run(x holdfast.new_run, now_ms bigint) RETURNS void LANGUAGE plpgsql AS '40b07eb088ed9033e5a0f5aaf57d573c';
 CREATE FUNCTION holdfast.join_runs(runs text, home text, at bigint) RETURNS text LANGUAGE plpgsql AS 'e1d8bae4beb2079d3c3705137f69ab6c';
 CREATE FUNCTION holdfast.lane_of(queue_id bigint, key_lane bigint) RETURNS bigint LANGUAGE sql AS 'e36d41acf73cf02cbef55e7057eac043';
 CREATE FUNCTION holdfast.make_run(x holdfast.new_run, now_ms bigint) RETURNS text LANGUAGE plpgsql AS '63142107f82615ec8dbf82fb6bf7adb3';
