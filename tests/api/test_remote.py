@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,17 +21,21 @@ from holdfast.cli.dev.serve import Server, listen, url_of
 from holdfast.engine import keys
 from holdfast.errors import (
     InvalidOption,
+    NotSerializable,
     PayloadInvalid,
     ResultTimeout,
     RunCanceled,
     RunFailed,
     RunNotFound,
     TokenUnknown,
+    UnknownQueue,
+    UnknownSchedule,
 )
 from holdfast.ids import new_api_key
 from holdfast.remote import Client, RemoteError, RemoteUnavailable, connection
 from holdfast.remote.client import Client as Verbs
 from holdfast.remote.operate import Queues, Schedules, Tokens
+from tests.support.host import reached
 
 KEY = "the key of this server"
 
@@ -216,6 +222,69 @@ def test_queues_schedules_and_tokens(site: Site) -> None:
     for verb in (jobs.tokens.retrieve, jobs.tokens.complete):
         with pytest.raises(TokenUnknown):
             verb("0" * 26)
+
+
+async def test_async_code_has_each_verb(site: Site) -> None:
+    jobs = site.jobs
+    first = await jobs.atrigger("other", 1, delay="1h")
+    assert (await jobs.aretrieve(first.id)).status == "delayed"
+    again = await jobs.areplay(first.id)
+    await jobs.acancel(first.id)
+    assert [run.status async for run in jobs.handle(first.id).aupdates()] == ["canceled"]
+    assert {run.id for run in await jobs.alist()} == {first.id, again}
+    queue = "task/other"
+    states = [await jobs.queues.apause(queue), await jobs.queues.aresume(queue), await jobs.queues.aretrieve(queue)]
+    assert [each.paused for each in states] == [True, False, False]
+    assert (await jobs.queues.alimit(queue, 2)).concurrency_limit == 2
+    assert [each.name for each in await jobs.queues.alist()] == [queue]
+    schedule = await jobs.schedules.acreate("greet", "0 9 * * *")
+    assert schedule.deduplication_key is None
+    paused, resumed = await jobs.schedules.apause(schedule.id), await jobs.schedules.aresume(schedule.id)
+    assert (paused.active, resumed.active) == (False, True)
+    assert [await jobs.schedules.aretrieve(schedule.id)] == await jobs.schedules.alist()
+    await jobs.schedules.adelete(schedule.id)
+    token = await jobs.tokens.acreate()
+    await jobs.tokens.acomplete(token.id, 5)
+    assert (await jobs.tokens.aretrieve(token.id)).value == 5
+    assert [each.id for each in await jobs.tokens.alist()] == [token.id]
+    await jobs.aclose()
+    assert (await jobs.aretrieve(first.id)).status == "canceled", "the next verb opens a connection"
+
+
+GONE = "0" * 26
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "what"),
+    [
+        (lambda jobs: jobs.list(status="asleep"), RemoteError, "filter[status] knows no ASLEEP"),
+        (lambda jobs: jobs.schedules.create("greet", "x"), RemoteError, "cron has not five fields"),
+        (lambda jobs: jobs.queues.pause("no such"), UnknownQueue, "There is no such queue"),
+        (lambda jobs: jobs.queues.retrieve("no such"), UnknownQueue, "There is no such queue"),
+        (lambda jobs: jobs.schedules.pause(GONE), UnknownSchedule, "There is no such schedule"),
+        (lambda jobs: jobs.schedules.delete(GONE), UnknownSchedule, "There is no such schedule"),
+        (lambda jobs: jobs.tokens.complete(GONE), TokenUnknown, "There is no such token"),
+        (lambda jobs: jobs.retrieve(GONE), RunNotFound, "There is no run with this id"),
+        (lambda jobs: jobs.trigger("a/../b", b"x"), NotSerializable, ""),
+    ],
+)
+def test_an_error_says_what_is_wrong_what_was_seen_and_what_to_do(site: Site, wrong: Any, kind: Any, what: str) -> None:
+    with pytest.raises(kind) as raised:
+        wrong(site.jobs)
+    assert what in raised.value.what
+    assert raised.value.seen
+    assert raised.value.do
+
+
+def test_a_client_that_is_forgotten_takes_its_thread_along(site: Site) -> None:
+    def threads() -> int:
+        return sum(thread.name == "holdfast-remote" for thread in threading.enumerate())
+
+    before = threads()
+    for _ in range(3):
+        assert len(Client(site.url, key=KEY).list()) == 0
+    gc.collect()
+    reached(lambda: threads() == before)
 
 
 def test_what_the_server_refuses_is_said(site: Site) -> None:

@@ -11,7 +11,8 @@ import asyncio
 import os
 import random
 import threading
-from collections.abc import Coroutine, Mapping
+import weakref
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -28,7 +29,10 @@ TRIES: Final = 5
 FIRST_SECONDS, LONGEST_SECONDS = 0.25, 30.0
 AGAIN: Final = frozenset((408, 429, 500, 502, 503, 504))
 BAD: Final = 300
-PERMISSIONS: Final = frozenset((401, 403))
+ENDING_SECONDS: Final = 5.0
+KEY: Final = "Give a key that may: key=, or HOLDFAST_API_KEY."
+MEND: Final = "Mend the call: what it asks for is not done."
+DO: Final = {401: KEY, 403: KEY, 404: "Look at what it is called: a list has what there is."}
 
 
 class RemoteError(HoldfastError):
@@ -70,7 +74,8 @@ class Connection:
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: list[aiohttp.ClientSession] = []  # one at most, of this loop
+        self._end: Callable[[], object] | None = None
 
     # -- both colours --
 
@@ -90,18 +95,18 @@ class Connection:
     def close(self) -> None:
         """End all connections. The next call opens new ones."""
         with self._starting:
-            loop, session = self._loop, self._session
-            self._loop = self._session = None
-        if loop is not None and self._process == os.getpid():
-            if session is not None:
-                asyncio.run_coroutine_threadsafe(session.close(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
+            end, self._end, self._loop = self._end, None, None
+        if end is not None:
+            end()
 
     def _submit(self, call: Coroutine[Any, Any, R]) -> Future[R]:
         with self._starting:
             if self._loop is None or self._process != os.getpid():  # a forked child has no thread of its parent's
-                self._loop, self._process, self._session = asyncio.new_event_loop(), os.getpid(), None
-                threading.Thread(target=run, args=(self._loop,), name="holdfast-remote", daemon=True).start()
+                self._loop, self._process, self._sessions = asyncio.new_event_loop(), os.getpid(), []
+                what = (self._loop, self._sessions)
+                thread = threading.Thread(target=run, args=what, name="holdfast-remote", daemon=True)
+                thread.start()
+                self._end = weakref.finalize(self, end, self._loop, thread, self._process)
             return asyncio.run_coroutine_threadsafe(call, self._loop)
 
     # -- one call --
@@ -135,16 +140,16 @@ class Connection:
             if status < BAD:
                 return answer(text)
             if status not in AGAIN or last:
-                raise refusal(status, text)
+                raise refusal(status, text, f"{method} /{'/'.join(path)}")
             await asyncio.sleep(pause(number, headers.get("Retry-After")))
         raise AssertionError("a try ends the loop")
 
     async def _once(
         self, method: str, address: str, content: bytes | None, kind: str
     ) -> tuple[int, Mapping[str, str], bytes]:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
-        async with self._session.request(
+        if not self._sessions:
+            self._sessions.append(aiohttp.ClientSession(headers=self._headers, timeout=self._timeout))
+        async with self._sessions[0].request(
             method,
             URL(address, encoded=True),
             data=content,
@@ -154,12 +159,23 @@ class Connection:
             return response.status, response.headers, await response.read()
 
 
-def run(loop: asyncio.AbstractEventLoop) -> None:
+def run(loop: asyncio.AbstractEventLoop, sessions: Sequence[aiohttp.ClientSession]) -> None:
+    """What the thread does until the loop is stopped; the connections end with it."""
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
+        for session in sessions:
+            loop.run_until_complete(session.close())
     finally:
         loop.close()
+
+
+def end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, process: int) -> None:
+    """Stop a thread of this process: when its connection is closed, forgotten, or the program ends."""
+    if process == os.getpid():
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not threading.current_thread():
+            thread.join(ENDING_SECONDS)
 
 
 def pause(number: int, asked: str | None = None) -> float:
@@ -184,19 +200,23 @@ class Said(msgspec.Struct):
     error: str = ""
     message: str = ""
     param: str | None = None
+    details: list[Said] = []
+
+    def what(self) -> str:
+        """All that was said: a few words may stand for details."""
+        return "; ".join(each.what() for each in self.details) or self.error or self.message
 
 
-def refusal(status: int, text: bytes) -> RemoteError:
-    """The error that an answer stands for."""
+def refusal(status: int, text: bytes, call: str) -> RemoteError:
+    """The error that an answer to this call stands for."""
     try:
         said = msgspec.json.decode(text, type=Said)
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = Said()
-    what = said.error or said.message or "The server refused"
+    what, seen = said.what() or "The server refused", f"{call}: status {status}"
     if status in AGAIN:
-        return RemoteUnavailable(what, seen=f"status {status}", do="Try again later.", status=status)
-    do = "Give a key that may: key=, or HOLDFAST_API_KEY." if status in PERMISSIONS else None
-    return RemoteError(what, seen=f"status {status}", do=do, status=status, param=said.param)
+        return RemoteUnavailable(what, seen=seen, do="Try again later.", status=status)
+    return RemoteError(what, seen=seen, do=DO.get(status, MEND), status=status, param=said.param)
 
 
 def unavailable(url: str, seen: str) -> RemoteUnavailable:

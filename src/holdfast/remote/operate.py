@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 
 from holdfast import codec
 from holdfast.duration import Duration, to_ms
-from holdfast.errors import TokenUnknown
+from holdfast.errors import HoldfastError, TokenUnknown, UnknownQueue, UnknownSchedule
 from holdfast.ids import new_secret
 from holdfast.page import Page
 from holdfast.queue import own_queue
 from holdfast.remote.connection import Connection, RemoteError
-from holdfast.remote.wire import bare, duration
+from holdfast.remote.wire import bare, duration, own_key
 
 OWN: Final = own_queue("")
 STATUSES: Final[Mapping[str, Any]] = {"WAITING": "open", "COMPLETED": "completed", "TIMED_OUT": "expired"}
@@ -77,7 +77,7 @@ class Queues:
         return await self._connection.awaited(self._list())
 
     def retrieve(self, name: str, /) -> Queue:
-        """One queue. Raises RemoteError (404)."""
+        """One queue. Raises UnknownQueue."""
         return self._connection.wait(self._retrieve(name))
 
     async def aretrieve(self, name: str, /) -> Queue:
@@ -120,12 +120,19 @@ class Queues:
 
     async def _retrieve(self, name: str) -> Queue:
         kind, path = named(name)
-        return queue_of(await self._connection.ask("GET", "api", "v1", "queues", path, query={"type": kind}))
+        return await self._ask(name, "GET", "api", "v1", "queues", path, query={"type": kind})
 
     async def _change(self, name: str, *verb: str, **said: Any) -> Queue:
         kind, path = named(name)
-        body = {"type": kind, **said}
-        return queue_of(await self._connection.ask("POST", "api", "v1", "queues", path, *verb, body=body))
+        return await self._ask(name, "POST", "api", "v1", "queues", path, *verb, body={"type": kind, **said})
+
+    async def _ask(self, name: str, *call: str, **said: Any) -> Queue:
+        try:
+            return queue_of(await self._connection.ask(*call, **said))
+        except RemoteError as error:
+            raise unknown(
+                error, UnknownQueue("There is no such queue", seen=name, do="See jobs.queues.list().")
+            ) from None
 
     async def _limit(self, name: str, limit: int | None) -> Queue:
         if limit is None:
@@ -174,7 +181,7 @@ class Schedules:
         return await self._connection.awaited(self._list())
 
     def retrieve(self, schedule_id: str, /) -> Schedule:
-        """One schedule. Raises RemoteError (404)."""
+        """One schedule. Raises UnknownSchedule."""
         return self._connection.wait(self._one("GET", schedule_id))
 
     async def aretrieve(self, schedule_id: str, /) -> Schedule:
@@ -224,11 +231,18 @@ class Schedules:
             page += 1
 
     async def _one(self, method: str, schedule_id: str, *verb: str) -> Schedule:
-        schedule = f"sched_{bare(schedule_id)}"
-        return schedule_of(await self._connection.ask(method, "api", "v1", "schedules", schedule, *verb))
+        return schedule_of(await self._ask(method, schedule_id, *verb))
 
     async def _delete(self, schedule_id: str) -> None:
-        await self._connection.ask("DELETE", "api", "v1", "schedules", f"sched_{bare(schedule_id)}")
+        await self._ask("DELETE", schedule_id)
+
+    async def _ask(self, method: str, schedule_id: str, *verb: str) -> Any:
+        schedule = f"sched_{bare(schedule_id)}"
+        try:
+            return await self._connection.ask(method, "api", "v1", "schedules", schedule, *verb)
+        except RemoteError as error:
+            missing = UnknownSchedule("There is no such schedule", seen=schedule_id, do="See jobs.schedules.list().")
+            raise unknown(error, missing) from None
 
 
 class Tokens:
@@ -292,14 +306,14 @@ class Tokens:
                 "POST", "api", "v1", "waitpoints", "tokens", token, "complete", body={"data": value}
             )
         except RemoteError as error:
-            raise unknown(error, token_id) from None
+            raise unknown(error, no_token(token_id)) from None
 
     async def _retrieve(self, token_id: str) -> Token:
         token = f"waitpoint_{bare(token_id)}"
         try:
             return token_of(await self._connection.ask("GET", "api", "v1", "waitpoints", "tokens", token))
         except RemoteError as error:
-            raise unknown(error, token_id) from None
+            raise unknown(error, no_token(token_id)) from None
 
     async def _list(self, limit: int, cursor: str | None) -> Page[Token]:
         query = {"page[size]": str(limit)} | ({} if cursor is None else {"page[after]": cursor})
@@ -327,7 +341,7 @@ def schedule_of(said: Mapping[str, Any]) -> Schedule:
         active=said["active"],
         next_at=None if said["nextRun"] is None else datetime.fromisoformat(said["nextRun"]),
         external_id=said["externalId"],
-        deduplication_key=said["deduplicationKey"],
+        deduplication_key=own_key(said["deduplicationKey"]),
     )
 
 
@@ -338,7 +352,10 @@ def token_of(said: Mapping[str, Any]) -> Token:
     return Token(bare(said["id"]), said["url"], STATUSES[said["status"]], said["tags"], value)
 
 
-def unknown(error: RemoteError, token_id: str) -> RemoteError | TokenUnknown:
-    if error.status != 404:
-        return error
+def no_token(token_id: str) -> TokenUnknown:
     return TokenUnknown("There is no such token, or no longer", seen=token_id, do="See jobs.tokens.list().")
+
+
+def unknown(error: RemoteError, instead: HoldfastError) -> HoldfastError:
+    """What to raise: ``instead`` where there is no such thing."""
+    return instead if error.status == 404 else error

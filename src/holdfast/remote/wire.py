@@ -137,7 +137,7 @@ def record_of(said: Mapping[str, Any]) -> RunRecord:
 
 
 def own_key(key: str | None) -> str | None:
-    """An idempotency key that a program chose."""
+    """A key that a program chose, and not this client for it."""
     return None if key is None or key.startswith("call-") else key
 
 
