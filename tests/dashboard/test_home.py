@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from holdfast import Holdfast
+from holdfast.api.app import application
 from holdfast.dashboard.charts import MINUTE, RANGES, ceiling, chart, window
 from holdfast.engine import catalogue
 from holdfast.views.stats import Stat
@@ -51,6 +53,25 @@ async def test_what_is_wrong_leads_to_where_one_mends_it(home: Holdfast, served:
         assert "No worker is alive, and runs wait" in page
         assert 'href="/workers"' in page.partition("<main")[2]
         assert "SQLite" in page
+
+
+async def test_people_who_ask_for_a_page_that_there_is_not_find_home(home: Holdfast, served: Served) -> None:
+    async with served(home) as http:
+        page = await http.get("/<rnus>", headers={"Accept": "text/html,*/*;q=0.8"})
+        program = await http.get("/rnus")
+    assert (page.status_code, program.status_code) == (404, 404)
+    assert "There is no such page <code>/&lt;rnus&gt;</code>" in page.text
+    assert '<a href="/">Home</a>' in page.text
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert "message" in program.json() or "error" in program.json()
+
+
+async def test_a_stranger_is_not_told_which_pages_there_are(home: Holdfast) -> None:
+    transport = httpx.ASGITransport(app=application(lambda: home.client, key="k" * 32))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        page = await http.get("/rnus", headers={"Accept": "text/html"})
+    assert page.status_code == 401
+    assert 'name="to" value="/rnus"' in page.text
 
 
 def test_a_chart_counts_each_run_once_in_its_column() -> None:

@@ -51,7 +51,7 @@ from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
 from holdfast.api.webhooks import Elsewhere, Endpoints, webhooks
 from holdfast.client import Client
-from holdfast.dashboard import dashboard
+from holdfast.dashboard import Site, dashboard
 from holdfast.errors import DatabaseError, HoldfastError
 from holdfast.rate import read_rate
 
@@ -130,7 +130,7 @@ def application(
     )
     app.state.client, app.state.keys = client, Keyring(client, key)
     app.state.hub = Hub(client)
-    pages = dashboard(client, app.version, app.state.keys)
+    app.state.site = Site(client, app.version, app.state.keys)
     for router in (
         openapi(),
         access(client, app.state.keys),
@@ -142,7 +142,7 @@ def application(
         writing(client),
         metrics(client),
         webhooks(client, endpoints, elsewhere),
-        pages,
+        dashboard(app.state.site),
     ):
         app.include_router(router)
     for error in (Refused, HTTPException, RequestValidationError, HoldfastError):
@@ -187,8 +187,15 @@ def routes(app: FastAPI) -> Iterator[APIRoute]:
 
 
 async def told(request: Request, error: Exception) -> Response:
-    """An error as a caller reads it: as JSON with a message, whatever it is."""
-    return refused(request, error).answer(request)
+    """An error as a caller reads it: as JSON with a message, whatever it is; for people who ask for a page that there
+    is not, as a page."""
+    refusal = refused(request, error)
+    return request.app.state.site.nowhere(request, refusal) if for_people(request) else refusal.answer(request)
+
+
+def for_people(request: Request) -> bool:
+    """Whether a browser asks for a page that there is not: programs say that they take anything, or JSON."""
+    return "route" not in request.scope and request.method == "GET" and "text/html" in request.headers.get("accept", "")
 
 
 def refused(request: Request, error: Exception) -> Refused:

@@ -17,12 +17,8 @@ from another host, nothing is written into a page that a browser would carry out
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from fastapi import APIRouter
 
-from holdfast.api.keyring import Keyring
-from holdfast.client import Client
 from holdfast.dashboard import live
 from holdfast.dashboard.assets import assets
 from holdfast.dashboard.pages import (
@@ -46,7 +42,7 @@ from holdfast.dashboard.pages import (
 )
 from holdfast.dashboard.site import Site
 
-__all__ = ["dashboard"]
+__all__ = ["Site", "dashboard"]
 
 # In this order: what ends in a path takes all that begins like it.
 PAGES = (
@@ -71,9 +67,8 @@ PAGES = (
 )
 
 
-def dashboard(client: Callable[[], Client], version: str, keys: Keyring) -> APIRouter:
-    """All pages over the database of ``client()``, for those who have one of the keys."""
-    site = Site(client, version, keys)
+def dashboard(site: Site) -> APIRouter:
+    """All pages over the database of the site, for those who have one of its keys."""
     router = APIRouter(include_in_schema=False)
     router.include_router(assets())
     for page in PAGES:

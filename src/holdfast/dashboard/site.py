@@ -153,6 +153,14 @@ class Site:
             request, "trouble.html", status=status, title=title, what=error.what, seen=error.seen, do=error.do
         )
 
+    def nowhere(self, request: Request, refused: Refused) -> Response:
+        """The answer to people who ask for a page that there is not."""
+        if refused.status == 401:
+            return self.refused(request, refused)
+        seen, do = place(request), "The menu leads to all there are."
+        what = "There is no such page"
+        return self.page(request, "trouble.html", status=404, title="Not here", what=what, seen=seen, do=do)
+
     def refused(self, request: Request, refused: Refused) -> Response:
         """Who calls may not do this; or is not known, and may log in."""
         if refused.status == 401:
