@@ -1,7 +1,7 @@
 #!/bin/sh
 # What some tests need beside Python, from Debian's packages. Users need none of it.
 #
-#   node, npm    the official clients of Mergent and Trigger.dev, unchanged
+#   node, npm    the official clients of Mergent and Trigger.dev, unchanged; axe, over every page
 #   chromium     the dashboard, as a browser shows it
 #   pgbouncer    a pooler in transaction mode
 #

@@ -152,6 +152,10 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
+    async def always(self, script: str) -> None:
+        """Run this on each page before all others; no policy of a page stops it."""
+        await self.send("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     async def theme(self, dark: bool) -> None:
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         await self.send("Emulation.setEmulatedMedia", features=features)

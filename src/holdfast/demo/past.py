@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from holdfast import codec, storage
 from holdfast.clock import FrozenClock, SystemClock
-from holdfast.demo import shop
+from holdfast.demo import shop, strangers
 from holdfast.engine import catalogue, claim, limits, trigger, workers
 from holdfast.engine.claim import Ask
 from holdfast.errors import InvalidOption
 from holdfast.ids import least_id, new_id
 from holdfast.model import RunError
-from holdfast.records import Again, Claimed, Ended, Invocation, LogLine, NewRun, TaskEntry
+from holdfast.records import Again, Claimed, Ended, Invocation, LogLine, NewRun, QueueEntry, TaskEntry
 from holdfast.storage import Store
 from holdfast.storage.runs import AgainRow, again_row
 from holdfast.views.filter import Filter
@@ -33,7 +33,7 @@ VERSIONS: Final = ("2026.11.3", "2026.11.4")
 HOST: Final = "https://hooks.reef.example"
 HOSTS: Final = (HOST, "https://api.tide.example", "http://10.0.4.7:8080")
 HOOK: Final = TaskEntry(id="http", queue="http", options="{}", kind="http")
-TASKS: Final = ("fulfil-order", "charge-card", "pack", "send-receipt", "import-catalogue", "http")
+TASKS: Final = ("fulfil-order", "charge-card", "pack", "send-receipt", "import-catalogue", "http", "payment")
 MEDIANS_MS: Final = {"fulfil-order": 9_000, "charge-card": 320, "pack": 2_400, "send-receipt": 160, "http": 240}
 
 
@@ -74,6 +74,7 @@ class Past:
             self.clock.advance(f"{TICK_MS}ms")
         self.store.run_sync(workers.stop, worker)
         self.leave_open()
+        strangers.come(self.store)
         return self.made
 
     def begin(self, version: str) -> str:
@@ -131,13 +132,15 @@ class Past:
         return 4.2 < (SystemClock().now() - self.clock.now()) / 3_600_000 < 4.6
 
     def order(self) -> NewRun:
-        order, task = shop.an_order(), random.choices(TASKS, (2, 4, 3, 4, 0.1, 3))[0]
+        order, task = shop.an_order(), random.choices(TASKS, (2, 4, 3, 4, 0.1, 3, 2))[0]
         payload: Any = order.model_dump(mode="json")
         if task == "charge-card":
             card = {"holdfast:secret": "4242424242424242"}
             payload = {"order": order.number, "customer": order.customer, "amount": order.total, "card": card}
         elif task == "import-catalogue":
             payload = random.randrange(20, 200)
+        elif task == "payment":
+            payload = strangers.told(order.number, order.total)
         elif task == "http":
             payload = {"url": f"{random.choices(HOSTS, (6, 3, 1))[0]}/orders", "method": "POST"}
         queue = {"pack": "packing", "send-receipt": "mail", "http": "http"}.get(task, f"task/{task}")
@@ -200,7 +203,8 @@ class Past:
     # -- what is left --
 
     def leave_open(self) -> None:
-        self.store.run_sync(catalogue.ensure_names, [], [("newsletter", "newsletter")])
+        unknown = [("newsletter", "newsletter"), ("task/sync-warehouse", "sync-warehouse")]
+        self.store.run_sync(catalogue.ensure_names, [QueueEntry(name=queue) for queue, _ in unknown], unknown)
         letters = [self.new("newsletter", None, "newsletter") for _ in range(40)]
         later = [self.new("send-receipt", {"order": n}, "mail", ["reminder"]) for n in range(6)]
         for n, run in enumerate(later):

@@ -5,6 +5,7 @@ charge-card       fails now and then, as cards do, and is tried again
 pack              two at a time, one for each customer
 refund            waits until somebody has approved it, with a token
 import-catalogue  tells how far it is, and writes a stream
+payment           takes what the bank tells, as a webhook
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from holdfast import AsyncContext, Context, Cron, Holdfast, Queue, Retry
+from holdfast import AsyncContext, Context, Cron, Holdfast, Queue, Retry, Stripe, Webhook, alerts
 
 app = Holdfast()
+app.alert("packers", alerts.Backlog("2h", queue="packing"), to=alerts.Mail("packing@reef.example"))
+app.alert("nightly", alerts.MissedSchedule("1h"), to=alerts.Slack("https://hooks.reef.example/services/T00/B00"))
 log = logging.getLogger("shop")
 
 packing = Queue("packing", concurrency_limit=2, concurrency_limit_per_key=1)
@@ -58,6 +61,13 @@ class Approval(BaseModel):
     amount: float = Field(default=12.5, ge=0)
     by: str
     reason: str | None = None
+
+
+class Paid(BaseModel):
+    id: str
+    type: str
+    order: int
+    amount: float
 
 
 class CardDeclined(Exception):
@@ -150,6 +160,12 @@ async def load(pages: int, ctx: AsyncContext) -> int:
         await asyncio.sleep(1)
         out.write(f"page {page}: {random.randrange(20, 90)} products")
     return pages
+
+
+@app.webhook("/stripe", verify=Stripe("whsec_of_the_demo"), id="payment")
+def payment(hook: Webhook[Paid]) -> str:
+    """What the bank tells."""
+    return f"{hook.body.amount} for order {hook.body.order}"
 
 
 @app.task(id="nightly-report", schedule=Cron("30 2 * * *", timezone="Europe/Berlin", overlap="skip"))

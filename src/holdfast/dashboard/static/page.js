@@ -26,7 +26,7 @@ function ago(when, now) {
 
 function say(element, now) {
   const as = element.dataset.as;
-  const when = new Date(element.dataset.ms ? Number(element.dataset.ms) : element.dateTime);
+  const when = new Date(element.dateTime);
   let text;
   if (as === "ago") text = ago(when, now);
   else if (as === "since") text = length((now - when) / 1000);
@@ -41,7 +41,7 @@ function localise(root) {
   for (const element of root.querySelectorAll("time[data-as]")) {
     if (!element.dataset.said) {
       element.dataset.said = "1";
-      const when = new Date(element.dataset.ms ? Number(element.dataset.ms) : element.dateTime);
+      const when = new Date(element.dateTime);
       element.title = `${exact.format(when)}\n${when.toISOString()}`;
     }
     say(element, now);

@@ -1,0 +1,53 @@
+"""Who comes to the shop from outside: the bank, whose webhooks are runs; strangers, whose requests are refused; and the
+operators, whose changes are in the audit log.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any, Final
+
+from holdfast.engine import audit, webhooks
+from holdfast.ids import new_id
+from holdfast.records import Rejected
+from holdfast.storage import Store
+
+HEADERS: Final = {"content-type": "application/json", "stripe-signature": "**********", "user-agent": "Stripe/1.0"}
+REFUSED: Final = (
+    ("The signature is not that of this body", "203.0.113.7", '{"id": "evt_9", "type": "paid", "order": 1}'),
+    ("It has no header stripe-signature", "198.51.100.23", "<?php system($_GET['c']); ?>"),
+    ("It was not signed just now", "192.0.2.81", '{"id": "evt_4", "type": "paid", "order": 4711}'),
+)
+CHANGES: Final = (
+    ("grace", "queues pause", "newsletter", "10.0.4.12"),
+    ("grace", "schedules update", "nightly-report", "10.0.4.12"),
+    ("deploys", "workers drain", "reef-2", "10.0.4.3"),
+    ("ada (command line)", "errors replay", "shop.BankUnreachable", "reef-1"),
+    ("ada (command line)", "keys create", "billing", "reef-1"),
+)
+
+
+def told(order: int, amount: float) -> dict[str, Any]:
+    """What the task ``payment`` gets."""
+    body = {"id": f"evt_{order}", "type": "paid", "order": order, "amount": amount}
+    return {"body": body, "id": body["id"], "path": "/stripe", "headers": HEADERS, "query": {}}
+
+
+def come(store: Store) -> None:
+    """What was refused, and what was changed."""
+    refused = [
+        Rejected(
+            id=new_id(),
+            path="/stripe",
+            reason=reason,
+            source=source,
+            headers=json.dumps({"user-agent": "curl/8.5"} if "no header" in reason else HEADERS),
+            body=body,
+            size=len(body),
+        )
+        for reason, source, body in random.choices(REFUSED, k=7)
+    ]
+    store.run_sync(webhooks.reject, refused)
+    for actor, verb, subject, origin in CHANGES:
+        store.run_sync(audit.write, actor, verb, subject, origin)
