@@ -10,7 +10,7 @@ from holdfast.clock import FrozenClock
 from holdfast.engine import catalogue, claim, limits, reap, workers
 from holdfast.engine.trigger import RouteName, queue_id
 from holdfast.engine.workers import Serving
-from holdfast.records import Claimed
+from holdfast.records import Claimed, Ended
 from holdfast.sizes import MIB
 from holdfast.storage import Store
 from holdfast.worker.capacity import Room
@@ -67,6 +67,17 @@ def test_a_slot_is_free_when_a_run_ends_and_the_next_one_has_it(store: Store) ->
     assert hand.exchange().notes
     assert ids(round_of(store, hand)) == [runs[3]]
     assert not hand.exchange().notes
+
+
+def test_a_round_gives_the_slot_that_it_frees_to_the_next_run_and_takes_that(store: Store) -> None:
+    """One transaction from the end of a run to the start of the next. Fails with promoting after claiming."""
+    runs = fill(store, "three", *[None] * 5)
+    hand = Hand(store)
+    first, *_ = round_of(store, hand)
+    ended = [Ended(first.id, first.claim, "completed", "null")]
+    ask = claim.Ask(hand.id, hand.routes, 10, 10, promotes=True)
+    result = store.run_sync(claim.exchange, ask, ended, [], [])
+    assert (ids(result.claimed), result.promoted, result.notes) == ([runs[3]], 1, False)
 
 
 def test_a_promoted_run_that_nobody_has_claimed_holds_its_slot_too(store: Store) -> None:

@@ -1,5 +1,6 @@
 """A worker's round: what it has finished goes out and what it may start comes in, in one transaction and one journey.
 
+A slot that is freed by what has ended goes to the next run of its lane in the same transaction, where there are limits.
 Everything a worker needs to know before it sleeps comes along: whether lanes wait to be promoted, whether suspects
 wait, when the next delayed run is due, and whether it is still taken to be alive.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from holdfast.engine import aftermath, journal, telling
+from holdfast.engine import aftermath, journal, limits, telling
 from holdfast.records import Claimed, Ended, Invocation, LogLine, Suspension, Telling
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Row, Tx
@@ -22,7 +23,8 @@ class Ask(NamedTuple):
 
     Runs that start remember ``version``; if it ``pins``, they go on only where that version is.
     ``since`` tells for routes where their lines began a moment ago. ``idle`` tells, when it changes, whether the worker
-    is about to sleep and wants to be notified. ``places`` are the routes of runs with machines, which count among the
+    is about to sleep and wants to be notified. Who ``promotes`` gives free slots to the runs that are held for one, and
+    may take these, too. ``places`` are the routes of runs with machines, which count among the
     ``n``, and are only taken as far as they fit together into so much CPU and memory.
     """
 
@@ -33,6 +35,7 @@ class Ask(NamedTuple):
     group: int = 0
     suspects: int = 0
     idle: bool | None = None
+    promotes: bool = False
     since: Mapping[int, int] = store_runs.NOWHERE
     version: str | None = None
     pins: bool = False
@@ -43,8 +46,8 @@ class Ask(NamedTuple):
 
 class Round(NamedTuple):
     """What came of it. ``lost`` are fences that no longer held; ``suspended`` are the runs that gave up their slots;
-    ``told`` says that something has settled for which a run of this worker waits. ``me`` is the worker's state, None if
-    it is unknown."""
+    ``told`` says that something has settled for which a run of this worker waits. ``promoted`` runs were held and are
+    ready now. ``me`` is the worker's state, None if it is unknown."""
 
     claimed: list[Claimed]
     lost: list[Fence]
@@ -54,6 +57,7 @@ class Round(NamedTuple):
     suspects: bool
     due_in_ms: int | None
     me: str | None
+    promoted: int
 
 
 def exchange(
@@ -65,7 +69,8 @@ def exchange(
     invocations: Sequence[Invocation] = (),
     waits: Sequence[Suspension] = (),
 ) -> Deferred[Round]:
-    """Write logs and outcomes, then claim. Everything is fenced; what was not ours any more is named in the answer."""
+    """Write logs and outcomes, promote, then claim. Everything is fenced; what was not ours any more is named in the
+    answer."""
     losses: list[Callable[[], list[Fence]]] = []
     if logs:
         tx.batch("insert_logs", logs)
@@ -88,6 +93,7 @@ def exchange(
     suspended = suspend(tx, waits) if waits else list
     if ask.idle is not None:
         tx.send("set_idle", me=ask.me, idle=int(ask.idle))
+    promoted = limits.promote(tx, ask.me) if ask.promotes else 0  # after this nothing waits for a lock any more
     home = store_runs.Home(ask.version, ask.version if ask.pins else None)
     taken, fit = claim_fitting(tx, ask, home) if ask.places else (0, list)
     wanted, n = (ask.suspects - taken, ask.n) if ask.suspects else (0, ask.n - taken)
@@ -100,7 +106,7 @@ def exchange(
         due_in = min((ms for ms in later if ms is not None), default=None)
         rows = [store_runs.claimed(row) for row in (*fit(), *suspects(), *plain())]
         lost = [fence for losses_of in losses for fence in losses_of()]
-        return Round(rows, lost, suspended(), bool(told), bool(notes), bool(waiting), due_in, me)
+        return Round(rows, lost, suspended(), bool(told), bool(notes), bool(waiting), due_in, me, promoted)
 
     return Deferred(read)
 

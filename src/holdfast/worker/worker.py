@@ -1,8 +1,8 @@
 """The rounds of one worker process: claim, dispatch, drain.
 
-    ┌► exchange: outcomes and log lines out, runs in, one transaction ─► start what came
+    ┌► exchange: outcomes and log lines out, lanes promoted, runs in, one transaction ─► start what came
     │      while it travels, the loop runs what is here, and outcomes gather for the next
-    └── promote, make due, read orders; sleep only when there is nothing to say and nothing to take
+    └── make due, read orders; sleep only when there is nothing to say and nothing to take
 
 All of a worker's talking to the database is one after the other, so that what it holds and what it has asked for are
 never in doubt. When an answer is lost, what the database says this worker holds is compared with what it knows, and
@@ -88,7 +88,7 @@ class Worker:
         self.unheard: set[str] = set()  # runs in which something may have settled that they have not heard of
         self.outcast = False  # declared lost, and not registered anew yet
         self.beaten_at: float | None = None  # when a supervisor said that it beats for us; None if nobody ever says so
-        self.notes = self.suspects_wait = False
+        self.notes = self.promoting = self.suspects_wait = False
         self.due_at = NEVER
         self.orders_at = self.routes_at = 0.0
         self.fruitless = self.in_vain = 0  # looks that brought nothing; wake-ups in a row that did not
@@ -262,7 +262,7 @@ class Worker:
             self.doubtful = False
         await self.outbox.write_surplus()
         ask, parcel = self.ask(), self.outbox.take()
-        if not (ask.n or ask.suspects or any(parcel) or ask.idle is not None):
+        if not (ask.n or ask.suspects or ask.promotes or any(parcel) or ask.idle is not None):
             return False
         self.hold.asked_at = time.monotonic()
         try:
@@ -279,7 +279,7 @@ class Worker:
         await self.settle_waits()
         if result.told:
             await self.hear()
-        return bool(result.claimed or ask.suspects) or ask.idle is not None or self.must_tell()
+        return bool(result.claimed or ask.suspects or self.notes) or ask.idle is not None or self.must_tell()
 
     async def journals(self, claimed: list[Claimed]) -> dict[str, list[Entry]]:
         """What these runs have recorded."""
@@ -340,7 +340,11 @@ class Worker:
         routes = self.pinned if self.draining else self.routes
         places = self.pinned_places if self.draining else self.places
         free = self.hold.left(self.settings.room) if places and self.settings.room is not None else NOTHING
-        return Ask(self.me, routes, n, each, *wish, idle, self.heads.known(), *home, places, *free)
+        return Ask(self.me, routes, n, each, *wish, idle, self.promotes(), self.heads.known(), *home, places, *free)
+
+    def promotes(self) -> bool:
+        """Whether lanes are to be promoted: somebody says so, or some were just now, and more of theirs will end."""
+        return (self.notes or self.promoting) and not self.hold.closing
 
     def must_tell(self) -> bool:
         """Whether the database should be told that this worker is about to sleep, or no longer is.
@@ -354,7 +358,8 @@ class Worker:
         """Learn from a round, and start what it brought."""
         if ask.idle is not None:
             self.idle = ask.idle
-        self.notes, self.suspects_wait = result.notes, result.suspects
+        self.notes, self.promoting = result.notes and not self.hold.closing, result.promoted > 0
+        self.suspects_wait = result.suspects
         self.due_at = NEVER if result.due_in_ms is None else time.monotonic() + result.due_in_ms / 1000
         self.outbox.hear(result.lost)
         got = len(result.claimed)
@@ -381,12 +386,8 @@ class Worker:
             await self.hear()
         if now >= self.due_at and not self.hold.closing:
             self.due_at, self.notes = NEVER, True
-            if await self.store.run(claim.due, me=self.me):
-                self.changed.set()
-        if self.notes and not self.hold.closing:
-            self.notes = False
-            if await self.store.run(limits.promote, self.me):
-                self.changed.set()
+            await self.store.run(claim.due, me=self.me)
+            self.changed.set()
         if self.hold.late:
             late, self.hold.late = sorted(self.hold.late), set()
             await self.store.run(journal.expire, late)
