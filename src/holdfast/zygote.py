@@ -1,6 +1,8 @@
 """The process that starts those of runs, as a worker starts it: ``main(fd)`` finds the app, and forks from then on.
 
 It reads where the app is from the first line on its socket; what follows there are orders (worker/isolated/zygote.py).
+An app whose import starts threads cannot be forked: locks that they hold would stay locked in the child. There each
+process is started afresh, and imports the app by itself.
 """
 
 from __future__ import annotations
@@ -10,16 +12,21 @@ import os
 import signal
 import socket
 import sys
+import threading
+import traceback
 from functools import partial
+from typing import NoReturn
 
 import msgspec
 
 from holdfast.discovery import find_app
 from holdfast.inside import home_of
 from holdfast.worker import capture
-from holdfast.worker.home import Origin, Settings
-from holdfast.worker.isolated import guest
+from holdfast.worker.home import Home, Origin, Settings
+from holdfast.worker.isolated import confine, guest
 from holdfast.worker.isolated.zygote import Zygote
+
+log = logging.getLogger("holdfast")
 
 
 def main(number: int) -> None:
@@ -27,7 +34,19 @@ def main(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker's business; it takes this process with it
     control = socket.socket(fileno=number)
+    control.set_inheritable(False)
     origin = msgspec.json.decode(first_line(control), type=Origin)
+    home = home_at(origin)
+    carry = partial(guest.carry, home=home, settings=Settings())
+    if threads := confine.other_threads():
+        tell_of_threads(threads)
+        Zygote(control, carry, afresh=partial(start_afresh, origin)).serve()
+    guest.rehearse(home)
+    Zygote(control, carry).serve()
+
+
+def home_at(origin: Origin) -> Home:
+    """Import the app that is there."""
     if origin.logs:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     os.chdir(origin.folder)
@@ -35,10 +54,46 @@ def main(number: int) -> None:
     app = find_app(origin.app).app
     app.load()
     app.settings.use_flags(database=origin.database)
-    home = home_of(app)
     capture.install()
-    guest.rehearse(home)
-    Zygote(control, partial(guest.carry, home=home, settings=Settings())).serve()
+    return home_of(app)
+
+
+def tell_of_threads(count: int) -> None:
+    names = ", ".join(each.name for each in threading.enumerate() if each is not threading.main_thread())
+    log.warning(
+        "importing the app starts threads (%d: %s), and what has threads must not be forked: each run that has its own "
+        "process imports the app anew, which takes time. Start them where they are needed, as in a provider",
+        count,
+        names or "of a library, such as OPENBLAS_NUM_THREADS=1 prevents",
+    )
+
+
+def start_afresh(origin: Origin, wire: int, errors: int) -> int:
+    """Start a process for one run without forking this one; answers its pid. Raises OSError."""
+    said = msgspec.json.encode(origin).decode()
+    start = "import sys; from holdfast.zygote import afresh; afresh(*map(int, sys.argv[1:4]), sys.argv[4])"
+    command = [sys.executable, "-c", start, str(os.getpid()), str(wire), str(errors), said]
+    for fd in (wire, errors):
+        os.set_inheritable(fd, True)
+    return os.posix_spawn(sys.executable, command, os.environ, setsid=True)
+
+
+def afresh(zygote: int, wire: int, errors: int, said: str) -> NoReturn:
+    """The process of one run, which ends with the one that has started it."""
+    code = 1
+    try:
+        confine.die_with_parent()
+        if os.getppid() != zygote:
+            os._exit(0)
+        confine.adopt_orphans()
+        os.dup2(errors, 2)
+        os.close(errors)
+        guest.carry(socket.socket(fileno=wire), home_at(msgspec.json.decode(said, type=Origin)), Settings())
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def first_line(control: socket.socket) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import Run, RunCanceled, RunCrashed, RunFailed, RunTimedOut
+from holdfast import Holdfast, Run, RunCanceled, RunCrashed, RunFailed, RunTimedOut
 from holdfast.sizes import MIB
 from tests.support import apart, ledger
 from tests.support.host import Host, hosts, kill, reached, state
@@ -75,6 +75,55 @@ def test_each_run_has_a_process_of_its_own(place: Path) -> None:
     assert [n for n, _ in found] == list(range(8))
     assert len({pid for _, pid in found}) == 8
     reached(lambda: gone([pid for _, pid in found]))
+
+
+def test_an_app_that_starts_threads_is_not_forked(processes: None, tmp_path: Path) -> None:
+    """A lock that such a thread holds would stay locked in the child: fails with forking all the same, by a run that
+    waits for it for ever."""
+    file = tmp_path / "threaded.py"
+    file.write_text(THREADED.format(gate=str(tmp_path / "gate")))
+    database = f"sqlite:///{tmp_path / 'threaded.db'}"
+    with hosts(database, tmp_path) as start, contextlib.closing(Holdfast(database)) as app:
+        hired = start(app=str(file)).ready()
+        reached(lambda: "importing the app starts threads (1: holds)" in hired.said())
+        ledger.open_gate(tmp_path)
+        pid, session, parent = app.trigger("locks").result(timeout=60)
+        assert pid == session
+        assert parent not in (hired.children()[0], hired.supervisor)
+        assert app.trigger("locks").result(timeout=60)[0] != pid
+        broken = app.trigger("breaks")
+        reached(lambda: broken.retrieve().status == "crashed")
+        assert "SIGKILL" in broken.retrieve().error.message  # type: ignore[union-attr]
+
+
+THREADED = """
+import os, signal, threading, time
+from holdfast import Holdfast
+
+app = Holdfast()
+lock = threading.Lock()
+held = threading.Event()
+
+def hold():
+    with lock:
+        held.set()
+        while not os.path.exists({gate!r}):
+            time.sleep(0.01)
+    while True:
+        time.sleep(1)
+
+threading.Thread(target=hold, name="holds", daemon=True).start()
+held.wait()
+
+@app.task(isolation="process")
+def locks():
+    with lock:
+        return [os.getpid(), os.getsid(0), os.getppid()]
+
+@app.task(isolation="process", max_crashes=1)
+def breaks():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_what_it_writes_is_kept_with_the_run(place: Path) -> None:

@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +43,13 @@ def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, so that none is out of sight."""
     if (c := libc()) is not None:
         c.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def other_threads() -> int:
+    """How many threads this process has besides the main one, those too that Python does not know."""
+    with contextlib.suppress(OSError):
+        return len(os.listdir("/proc/self/task")) - 1
+    return threading.active_count() - 1
 
 
 # -- cgroups ----------------------------------------------------------------------------------------------------------

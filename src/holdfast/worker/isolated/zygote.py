@@ -1,9 +1,10 @@
 """The zygote: a process with one thread that has imported the app, and forks a process for each run.
 
-Forking is safe here, since there is no other thread, and cheap, since all that was imported is there. It runs no code
-of tasks, so it stays what it is; and it is the parent of all of them, so it is the one that buries them: whoever
-remains of a run, children that ignore signals, grandchildren in sessions of their own, is killed with it. When the
-worker is gone, however that came, its socket closes here, and everything goes.
+Forking is safe here, since there is no other thread, and cheap, since all that was imported is there. (An app whose
+import starts threads has each process started afresh, which is not cheap.) It runs no code of tasks, so it stays what
+it is; and it is the parent of all of them, so it is the one that buries them: whoever remains of a run, children that
+ignore signals, grandchildren in sessions of their own, is killed with it. When the worker is gone, however that came,
+its socket closes here, and everything goes.
 """
 
 from __future__ import annotations
@@ -54,10 +55,17 @@ class Charge:
 
 
 class Zygote:
-    """Forks on demand; ``carry`` is what each child does with its end of the wire."""
+    """Forks on demand; ``carry`` is what each child does with its end of the wire. ``afresh`` starts a process without
+    a fork, where that cannot be: it is told the file descriptors of its wire and its stderr, and answers its pid."""
 
-    def __init__(self, control: socket.socket, carry: Callable[[socket.socket], None]) -> None:
-        self.control, self.carry = control, carry
+    def __init__(
+        self,
+        control: socket.socket,
+        carry: Callable[[socket.socket], None],
+        *,
+        afresh: Callable[[int, int], int] | None = None,
+    ) -> None:
+        self.control, self.carry, self.afresh = control, carry, afresh
         self.charges: dict[int, Charge] = {}  # by pid
         self.watched: dict[int, Charge] = {}
         self.wake, self.woken = os.pipe()
@@ -113,7 +121,7 @@ class Zygote:
 
     def fork(self, number: int, fds: list[int]) -> None:
         try:
-            pid = os.fork()
+            pid = os.fork() if self.afresh is None else self.afresh(*fds)
         except OSError:
             pid = -1
         if pid == 0:
