@@ -7,7 +7,7 @@ run(async () => {
   const said = [];
   for (const [, block] of readFileSync(process.argv[2], "utf-8").matchAll(/```typescript\n([^]*?)```/g)) {
     const body = block.replace(/^import (.*) from (".*");/gm, "const $1 = require($2);");
-    await new Function("require", "console", `return (async () => {${body}})()`)(require, { log: (line) => said.push(line) });
+    await new Function("require", "console", `return (async () => {${body}})()`)(require, { log: (...parts) => said.push(parts.join(" ")) });
   }
   return said;
 });
