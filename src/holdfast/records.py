@@ -36,7 +36,8 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     other. ``parent_claim`` is the fence of the attempt that triggers: the run is only made while it
     holds its run. With a ``debounce_key`` the run is delayed by ``debounce_ms``, and pushed back by the next trigger
     with this key. ``unique_until_end`` frees the idempotency key when its run has ended, however that is. A replay may
-    begin with what it has ``kept``.
+    begin with what it has ``kept``. The ``request`` is the name of the call that asks for it, if it has one: for some
+    minutes, one that is sent again leads to the same run.
     """
 
     id: str
@@ -66,6 +67,7 @@ class NewRun(msgspec.Struct, kw_only=True, gc=False):
     debounce_leading: bool = False
     unique_until_end: bool = False
     kept: Kept | None = None
+    request: str | None = None
 
 
 class Kept(msgspec.Struct):

@@ -20,8 +20,8 @@ PATH = "/api/v1/tasks/greet/trigger"
 class Here:
     """An app's API, in this process, without a key."""
 
-    def __init__(self, folder: Path) -> None:
-        self.app = Holdfast(database=str(folder / "holdfast.db"), payload_limit=2_000)
+    def __init__(self, app: Holdfast) -> None:
+        self.app = app
         served = httpx.ASGITransport(app=application(lambda: self.app.client))
         self.http = httpx.AsyncClient(transport=served, base_url="http://127.0.0.1")
 
@@ -36,7 +36,7 @@ class Here:
 
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[Here]:
-    made = Here(tmp_path)
+    made = Here(Holdfast(database=str(tmp_path / "holdfast.db"), payload_limit=2_000))
     yield made
     await made.http.aclose()
     await made.app.aclose()
@@ -51,6 +51,24 @@ async def test_a_call_that_is_sent_again_makes_no_second_run(here: Here) -> None
     assert (first.json()["isCached"], len(await here.runs())) == (False, 1)
     await here.trigger({}, path="/api/v1/tasks/other/trigger", **REPEATED)
     assert len(await here.runs()) == 2
+
+
+async def test_nor_one_that_is_sent_again_to_another_server(database_url: str) -> None:
+    app = Holdfast(database_url)
+    one, other = Here(app), Here(app)
+    first, again = await one.trigger({}, **REPEATED), await other.trigger({}, **REPEATED)
+    if app.client.store.kind == "postgres":  # a database file has one server
+        assert first.json() == again.json()
+        assert (first.json()["isCached"], len(await one.runs())) == (False, 1)
+    run = await app.runs.aretrieve(first.json()["id"].removeprefix("run_"))
+    assert run.idempotency_key is None
+    count = len(await one.runs())
+    for each in (one, other):
+        assert (await each.http.post(f"/api/v1/runs/{run.id}/replay", headers=REPEATED)).status_code == 200
+    assert len(await one.runs()) == count + 1
+    for each in (one, other):
+        await each.http.aclose()
+    await app.aclose()
 
 
 async def test_nor_one_that_is_sent_again_at_once(here: Here) -> None:

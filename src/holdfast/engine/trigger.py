@@ -28,6 +28,8 @@ from holdfast.storage.runs import BLOB_BYTES, Blob, RunRow
 Outcome = Triggered | Exception
 Key = tuple[str, str]  # a task and an idempotency key
 TRIES = 5
+REQUEST = "\x1erequest\x1e"  # before its name, among the keys: nobody can write such a key
+REQUEST_MS = 600_000  # clients repeat for less than a minute
 
 
 class Tag(msgspec.Struct):
@@ -84,7 +86,13 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     """
     outcomes: list[Outcome] = [Triggered(run.id, created=True) for run in runs]
     plain = not any(
-        run.idempotency_key or run.parent_claim is not None or run.tags or run.debounce_key or run.kept or run.depth
+        run.idempotency_key
+        or run.request
+        or run.parent_claim is not None
+        or run.tags
+        or run.debounce_key
+        or run.kept
+        or run.depth
         for run in runs
     )
     if not plain:
@@ -165,9 +173,9 @@ def refuse_lost_parents(tx: Tx, runs: Sequence[NewRun], outcomes: list[Outcome])
 def keep_known_keys(tx: Tx, runs: Sequence[NewRun], outcomes: list[Outcome]) -> None:
     """Whoever inserts a key has it; the others are told which run does. Within a batch the first one wins."""
     keyed = [
-        (index, run)
+        (index, keyed_by(run))
         for index, run in enumerate(runs)
-        if run.idempotency_key is not None and isinstance(outcomes[index], Triggered)
+        if (run.idempotency_key is not None or run.request is not None) and isinstance(outcomes[index], Triggered)
     ]
     if not keyed:
         return
@@ -177,11 +185,22 @@ def keep_known_keys(tx: Tx, runs: Sequence[NewRun], outcomes: list[Outcome]) -> 
         outcomes[index] = Triggered(owner, created=owner == run.id)
 
 
+def keyed_by(run: NewRun) -> NewRun:
+    """A run by its idempotency key, or else by the name of the request: that is no key of the run's, nor shown."""
+    if run.idempotency_key is not None or run.request is None:
+        return run
+    key = f"{REQUEST}{run.request}"
+    return msgspec.structs.replace(run, idempotency_key=key, idempotency_ttl_ms=REQUEST_MS, unique_until_end=False)
+
+
 def take_keys(tx: Tx, wanted: dict[Key, NewRun]) -> dict[Key, str]:
-    """The run that has each of these keys, which is the one that wants it where nobody has it."""
+    """The run that has each of these keys, which is the one that wants it where nobody has it. The name of a request is
+    hardly ever there, so it is not looked for first."""
     owners: dict[Key, str] = {}
+    named = all(run.request is not None for run in wanted.values())
+    looks = (insert_keys, read_keys, renew_keys) if named else (read_keys, insert_keys, renew_keys)
     for _ in range(TRIES):
-        for look in (read_keys, insert_keys, renew_keys):
+        for look in looks:
             missing = [run for key, run in sorted(wanted.items()) if key not in owners]
             if not missing:
                 return owners

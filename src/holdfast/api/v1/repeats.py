@@ -1,8 +1,8 @@
 """Calls that are sent again: the client repeats a trigger whose answer it has not seen, under the same name.
 
-Such a call is answered with what came of the first one, also while that is still under way. What is remembered is in
-this process, for as long as a client repeats and a good while more; a key of the caller's own, which is in the
-database, does the same for any time and any number of servers.
+Such a call is answered with what came of the first one, also while that is still under way. What is remembered here is
+in this process. On PostgreSQL the names of calls are kept beside idempotency keys, too, for as long as a client repeats
+and a good while more: so it holds for any number of servers.
 """
 
 from __future__ import annotations

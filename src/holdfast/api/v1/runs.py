@@ -16,7 +16,17 @@ from holdfast.api.v1 import listing, shown, wire
 from holdfast.api.v1.documents import answered, documented, said
 from holdfast.api.v1.failures import Failure, failure_of
 from holdfast.api.v1.packets import JSON
-from holdfast.api.v1.trigger import MOST_TAGS, OUTPUT, SLACK_BYTES, Options, QueueSaid, options_of, tags_of, value_of
+from holdfast.api.v1.trigger import (
+    MOST_TAGS,
+    OUTPUT,
+    SLACK_BYTES,
+    Options,
+    QueueSaid,
+    options_of,
+    request_name,
+    tags_of,
+    value_of,
+)
 from holdfast.client import Client
 from holdfast.engine import amend, cancel
 from holdfast.engine import replay as replaying
@@ -134,7 +144,9 @@ def runs(client: Callable[[], Client]) -> APIRouter:
         verbs = client()
         asked = await said(request, _replay, verbs.payload_limit * 2 + SLACK_BYTES)
         run_id = wire.bare("run", id)
-        made = await verbs.atrigger(await copy_of(verbs, run_id, asked), OUTPUT)
+        copy = await copy_of(verbs, run_id, asked)
+        copy.request = request_name(request)
+        made = await verbs.atrigger(copy, OUTPUT)
         changed(request, "runs replay", f"{run_id} as {made.id}")
         return answered(Id(wire.told("run", made.id)))
 
