@@ -27,6 +27,7 @@ def sum_up(tx: Tx) -> bool:
     enough = tx.row("some_ends", since=since, until=until, n=AT_ONCE)
     until = until if enough is None else int(enough[0])
     tx.rows("sum_up", since=since, until=until)
+    tx.rows("sum_up_together", since=since, until=until)
     tx.rows("sum_up_all", since=since, until=until)
     tx.rows("move_stats", at=until)
     return enough is not None

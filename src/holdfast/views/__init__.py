@@ -22,7 +22,7 @@ reached it means "or more"), and a search that has looked far enough says where 
 
 from __future__ import annotations
 
-from holdfast.views.backlog import COUNTED, QueueView, queue, queues
+from holdfast.views.backlog import COUNTED, QueueView, queue, queue_names, queues
 from holdfast.views.detail import (
     AttemptView,
     InvocationView,
@@ -90,6 +90,7 @@ __all__ = [
     "page",
     "pulse",
     "queue",
+    "queue_names",
     "queues",
     "records",
     "run",

@@ -52,16 +52,27 @@ class QueueView(msgspec.Struct, kw_only=True, frozen=True):
 
 def queues(tx: Tx) -> list[QueueView]:
     """All queues by name, with what stands in them, counted up to `COUNTED`."""
+    return standing(tx)[0]
+
+
+def standing(tx: Tx) -> tuple[list[QueueView], list[Waiting]]:
+    """All queues, and what stands in line in them: counted once for both."""
     rows = tx.rows("list_queues")
     names = {row[0]: row[1] for row in rows}
     lines: defaultdict[str, list[Waiting]] = defaultdict(list)
-    for each in waiting(tx, names, served(tx)):
+    stand = waiting(tx, names, served(tx))
+    for each in stand:
         lines[each.queue].append(each)
     executing: defaultdict[int, int] = defaultdict(int)
     for number, _, count in tx.rows("executing_by_queue"):
         executing[number] += count
     delayed = {row[0]: row[1] for row in tx.rows("delayed_by_queue", bound=COUNTED)}
-    return [filled(queue_view(row), lines[row[1]], executing[row[0]], delayed.get(row[0], 0)) for row in rows]
+    return [filled(queue_view(row), lines[row[1]], executing[row[0]], delayed.get(row[0], 0)) for row in rows], stand
+
+
+def queue_names(tx: Tx) -> list[str]:
+    """The names of all queues; nothing is counted."""
+    return [row[1] for row in tx.rows("list_queues")]
 
 
 def queue(tx: Tx, name: str) -> QueueView | None:
@@ -85,8 +96,8 @@ def waiting(tx: Tx, names: dict[int, str], live: Served) -> list[Waiting]:
         for number, task, pin, machine, count, since in tx.rows("waiting_by_route", bound=COUNTED)
         if count and (name := names.get(number))
     ]
-    for number, held, since in tx.rows("held_by_queue", bound=COUNTED):
-        if held and (name := names.get(number)):
+    for number, since in tx.rows("held_by_queue"):
+        if name := names.get(number):
             found += [
                 Waiting(
                     task=task,

@@ -17,10 +17,9 @@ from holdfast.engine import pushes
 from holdfast.engine.pushes import CircuitRow
 from holdfast.machine import format_bytes, machine_of
 from holdfast.storage import Tx
-from holdfast.views.backlog import COUNTED, QueueView, Waiting, queues, waiting
+from holdfast.views.backlog import COUNTED, QueueView, Waiting, standing
 from holdfast.views.hosts import WorkerView, workers
 from holdfast.views.scheduled import Scheduled, scheduled
-from holdfast.views.served import served
 
 LONG_MS: Final = 60_000  # a run that could start and has not for so long
 LATE_MS: Final = 30_000  # a run that is due and has not been made ready for so long
@@ -108,7 +107,7 @@ class Health(NamedTuple):
 
 def health(tx: Tx) -> Health:
     """Read the facts."""
-    all_queues = queues(tx)
+    all_queues, stand = standing(tx)
     overdue, overdue_since = tx.rows("overdue", late_ms=LATE_MS, bound=COUNTED)[0]
     return Health(
         kind=tx.kind,
@@ -116,7 +115,7 @@ def health(tx: Tx) -> Health:
         engine=engine(tx),
         workers=workers(tx, ended=ENDED),
         queues=all_queues,
-        waiting=waiting(tx, {each.id: each.name for each in all_queues}, served(tx)),
+        waiting=stand,
         overdue=overdue,
         overdue_since=overdue_since,
         suspects=[Suspect(*row[:4]) for row in tx.rows("suspects", n=ENDED)],

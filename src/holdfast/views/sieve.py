@@ -15,7 +15,7 @@ from holdfast.views.served import QUEUED, Served, pins
 
 LAST: Final = "~"  # greater than every id
 SLACK_MS: Final = 3_600_000  # how far the clock of who made an id may be behind ours
-AHEAD_MS: Final = 60_000  # … or ahead: runs made meanwhile are read in vain
+AHEAD_MS: Final = 120_000  # … or ahead: runs made meanwhile are read in vain
 
 
 class Candidate(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -34,9 +35,18 @@ def routes(site: Site) -> APIRouter:
         groups: dict[str, list[Operation]] = {}
         for each in operations(request.app.openapi()):
             groups.setdefault(group_of(each.path), []).append(each)
-        return site.page(request, "docs.html", here="docs", groups=groups)
+        return packed(request, site.page(request, "docs.html", here="docs", groups=groups))
 
     return router
+
+
+def packed(request: Request, answer: Response) -> Response:
+    """The page compressed, where the browser takes that: it is long, and has nothing in it that was sent here."""
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        answer.body = gzip.compress(answer.body, compresslevel=6)
+        answer.headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(answer.body))})
+    answer.headers["Vary"] = "Accept-Encoding"
+    return answer
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[Operation]:

@@ -70,4 +70,4 @@ def is_run(tx: Tx, text: str) -> bool:
 
 def names(tx: Tx) -> tuple[list[str], list[str]]:
     """What there is to choose from: tasks and queues."""
-    return [task.id for task in views.tasks(tx)], [queue.name for queue in views.queues(tx)]
+    return [task.id for task in views.tasks(tx)], views.queue_names(tx)

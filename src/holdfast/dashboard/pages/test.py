@@ -122,4 +122,4 @@ def options(form: Form) -> dict[str, Any]:
 def around(tx: Tx, task_id: str) -> tuple[list[views.Listed], list[str]]:
     """Past runs to start from, and the queues there are."""
     past = views.page(tx, Filter(tasks=frozenset([task_id])), limit=PAST).runs
-    return past, [queue.name for queue in views.queues(tx)]
+    return past, views.queue_names(tx)

@@ -180,11 +180,10 @@ SELECT o.queue_id, o.task, o.version, o.machine,
 FROM {s}route o
 
 -- name: held_by_queue
--- Runs without a slot, counted up to a bound, and the first of those that were counted.
-SELECT q.id,
-  (SELECT count(*) FROM (SELECT 1 FROM {s}run r WHERE r.state = 'held' AND r.queue_id = q.id LIMIT :bound) x),
-  (SELECT min(y.since) FROM (SELECT r.sort_at + r.priority_ms AS since FROM {s}run r WHERE r.state = 'held' AND r.queue_id = q.id LIMIT :bound) y)
-FROM {s}queue q
+-- The queues in which runs have no slot, and since when one of them.
+SELECT x.id, x.since FROM (SELECT q.id,
+  (SELECT r.sort_at + r.priority_ms FROM {s}run r WHERE r.state = 'held' AND r.queue_id = q.id LIMIT 1) AS since
+  FROM {s}queue q) x WHERE x.since IS NOT NULL
 
 -- name: held_by_task
 -- The tasks of runs without a slot, and the versions they are pinned to, in one queue and up to a bound.
