@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from holdfast import Holdfast
+from holdfast import AsyncContext, Holdfast, Retry
 from holdfast.dashboard.live import events
 from holdfast.engine import catalogue, read, trigger
 from holdfast.ids import new_id
@@ -255,3 +255,37 @@ async def test_pages_hear_of_commits(database_url: str, served: Served) -> None:
     assert "pulse" in waiting.result()
     await stream.aclose()
     await home.aclose()
+
+
+async def test_attempts_stand_side_by_side_and_runs_below_their_parents(tmp_path: Path, served: Served) -> None:
+    app = Holdfast(database=f"sqlite:///{tmp_path}/holdfast.db")
+    tries: list[int] = []
+
+    @app.task
+    def leaf() -> None: ...
+
+    @app.task
+    async def branch(ctx: AsyncContext) -> None:
+        await ctx.trigger_and_wait(leaf)
+
+    @app.task(retry=Retry(max_attempts=2, min_delay="1ms", max_delay="1ms"))
+    async def top(ctx: AsyncContext) -> None:
+        await ctx.trigger_and_wait(branch)
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError("the harbour is <closed>")
+
+    async with app.running(), served(app) as http:
+        run = await app.atrigger("top")
+        await run.aresult(timeout="60s")
+        page = (await http.get(f"/runs/{run.id}")).text
+        leaf_page = (await http.get(f"/runs/{app.runs.list(task='leaf')[0].id}")).text
+    await app.aclose()
+    beside = page.partition("Attempts side by side")[2].partition("</table>")[0]
+    assert "the harbour is &lt;closed&gt;" in beside
+    assert beside.count("s-completed") == 1
+    assert beside.count("s-retrying") + beside.count("s-failed") == 1
+    for text, here in ((page, "t-0"), (leaf_page, "t-2")):
+        tree = text.partition("Family")[2].partition("</ul>")[0]
+        assert [tree.count(f'class="t-{depth}"') for depth in (0, 1, 2, 3)] == [1, 1, 1, 0]
+        assert f'class="{here}" aria-current="true"' in tree

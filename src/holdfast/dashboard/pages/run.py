@@ -17,13 +17,14 @@ from holdfast.engine import streams
 from holdfast.errors import HoldfastError, RunNotFound
 from holdfast.model import Progress
 from holdfast.storage import Tx
-from holdfast.views import Listed, LogView, RunView, TaskView
-from holdfast.views.family import children
+from holdfast.views import LogView, RunView, TaskView
+from holdfast.views.family import Twig, tree
 from holdfast.views.followed import stream_names
 
 LINES: Final = 500  # the last so many
 PIECES: Final = 200  # of a stream, likewise
 STREAMS: Final = 10
+SIDE_BY_SIDE: Final = 6  # attempts, the last ones
 
 
 class Seen(NamedTuple):
@@ -32,7 +33,7 @@ class Seen(NamedTuple):
     run: RunView
     lines: list[LogView]
     task: TaskView | None
-    children: list[Listed]
+    family: list[Twig]
     streams: list[tuple[str, list[tuple[int, str]]]]  # by name: when, and what
 
 
@@ -49,7 +50,8 @@ def routes(site: Site) -> APIRouter:
             run=seen.run,
             task=seen.task,
             lines=seen.lines,
-            children=seen.children,
+            family=seen.family,
+            attempts=seen.run.attempts[-SIDE_BY_SIDE:],
             streams=seen.streams,
             progress=Progress.read(seen.run.metadata),
             most=LINES,
@@ -119,7 +121,7 @@ def looked(tx: Tx, run_id: str) -> Seen:
         seen,
         views.log_end(tx, run_id, LINES),
         views.task(tx, seen.task),
-        children(tx, run_id),
+        tree(tx, run_id),
         [(name, pieces(tx, run_id, name)) for name in stream_names(tx, run_id)[:STREAMS]],
     )
 
