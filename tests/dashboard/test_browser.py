@@ -210,4 +210,29 @@ async def test_a_page_that_changes_leaves_in_peace_who_is_at_it(tmp_path: Path) 
         await app.aclose()
 
 
+async def test_a_chart_is_zoomed_by_dragging_over_it(tmp_path: Path) -> None:
+    app = shop(tmp_path)
+    try:
+        async with served(app) as url, browser() as chromium:
+            await app.atrigger("pack", {"number": 1, "customer": "Ada"}, delay="1h")
+            page = await chromium.page(f"{url}/?range=24h")
+            left, width, top = await page.js(
+                "(r => [r.left, r.width, r.top])(document.querySelector('[data-zoom] svg').getBoundingClientRect())"
+            )
+            at = {"y": top + 20, "button": "left", "clickCount": 1}
+            await page.send("Input.dispatchMouseEvent", type="mousePressed", x=left + width / 2, **at)
+            for part in (0.6, 0.75):
+                await page.send("Input.dispatchMouseEvent", type="mouseMoved", x=left + width * part, **at)
+            await page.until("document.querySelector('.band').getBoundingClientRect().width > 100")
+            await page.send("Input.dispatchMouseEvent", type="mouseReleased", x=left + width * 0.75, **at)
+            await page.until("location.search.startsWith('?since=') && document.readyState === 'complete'")
+            hours = "(d => (d.until - d.since) / 3600000)(document.querySelector('[data-zoom]').dataset)"
+            assert 5 <= await page.js(hours) <= 7, "a quarter of a day"
+            await page.click("24h")
+            await page.until("location.search === '?range=24h'")
+            assert page.complaints == []
+    finally:
+        await app.aclose()
+
+
 ROWS = "document.querySelectorAll('tbody tr').length === {}"

@@ -10,7 +10,8 @@ import pytest
 
 from holdfast import Holdfast
 from holdfast.api.app import application
-from holdfast.dashboard.charts import MINUTE, RANGES, ceiling, chart, window
+from holdfast.dashboard.charts import COLUMNS, DAY, HOUR, MINUTE, RANGES, asked, ceiling, chart, window
+from holdfast.dashboard.shapes import iso
 from holdfast.engine import catalogue
 from holdfast.views.stats import Stat
 from tests.dashboard.conftest import Served, post
@@ -75,7 +76,8 @@ async def test_a_stranger_is_not_told_which_pages_there_are(home: Holdfast) -> N
 
 
 def test_a_chart_counts_each_run_once_in_its_column() -> None:
-    since, until, step = window("1h", NOON)
+    hour = window("1h", NOON)
+    since, until, step = hour.since, hour.until, hour.step
     assert (until - since, step) == (60 * MINUTE, MINUTE)
     found = [
         Stat(since, None, "completed", 3, 30, 0),
@@ -83,7 +85,7 @@ def test_a_chart_counts_each_run_once_in_its_column() -> None:
         Stat(since + 30_000, None, "canceled", 1, 0, 0),
         Stat(until - MINUTE, None, "crashed", 2, 0, 0),
     ]
-    drawn = chart("1h", NOON, found)
+    drawn = chart(hour, found)
     first, last = drawn.columns[0], drawn.columns[-1]
     assert len(drawn.columns) == 60
     assert (first.good, first.bad, first.other, first.ran_ms, first.waited_ms) == (3, 1, 1, 8, 8)
@@ -91,6 +93,37 @@ def test_a_chart_counts_each_run_once_in_its_column() -> None:
     assert (drawn.good, drawn.bad, drawn.failing) == (3, 3, 0.5)
     assert drawn.top == 5
     assert all(0 <= mark.share <= 1 for mark in (*drawn.times, *drawn.lines))
+
+
+@pytest.mark.parametrize(
+    ("back", "length", "step"),
+    [
+        (HOUR, 20 * MINUTE, MINUTE),
+        (DAY, 3 * HOUR, 5 * MINUTE),
+        (9 * DAY, 30 * MINUTE, HOUR),
+        (90 * DAY, 80 * DAY, 168 * HOUR),
+    ],
+)
+def test_a_stretch_of_a_chart_is_a_chart_of_whole_columns(back: int, length: int, step: int) -> None:
+    """Of what is older than two days only full hours are known."""
+    since = NOON - back
+    found = asked({"since": f"{since}", "until": "x"}, "24h", NOON)
+    assert found.range == "24h", "what is no time is not asked for"
+    found = asked({"since": iso(since), "until": iso(since + length)}, "24h", NOON)
+    assert (found.range, found.step) == ("", step)
+    assert found.since <= since < since + length <= found.until
+    assert found.since % step == found.until % step == 0
+    assert 1 <= len(chart(found, []).columns) <= COLUMNS + 2
+    assert len(chart(found, []).times) < 12
+    assert found.before.until == found.since
+
+
+async def test_a_problem_leads_to_the_very_thing_that_mends_it(home: Holdfast, served: Served) -> None:
+    home.trigger("send", queue="a/b mail")
+    home.queues.pause("a/b mail")
+    async with served(home) as http:
+        page = (await http.get("/")).text
+    assert 'href="/queues/a%2Fb%20mail"' in page.partition('class="findings"')[2].partition("</ul>")[0]
 
 
 @pytest.mark.parametrize(

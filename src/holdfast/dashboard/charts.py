@@ -1,16 +1,18 @@
 """Charts of what has ended: columns of one width, drawn by the template from what is decided here, purely.
 
-Columns stand on round times. Each leads to the runs that it counts, so that one zooms by clicking.
+Columns stand on round times. Each leads to the runs that it counts. A stretch of a chart is a chart of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from holdfast.dashboard.query import moment
+from holdfast.dashboard.shapes import iso
+from holdfast.errors import InvalidOption
 from holdfast.views.stats import Stat
 
 MINUTE: Final = 60_000
@@ -27,6 +29,34 @@ RANGES: Final = {
 GOOD: Final = "completed"
 NEUTRAL: Final = ("canceled", "expired")
 STEPS: Final = (1, 2, 2.5, 5, 10)
+
+
+# What a column may be long, where somebody has zoomed in; of what is older than two days only full hours are known.
+LENGTHS: Final = tuple(n * MINUTE for n in (1, 2, 5, 10, 15, 30)) + tuple(n * HOUR for n in (1, 2, 4, 8, 24, 168, 720))
+COLUMNS: Final = 72  # at most, about
+LEAST: Final = 10 * MINUTE
+KNOWN: Final = 47 * HOUR
+
+
+class Window(NamedTuple):
+    """The time that a chart is of: columns of ``step``, a mark at each ``every``. One that somebody has chosen by hand
+    has no ``range``."""
+
+    range: str
+    since: int
+    until: int
+    step: int
+    every: int
+
+    @property
+    def days(self) -> bool:
+        """Whether its marks are days."""
+        return self.every >= DAY
+
+    @property
+    def before(self) -> Window:
+        """As long, just before."""
+        return self._replace(since=self.since - (self.until - self.since), until=self.since)
 
 
 class Column(NamedTuple):
@@ -63,11 +93,9 @@ class Mark(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Columns from ``since`` to ``until``; ``top`` is the value at the upper end."""
+    """Columns of a window; ``top`` is the value at the upper end."""
 
-    range: str
-    since: int
-    until: int
+    window: Window
     columns: Sequence[Column]
     top: int
     times: Sequence[Mark]
@@ -91,16 +119,39 @@ class Chart(NamedTuple):
         return self.bad / (self.good + self.bad) if self.good + self.bad else 0.0
 
 
-def window(name: str, now: int) -> tuple[int, int, int]:
-    """Since when, until when, and in which steps a chart of this range asks."""
-    length, step, _ = RANGES[name]
+def window(name: str, now: int) -> Window:
+    """The window of a range, up to now."""
+    length, step, every = RANGES[name]
     until = now // step * step + step
-    return until - length, until, step
+    return Window(name, until - length, until, step, every)
 
 
-def chart(name: str, now: int, found: Iterable[Stat]) -> Chart:
-    """The chart of a range, from what was counted in it."""
-    since, until, step = window(name, now)
+def chosen(since: int, until: int, now: int) -> Window:
+    """The window that somebody has chosen, widened to whole columns."""
+    until = min(max(until, since + LEAST), now + LEAST)
+    since = min(since, until - LEAST)
+    known = [each for each in LENGTHS if each >= HOUR or since > now - KNOWN]
+    step = next((each for each in known if (until - since) / each <= COLUMNS), LENGTHS[-1])
+    since, until = since // step * step, -(-until // step) * step
+    every = next((each for each in LENGTHS if (until - since) / each <= 8), LENGTHS[-1])
+    return Window("", since, until, step, max(step, every))
+
+
+def asked(said: Mapping[str, str], usual: str, now: int) -> Window:
+    """The window that an address says, with a range or with times; else the usual one."""
+    try:
+        if "since" in said:
+            until = moment(said["until"], now, "until") if "until" in said else now
+            return chosen(moment(said["since"], now, "since"), until, now)
+    except (InvalidOption, OverflowError):
+        pass
+    name = said.get("range", usual)
+    return window(name if name in RANGES else usual, now)
+
+
+def chart(window: Window, found: Iterable[Stat]) -> Chart:
+    """The chart of a window, from what was counted in it."""
+    since, until, step = window.since, window.until, window.step
     sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * 5)
     for each in found:
         place = sums[(each.at - since) // step]
@@ -109,11 +160,10 @@ def chart(name: str, now: int, found: Iterable[Stat]) -> Chart:
         place[4] += each.waited_ms
     columns = [column(since + number * step, step, sums[number]) for number in range((until - since) // step)]
     top = ceiling(max((each.ended for each in columns), default=0))
-    every = RANGES[name][2]
-    first = -(-since // every) * every
-    times = [Mark((at - since) / (until - since), at) for at in range(first, until, every)]
+    first = -(-since // window.every) * window.every
+    times = [Mark((at - since) / (until - since), at) for at in range(first, until, window.every)]
     lines = [Mark(1 - part / 2, round(top * part / 2)) for part in (1, 2)] if top > 1 else [Mark(0.0, top)]
-    return Chart(name, since, until, columns, top, times, lines)
+    return Chart(window, columns, top, times, lines)
 
 
 def column(at: int, step: int, sums: Sequence[int]) -> Column:
@@ -128,7 +178,3 @@ def ceiling(value: int) -> int:
         return 1
     size = 10 ** math.floor(math.log10(value))
     return int(next(step * size for step in STEPS if step * size >= value and step * size == int(step * size)))
-
-
-def iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -45,6 +45,11 @@ def axis(ms: int, day: bool) -> str:
     return f"{when:%d %b}" if day else f"{when:%H:%M}"
 
 
+def iso(ms: int) -> str:
+    """A time as addresses say it."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def span(ms: int | None) -> str | Markup:
     """A duration."""
     return NONE if ms is None else format_ms(ms)
@@ -140,6 +145,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "moment": moment,
     "span": span,
     "axis": axis,
+    "iso": iso,
     "fine": fine,
     "number": number,
     "counted": counted,

@@ -35,12 +35,14 @@ Level = Literal["ok", "note", "wrong"]
 
 
 class Finding(msgspec.Struct, kw_only=True, frozen=True):
-    """Something that was looked at: what about, how it stands, and what to do if it is wrong."""
+    """Something that was looked at: what about, how it stands, and what to do if it is wrong. ``of`` is the one thing
+    with which something is to be done: a kind and its name, as in ``("queue", "mail")``."""
 
     about: str
     level: Level
     text: str
     do: str | None = None
+    of: tuple[str, str] | None = None
 
 
 class Suspect(NamedTuple):
@@ -297,6 +299,7 @@ def of_tasks(seen: Health) -> Iterator[Finding]:
             yield Finding(
                 about="tasks",
                 level="wrong",
+                of=("task", each.task),
                 text=f"{runs(each.count)} of {each.task} in the queue {each.queue} {wait(each.count)}, "
                 "and no live worker takes them.",
                 do="Start a worker whose app has the task and that takes from this queue, or cancel them: "
@@ -327,6 +330,7 @@ def of_versions(seen: Health) -> Iterator[Finding]:
         yield Finding(
             about="versions",
             level="wrong",
+            of=("version", version),
             text=f"{runs(len(ids))} began with version {version}, are pinned to it, and no live worker has it: "
             f"{', '.join(ids[:NAMED])}{', …' if len(ids) > NAMED else ''}.",
             do=f"Start a worker of that version (HOLDFAST_VERSION={version}), or cancel and replay them",
@@ -340,6 +344,7 @@ def of_queues(seen: Health) -> Iterator[Finding]:
             yield Finding(
                 about="queues",
                 level="wrong",
+                of=("queue", each.name),
                 text=f"The queue {each.name} has been paused for {format_ms(max(0, seen.now - each.paused_at))}, "
                 f"and {runs(backlog)} {wait(backlog)} in it.",
                 do=f"holdfast queues resume {each.name}",
@@ -362,6 +367,7 @@ def of_runs(seen: Health) -> Iterator[Finding]:
         yield Finding(
             about="runs",
             level="wrong",
+            of=("run", stuck[0].id),
             text=f"{runs(len(stuck))} whose process died {wait(len(stuck))} to be tried alone: {names}.",
             do="See holdfast runs show of one of them; cancel it if it takes processes down",
         )
@@ -386,6 +392,7 @@ def of_oldest(seen: Health) -> Iterator[Finding]:
         yield Finding(
             about="runs",
             level="wrong",
+            of=("queue", oldest.queue),
             text=f"{text} There are free slots.",
             do="See holdfast runs list --status queued, and holdfast runs show of the oldest",
         )
@@ -395,7 +402,7 @@ def of_oldest(seen: Health) -> Iterator[Finding]:
             if limited
             else "Start another worker, or give them more --concurrency"
         )
-        yield Finding(about="runs", level="note", text=text, do=f"To be faster: {do}")
+        yield Finding(about="runs", level="note", of=("queue", oldest.queue), text=text, do=f"To be faster: {do}")
 
 
 def of_hosts(seen: Health) -> Iterator[Finding]:
@@ -431,6 +438,7 @@ def of_schedules(seen: Health) -> Iterator[Finding]:
         yield Finding(
             about="schedules",
             level="wrong",
+            of=("schedule", each.id),
             text=f"Schedule {each.id} of {each.task} does not go on: {each.problem}",
             do="Give it another rule, or delete it: holdfast schedules delete",
         )

@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 from fastapi import APIRouter, Request, Response
 
 from holdfast import views
-from holdfast.dashboard.charts import RANGES, Chart, chart, window
+from holdfast.dashboard.charts import RANGES, Chart, Window, asked, chart
+from holdfast.dashboard.shapes import segment
 from holdfast.dashboard.site import READ, Site
 from holdfast.engine import schedules as engine
 from holdfast.scheduled import Schedule, schedule_of
@@ -19,15 +20,23 @@ from holdfast.views.stats import stats
 USUAL: Final = "1h"
 TOP: Final = 6
 LATEST: Final = 8
-PLACES: Final[Mapping[str, str]] = {
-    "workers": "/workers",
-    "tasks": "/tasks",
-    "machines": "/workers",
-    "versions": "/workers",
-    "queues": "/queues",
-    "runs": "/runs?status=open",
-    "hosts": "/hosts",
-    "schedules": "/schedules",
+# By what a finding is about, or the kind of thing that it is of: where one does something, and how the link is called.
+PLACES: Final[Mapping[str, tuple[str, str]]] = {
+    "workers": ("/workers", "Workers"),
+    "tasks": ("/tasks", "Tasks"),
+    "machines": ("/workers", "Workers"),
+    "versions": ("/workers", "Workers"),
+    "queues": ("/queues", "Queues"),
+    "runs": ("/runs?status=open", "Runs"),
+    "push": ("/hosts", "HTTP hosts"),
+    "schedules": ("/schedules", "Schedules"),
+}
+OF: Final[Mapping[str, tuple[str, str]]] = {
+    "queue": ("/queues/", "The queue"),
+    "run": ("/runs/", "The run"),
+    "schedule": ("/schedules/", "The schedule"),
+    "task": ("/runs?status=pending_version&task=", "The runs"),
+    "version": ("/runs?status=open&version=", "The runs"),
 }
 
 
@@ -48,9 +57,8 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/", dependencies=READ)
     async def home(request: Request) -> Response:
-        asked = request.query_params.get("range", USUAL)
         store = await site.opened()
-        seen = await site.read(looked, asked if asked in RANGES else USUAL)
+        seen = await site.read(looked, request.query_params)
         found = views.findings(seen.health)
         return site.page(
             request,
@@ -65,31 +73,37 @@ def routes(site: Site) -> APIRouter:
             queues=busiest(seen.health.queues),
             alive=seen.health.alive,
             now=seen.health.now,
-            ranges=RANGES,
+            names=RANGES,
         )
 
     return router
 
 
-def looked(tx: Tx, name: str) -> Seen:
+def looked(tx: Tx, said: Mapping[str, str]) -> Seen:
     now = tx.now()
-    since, until, step = window(name, now)
-    earlier = now - (until - since)
-    before = stats(tx, since - (until - since), since, step)
+    window = asked(said, USUAL, now)
     return Seen(
         health=views.health(tx),
         tasks=views.tasks(tx),
         latest=views.page(tx, Filter(), limit=LATEST).runs,
         bad=views.page(tx, Filter(statuses=frozenset(("failed", "crashed", "timed_out"))), limit=LATEST).runs,
         schedules=sooner([schedule_of(each) for each in engine.page(tx, 50)]),
-        chart=chart(name, now, stats(tx, since, until, step)),
-        before=chart(name, earlier, before),
+        chart=counted(tx, window),
+        before=counted(tx, window.before),
     )
 
 
-def place(finding: Finding) -> str | None:
-    """The page where one does something about it."""
-    return PLACES.get(finding.about.partition(" ")[0])
+def counted(tx: Tx, window: Window) -> Chart:
+    return chart(window, stats(tx, window.since, window.until, window.step))
+
+
+def place(finding: Finding) -> tuple[str, str] | None:
+    """The page where one does something about it, and how it is called."""
+    if finding.of is None:
+        return PLACES.get(finding.about)
+    kind, name = finding.of
+    path, label = OF[kind]
+    return path + segment(name), label
 
 
 def busiest(queues: list[QueueView]) -> list[QueueView]:

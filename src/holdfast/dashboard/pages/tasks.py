@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request, Response
 
 from holdfast import views
-from holdfast.dashboard.charts import RANGES, Chart, chart, window
+from holdfast.dashboard.charts import RANGES, Chart, asked, chart
 from holdfast.dashboard.site import READ, Site
 from holdfast.engine import schedules as engine
 from holdfast.errors import UnknownTask, shown
@@ -42,8 +43,7 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/tasks/{task_id:path}", dependencies=READ)
     async def task(request: Request, task_id: str) -> Response:
-        asked = request.query_params.get("range", USUAL)
-        seen = await site.read(looked, task_id, asked if asked in RANGES else USUAL)
+        seen = await site.read(looked, task_id, request.query_params)
         return site.page(
             request,
             "task.html",
@@ -55,20 +55,21 @@ def routes(site: Site) -> APIRouter:
             tally=tally(seen.runs),
             schedules=seen.schedules,
             chart=seen.chart,
-            ranges=RANGES,
+            names=RANGES,
         )
 
     return router
 
 
-def looked(tx: Tx, task_id: str, name: str) -> Seen:
+def looked(tx: Tx, task_id: str, said: Mapping[str, str]) -> Seen:
     task = views.task(tx, task_id)
     if task is None:
         raise UnknownTask("No worker has announced this task", seen=shown(task_id), do="Look among the tasks.")
     runs = views.page(tx, Filter(tasks=frozenset([task_id])), limit=LATEST).runs
     schedules = [schedule_of(each) for each in engine.page(tx, task=task_id, n=20)]
-    now = tx.now()
-    return Seen(task, runs, schedules, chart(name, now, stats(tx, *window(name, now), task_id)))
+    window = asked(said, USUAL, tx.now())
+    ended = stats(tx, window.since, window.until, window.step, task_id)
+    return Seen(task, runs, schedules, chart(window, ended))
 
 
 def tally(runs: list[Listed]) -> dict[str, Any]:
