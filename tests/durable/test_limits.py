@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,49 @@ async def test_a_limit_that_was_over_is_over_once(inside: Inside) -> None:
     assert run.output == ["over", "over", "slept"], run.error
     rows = inside.store.read_sync(lambda tx: tx.rows("journal", run_id=run.id))
     assert [row[4] for row in rows].count("limit") == 1
+
+
+@BOTH
+async def test_a_limit_that_is_called_off_while_it_is_written(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, suspend_after: float
+) -> None:
+    """The run is not woken for it. Fails with calling off only what is known to be written."""
+    went_on, late = asyncio.Event(), asyncio.Event()
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> None:
+        async with asyncio.timeout(600):
+            await ctx.wait_for(token)
+        went_on.set()
+        await ctx.sleep("1h")
+
+    def gather(f: Any, entry: Any) -> Future[Any]:
+        if getattr(entry, "kind", "") != "limit" or late.is_set():
+            return write(f, entry)
+        late.set()
+        answer: Future[Any] = Future()
+        writing.append(asyncio.get_running_loop().create_task(write_late(answer, f, entry)))
+        return answer
+
+    async def write_late(answer: Future[Any], *what: Any) -> None:
+        await inside.app.tokens.acomplete(token, 1)
+        await went_on.wait()
+        answer.set_result(await asyncio.wrap_future(write(*what)))
+
+    write, writing = inside.store.gather, list[Any]()
+    monkeypatch.setattr(inside.store, "gather", gather)
+    token = await inside.app.tokens.acreate(int)
+    inside.start(suspend_after=suspend_after)
+    handle = await work.atrigger(1)
+    await until(lambda: late.is_set() and standing(inside, handle.id) == "waiting")
+    rows = inside.store.read_sync(lambda tx: tx.rows("journal", run_id=handle.id))
+    assert [(row[4], row[7]) for row in rows if row[7] == "open"] == [("sleep", "open")]
+    assert [row[7] for row in rows if row[4] == "limit"] == ["done"]
+
+
+def standing(inside: Inside, run_id: str) -> str | None:
+    rows = inside.store.read_sync(lambda tx: tx.rows("standing", ids=[run_id]))
+    return rows[0][1] if rows else None
 
 
 async def test_a_time_that_is_over_while_a_run_that_was_kept_goes_on(inside: Inside) -> None:

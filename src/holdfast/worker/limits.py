@@ -128,7 +128,7 @@ class Limits:
             self.set_timer(limit, self.loop.time() + SOON_SECONDS)
         elif self.at_work(limit):
             self.await_turn(limit)
-            self.say([self.ops.entry(limit.asked, state="expired")])
+            self.say([(limit.asked, self.ops.entry(limit.asked, state="expired"))])
         else:
             limit.end()
 
@@ -156,8 +156,8 @@ class Limits:
             return True
         new = [limit for key, limit in self.armed.items() if key not in self.turns.waits and limit.timer is not None]
         now = self.loop.time()
-        entries = [self.ops.entry(asked, state="done") for asked in self.left]
-        entries += [self.ops.entry(limit.asked, state="open", delay_ms=rest(limit, now)) for limit in new]
+        entries = [(asked, self.ops.entry(asked, state="done")) for asked in self.left]
+        entries += [(each.asked, self.ops.entry(each.asked, state="open", delay_ms=rest(each, now))) for each in new]
         self.left = []
         for limit in new:
             self.await_turn(limit)
@@ -165,7 +165,7 @@ class Limits:
             self.say(entries)
         return bool(entries)
 
-    def say(self, entries: list[NewEntry]) -> None:
+    def say(self, entries: list[tuple[Asked, NewEntry]]) -> None:
         task = self.loop.create_task(self.write(entries), context=self.ops.host.context.copy(), name="limits")
         self.saying.add(task)
         task.add_done_callback(self.said)
@@ -174,13 +174,16 @@ class Limits:
         self.saying.discard(task)
         self.turns.look_again()
 
-    async def write(self, entries: list[NewEntry]) -> None:
+    async def write(self, entries: list[tuple[Asked, NewEntry]]) -> None:
         """However long the database is away; unless the attempt is over before."""
         while not (self.turns.dropped or self.live.over):
             try:
-                for made in await asyncio.gather(*map(self.ops.write, entries)):
-                    if made.entry.key in self.armed:
+                written = await asyncio.gather(*(self.ops.write(entry) for _, entry in entries))
+                for (asked, _), made in zip(entries, written, strict=True):
+                    if asked.key in self.armed:
                         self.turns.set_timer(made.entry)
+                    elif made.entry.state == "open":  # it was called off meanwhile
+                        self.left.append(asked)
                 return
             except AttemptLost:
                 return
