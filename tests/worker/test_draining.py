@@ -131,7 +131,7 @@ def test_code_that_never_ends_does_not_keep_a_drained_process(app: Holdfast, hos
 # -- in this process --------------------------------------------------------------------------------------------------
 
 
-async def test_what_has_not_started_goes_back_at_once(inside: Inside) -> None:
+async def test_what_has_not_started_goes_back_at_once(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the drain is long: others may be free. Fails with handing it back with the rest."""
     release = asyncio.Event()
 
@@ -142,7 +142,7 @@ async def test_what_has_not_started_goes_back_at_once(inside: Inside) -> None:
 
     worker = inside.start(concurrency=2, drain_seconds=60)
     await until(lambda: worker.me)
-    worker.hold.pace.rate = 1000.0  # it takes itself to be fast, and claims ahead
+    monkeypatch.setattr(worker.hold.pace, "ahead", lambda: 100)  # it takes itself to be fast, and claims ahead
     batch = await waits.abatch_trigger(range(20))
     await until(lambda: len(worker.hold.held) > 10)
     worker.drain()

@@ -54,7 +54,7 @@ class Hold:
         self.context = contextvars.copy_context()  # what attempts start from
         # A thread whose run waits has no slot, and is not free: there are more of them than slots.
         self.threads: Executor = ThreadPoolExecutor(settings.concurrency + MOST, "holdfast-task")
-        self.pace = Pace()
+        self.pace = Pace(settings.concurrency)
         self.waiting: deque[Live] = deque()  # claimed, not started
         self.held: dict[str, Live] = {}  # claimed and not reported
         self.suspects = Suspects()
@@ -87,8 +87,6 @@ class Hold:
 
     def admit(self, claimed: list[Claimed], queue_names: Mapping[int, str]) -> None:
         """Take in what a claim brought, and start what there are slots for."""
-        if not self.held:
-            self.pace.begin()
         for row in sorted(claimed, key=attrgetter("sort_at", "id")):
             run = Claimed._make((*row[:3], queue_names.get(row.queue, ""), *row[4:]))  # type: ignore[call-overload]
             try:
@@ -160,7 +158,7 @@ class Hold:
         self.held.pop(run.id, None)
         self.suspects.discard(run.id)
         if live.work is not None:
-            self.pace.count()
+            self.pace.count(live.age())
             self.carried_out += 1
         if isinstance(outcome, Again):
             outcome.begun = live.work is not None

@@ -12,31 +12,38 @@ from holdfast.records import Claimed
 AHEAD = 1500  # runs claimed ahead of free slots, at most
 AHEAD_SECONDS = 0.1  # … and never more than will start within this
 LOOK = 0.05  # seconds between two looks at the pace …
-ENOUGH = 64  # … but for the first, which so many ends are enough for
+ENOUGH = 64  # … or so many ends
+INSTANT = 1e-6  # seconds that something takes at least
 LOOK_SECONDS = 0.25
 
 
 class Pace:
-    """How fast runs end here, to know how many may be claimed ahead of their slots."""
+    """How fast runs end here, to know how many may be claimed ahead of their slots.
 
-    def __init__(self) -> None:
-        self.since, self.ended, self.rate = time.monotonic(), 0, 0.0
+    Runs that sleep for a second and end together are no more a second than there are slots, whenever somebody looks.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.since, self.ended, self.took, self.rate = time.monotonic(), 0, 0.0, 0.0
 
     def begin(self) -> None:
-        """Runs come to a worker that had none: what was before says nothing of how long they take."""
-        self.since, self.ended = time.monotonic(), 0
+        """The worker has slept and has nothing: what was before says nothing of how long the next runs take."""
+        self.since, self.ended, self.took, self.rate = time.monotonic(), 0, 0.0, 0.0
 
-    def count(self) -> None:
+    def count(self, seconds: float) -> None:
+        """A run has ended that had its slot for so long."""
         self.ended += 1
+        self.took += seconds
 
     def ahead(self) -> int:
         """Runs that will start within a tenth of a second, at the pace of the last while."""
         now = time.monotonic()
         passed = now - self.since
-        if passed > LOOK or (not self.rate and self.ended >= ENOUGH):
-            rate = self.ended / passed
+        if passed > LOOK or self.ended >= ENOUGH:
+            rate = self.ended / max(passed, self.took / self.slots, INSTANT)
             self.rate = rate if rate > self.rate else 0.7 * self.rate + 0.3 * rate
-            self.since, self.ended = now, 0
+            self.since, self.ended, self.took = now, 0, 0.0
         return min(AHEAD, int(self.rate * AHEAD_SECONDS))
 
 

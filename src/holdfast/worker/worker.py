@@ -448,6 +448,7 @@ class Worker:
 
     async def rest(self) -> None:
         """Sleep until something happens here or elsewhere, something is due, or it is time to look."""
+        had_nothing = not self.hold.held
         if not self.changed.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.patience() * random.uniform(0.9, 1.0)):
@@ -456,6 +457,8 @@ class Worker:
             await asyncio.sleep(pause)
         self.changed.clear()
         self.woken = False
+        if had_nothing:
+            self.hold.pace.begin()
 
     def breath(self) -> float:
         """How long to wait after a wake-up: longer and longer while one comes after the other, and none is for us.
