@@ -4,7 +4,8 @@
 
 One process and one connection, opened while every table is empty, so that its plans are made then; nobody runs ANALYZE.
 A round claims 200 runs and completes the 200 before. It prints the median of a round's milliseconds for each setting,
-and the ratio to the smallest backlog. The database is filled with made-up runs and should be a throwaway one.
+and the ratio to the smallest backlog, or to one key; what promoting costs is not in it. The database is filled with
+made-up runs and should be a throwaway one.
 """
 
 from __future__ import annotations
@@ -42,20 +43,22 @@ class Bench:
 
     def __init__(self, url: str, keys: int) -> None:
         self.store, self.keys, self.me = storage.open(url), keys, new_id()
-        queues = [QueueEntry(name="keyed", concurrency_limit_per_key=1)]
+        queues = [
+            QueueEntry(name="one key", concurrency_limit_per_key=2 * ROUND),
+            QueueEntry(name="keyed", concurrency_limit_per_key=1),
+        ]
         self.store.run_sync(catalogue.announce, [TaskEntry(id="t", queue="plain", options="{}")], queues)
-        self.store.run_sync(catalogue.ensure_names, [], [("keyed", "t")])
+        self.store.run_sync(catalogue.ensure_names, [], [(queue.name, "t") for queue in queues])
         entry = workers.WorkerEntry(id=self.me, lease_ms=30_000, host="h", pid=1, concurrency=10)
         self.store.run_sync(workers.register, entry, ["t"])
         self.routes = {route.queue: route.id for route in self.store.read_sync(workers.routes, ["t"], None)}
         self.names = {queue_id(name): name for name in self.routes}
 
     def make(self, count: int, queue: str = "plain") -> None:
+        keys = {"plain": 0, "one key": 1, "keyed": self.keys}[queue]
         for start in range(0, count, 5000):
             runs = [
-                NewRun(
-                    id=new_id(), task="t", queue=queue, concurrency_key=str(n % self.keys) if queue == "keyed" else None
-                )
+                NewRun(id=new_id(), task="t", queue=queue, concurrency_key=str(n % keys) if keys else None)
                 for n in range(start, min(count, start + 5000))
             ]
             self.store.run_sync(trigger.trigger, runs)
@@ -72,7 +75,7 @@ class Bench:
         ended: list[Ended] = []
         heads = Heads()
         for _ in range(count):
-            if queue == "keyed":
+            if queue != "plain":
                 self.store.run_sync(limits.promote)
             began = time.perf_counter()
             ask = Ask(self.me, [self.routes[queue]], ROUND, ROUND, since=heads.known())
@@ -104,9 +107,12 @@ def main() -> None:
     bench.finish(arguments.done)
     cost = bench.rounds(20)
     print(f"{arguments.done:>10,} finished  {cost:7.2f} ms a round of {ROUND}   {cost / first:4.2f} times", flush=True)
+    bench.make(arguments.keys * 2, "one key")
+    one = bench.rounds(20, "one key")
+    print(f"{1:>10,} key       {one:7.2f} ms a round of {ROUND}", flush=True)
     bench.make(arguments.keys * 2, "keyed")
     cost = bench.rounds(20, "keyed")
-    print(f"{arguments.keys:>10,} keys      {cost:7.2f} ms a round of {ROUND}   {cost / first:4.2f} times", flush=True)
+    print(f"{arguments.keys:>10,} keys      {cost:7.2f} ms a round of {ROUND}   {cost / one:4.2f} times", flush=True)
 
 
 if __name__ == "__main__":
