@@ -16,7 +16,7 @@ import pytest
 from holdfast import Holdfast, Run, RunCanceled, RunCrashed, RunFailed, RunTimedOut
 from holdfast.sizes import MIB
 from tests.support import apart, ledger
-from tests.support.host import Host, hosts, kill, reached, state
+from tests.support.host import Host, children_of, hosts, kill, reached, state
 
 APP = "tests.support.apart:app"
 NEIGHBOURS = 20
@@ -86,7 +86,9 @@ def test_an_app_that_starts_threads_is_not_forked(processes: None, tmp_path: Pat
     with hosts(database, tmp_path) as start, contextlib.closing(Holdfast(database)) as app:
         hired = start(app=str(file)).ready()
         reached(lambda: "importing the app starts threads (1: holds)" in hired.said())
-        ledger.open_gate(tmp_path)
+        (pid,) = hired.children()
+        reached(lambda: any(children_of(child) for child in children_of(pid)))
+        ledger.open_gate(tmp_path)  # not before: whoever is forked now has the lock as it is
         pid, session, parent = app.trigger("locks").result(timeout=60)
         assert pid == session
         assert parent not in (hired.children()[0], hired.supervisor)
