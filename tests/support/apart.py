@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from holdfast import AsyncContext, Context, Failure, Holdfast, Machine, OutOfMemory, Retry
+from holdfast import AbortRun, AsyncContext, Context, Failure, Holdfast, Machine, OutOfMemory, Retry
 from tests.support import ledger
 
 app = Holdfast()
@@ -91,6 +91,34 @@ def dies_again(n: int) -> None:
 def dies_there_too(failure: Failure[int]) -> None:
     ledger.note("failure", failure.run.status)
     os._exit(9)
+
+
+@app.task(machine=SMALL, max_crashes=2, retry=Retry(delays=["10ms"]))
+def falls(how: str) -> None:
+    if how in ("crash", "there too"):
+        os._exit(7)
+    kept = []
+    while True:
+        kept.append(b"x" * MB)
+
+
+@falls.catch_error
+def decides(failure: Failure[str]) -> AbortRun | None:
+    ledger.note("asked", failure.error.type)
+    return AbortRun("enough") if failure.payload == "abort" else None
+
+
+@falls.on_error
+def hears(failure: Failure[str]) -> None:
+    print("a hook has heard of it")
+    ledger.note("error", failure.error.type, failure.run.status, failure.retry_in is not None)
+    if failure.payload == "there too":
+        os._exit(9)
+
+
+@falls.on_failure
+def hears_of_the_end(failure: Failure[str]) -> None:
+    ledger.note("failure", failure.run.status)
 
 
 @app.task(isolation="process")

@@ -98,6 +98,30 @@ def test_an_app_that_starts_threads_is_not_forked(processes: None, tmp_path: Pat
         assert "SIGKILL" in broken.retrieve().error.message  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("how", "attempts", "asked", "errors"),
+    [
+        ("crash", 1, 0, [("RunCrashed", "executing", "True"), ("RunCrashed", "crashed", "False")]),
+        ("there too", 1, 0, [("RunCrashed", "executing", "True"), ("RunCrashed", "crashed", "False")]),
+        ("memory", 2, 2, [("OutOfMemory", "executing", "True"), ("OutOfMemory", "crashed", "False")]),
+        ("abort", 1, 1, [("OutOfMemory", "crashed", "False")]),
+    ],
+)
+def test_hooks_hear_of_a_death_in_another_process(
+    place: Path, how: str, attempts: int, asked: int, errors: list[tuple[str, ...]]
+) -> None:
+    """Of each, and not of the end only; also when they die there themselves. Fails with leaving it to whoever calls
+    the hooks of runs that have ended."""
+    run = ended(apart.falls.trigger(how))
+    reached(lambda: ledger.lines(place, "failure"))
+    assert (run.status, run.attempts) == ("crashed", attempts)
+    assert [tuple(line[1:]) for line in ledger.lines(place, "error")] == errors
+    assert len(ledger.lines(place, "asked")) == asked
+    assert ledger.lines(place, "failure") == [["failure", "crashed"]]
+    written = [line.message for line in run.logs]
+    assert sum("a hook has heard of it" in each for each in written) == len(errors)
+
+
 THREADED = """
 import os, signal, threading, time
 from holdfast import Holdfast

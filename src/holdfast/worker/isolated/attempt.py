@@ -19,11 +19,14 @@ from holdfast.model import RunError
 from holdfast.records import Again, Claimed, Ended, Entry, Suspension
 from holdfast.task import Task
 from holdfast.worker import outcome as outcomes
+from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.isolated import ended
+from holdfast.worker.isolated.bereaved import hears
 from holdfast.worker.isolated.pool import Pool, Process
 from holdfast.worker.isolated.wire import (
     Begun,
     Call,
+    Fallen,
     Goes,
     Hear,
     Interrupt,
@@ -50,7 +53,7 @@ LATER_MS = 1_000  # until a run is tried again for which there was no process
 class Isolated(Live):
     """An attempt in a process of its own."""
 
-    __slots__ = ("last", "machine", "pool", "process", "said", "wish")
+    __slots__ = ("fallen", "last", "machine", "pool", "process", "said", "wish")
 
     kept = False  # a run that waits does not keep a process
 
@@ -62,6 +65,7 @@ class Isolated(Live):
         self.process: Process | None = None
         self.said: Over | None = None  # how it ends, by its own account
         self.last = 0  # the number of the last line that it has written
+        self.fallen: Outcome | None = None  # how it ends by its death, while hooks hear of it in another process
         self.wish: Waits | None = None  # what it has said about its wish to give up its slot
 
     # transitions
@@ -139,7 +143,7 @@ class Isolated(Live):
 
     def hear_from(self, message: object) -> None:
         match message:
-            case Begun():
+            case Begun() if self.fallen is None:
                 self.begun, self.started = True, time.monotonic()
                 if self.reason is None and self.timer is not None:
                     self.timer.cancel()
@@ -168,6 +172,9 @@ class Isolated(Live):
         process, self.process = self.process, None
         if self.over:
             return
+        if self.fallen is not None:
+            self.end(self.outcome_of_fallen(self.fallen))
+            return
         used = Used(report.cpu, report.wall, report.memory)
         if self.said is not None and self.reason != "lost":
             outcome, used = self.said.outcome, most(used, self.said.used)
@@ -175,7 +182,38 @@ class Isolated(Live):
             outcome = self.outcome_of(report, process.last_lines() if process is not None else "")
         if outcome is not None and self.begun:
             outcome.usage = usage_text(used)
-        self.end(outcome)
+        if outcome is None or self.said is not None or not self.mourn(report, outcome):
+            self.end(outcome)
+
+    def mourn(self, report: Report, outcome: Outcome) -> bool:
+        """Have hooks hear of its death in another process; False if there are none, or no such process."""
+        out_of_memory = self.reason is None and ended.ran_out(report, self.machine)
+        if outcome.error is None or not hears(wrapping_of(self.task), out_of_memory=out_of_memory):
+            return False
+        process = self.pool.take()
+        if process is None:
+            return False
+        self.process, self.fallen = process, outcome
+        process.heard, process.ended = self.hear_from, self.gone
+        process.send(
+            Job(
+                self.claimed,
+                (),
+                self.host.outbox.me,
+                process.number,
+                Fallen(outcome, out_of_memory, self.last + 1),
+            )
+        )
+        self.later(START_SECONDS + 2 * self.host.settings.hook_seconds, self.kill)
+        return True
+
+    def outcome_of_fallen(self, fallen: Outcome) -> Outcome | None:
+        """What its hooks have decided, or what its death means without them."""
+        if self.reason == "lost":
+            return None
+        outcome = fallen if self.said is None or self.said.outcome is None else self.said.outcome
+        outcome.usage = fallen.usage
+        return outcome
 
     def outcome_of(self, report: Report, errors: str) -> Outcome | None:
         """It has not said how it ends."""

@@ -14,7 +14,7 @@ from holdfast.machine import Machine, format_bytes
 from holdfast.records import Again, Claimed, Ended
 from holdfast.task import Governing
 from holdfast.worker.isolated.zygote import Report
-from holdfast.worker.outcome import Outcome, failed
+from holdfast.worker.outcome import Outcome, Verdict, failed
 
 NEARLY: Final = 0.9  # of its machine's memory: whoever was killed from outside then was killed for that
 
@@ -34,7 +34,18 @@ def crashed(claimed: Claimed, report: Report, errors: str, max_crashes: int | No
 def out_of_memory(claimed: Claimed, machine: Machine | None, governing: Governing) -> Outcome:
     """Its process was killed for its memory: an error of the attempt like others, but that nobody could catch."""
     has = "this host has left" if machine is None else f"its machine has ({machine.name}: {memory_of(machine)})"
-    outcome = failed(claimed, OutOfMemory(f"The run used more memory than {has}", do=DO), governing)
+    return killed(failed(claimed, OutOfMemory(f"The run used more memory than {has}", do=DO), governing))
+
+
+def decided(claimed: Claimed, outcome: Outcome, governing: Governing, verdict: Verdict) -> Outcome:
+    """The same once a hook has decided what becomes of it."""
+    other = killed(failed(claimed, OutOfMemory("killed"), governing, verdict))
+    other.error = outcome.error
+    return other
+
+
+def killed(outcome: Outcome) -> Outcome:
+    """Nothing is left that could call the hooks for the end of a run."""
     if isinstance(outcome, Ended):
         outcome.status, outcome.unheard = "crashed", True
     return outcome

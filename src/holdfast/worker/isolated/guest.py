@@ -36,6 +36,7 @@ from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.home import Home, Settings
 from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.isolated import confine
+from holdfast.worker.isolated.bereaved import Bereaved
 from holdfast.worker.isolated.wire import (
     Answer,
     Begun,
@@ -87,7 +88,7 @@ def carry(end: socket.socket, home: Home, settings: Settings) -> None:
 
 def attempt(wire: Wire, job: Job, home: Home, settings: Settings, began: float) -> Guest:
     """Carry an attempt out; answers what did, whose loop is still open."""
-    if home.tasks[job.claimed.task].signature.is_async:
+    if job.fallen is not None or home.tasks[job.claimed.task].signature.is_async:
         signal.signal(signal.SIGTERM, lambda number, frame: None)  # an interrupt comes by the wire
         guest = Guest(wire, job, home, settings, ThreadPoolExecutor(4, "holdfast-task"), began)
         go(guest)
@@ -220,6 +221,7 @@ class Guest(Correspondent):
         self.outbox = SimpleNamespace(me=job.me)
         self.lines: deque[LogLine] = Sent(wire)
         self.held: dict[str, Live] = {}
+        self.live: Live
 
     async def work(self) -> None:
         self.listen()
@@ -230,7 +232,12 @@ class Guest(Correspondent):
         claimed = self.job.claimed
         task = self.home.tasks[claimed.task]
         wrapping = wrapping_of(task)
-        self.live = Live(claimed, task, self) if wrapping is None else Wrapped(claimed, task, self, wrapping)
+        if wrapping is None:
+            self.live = Live(claimed, task, self)
+        elif self.job.fallen is None:
+            self.live = Wrapped(claimed, task, self, wrapping)
+        else:
+            self.live = Bereaved(claimed, task, self, wrapping, self.job.fallen)
         self.held[claimed.id] = self.live
         self.live.start()
         await self.over.wait()

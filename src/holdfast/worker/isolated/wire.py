@@ -23,14 +23,24 @@ LENGTH = struct.Struct("!Q")
 AT_ONCE = 1 << 18
 
 
+class Fallen(NamedTuple):
+    """How the process of an attempt has died: what that means if no hook says otherwise, and the number of the last
+    line that the attempt has written."""
+
+    outcome: Outcome
+    out_of_memory: bool
+    last: int
+
+
 class Job(NamedTuple):
     """What to carry out: the first thing that such a process is told. ``number`` tells it from all others of its
-    worker."""
+    worker. Of an attempt that has ``fallen`` only the hooks that hear of that are to be called."""
 
     claimed: Claimed
     entries: Sequence[Entry]
     me: str
     number: int
+    fallen: Fallen | None = None
 
     @property
     def options(self) -> str | None:
