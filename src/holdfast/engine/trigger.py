@@ -52,14 +52,6 @@ def route_name(run: NewRun) -> RouteName:
     return RouteName(run.queue, run.task, machine_in(run.options))
 
 
-class Place(msgspec.Struct):
-    """A run's place under the one that triggered it, and the entry there that waits for it."""
-
-    id: str
-    parent_key: str | None
-    depth: int
-
-
 @lru_cache(maxsize=10_000)
 def queue_id(queue: str) -> int:
     """The number of a queue: a hash, so that a trigger needs no look-up."""
@@ -112,9 +104,13 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
 
 
 def place(tx: Tx, runs: Sequence[NewRun]) -> None:
-    """Note where these runs stand under those that trigger them."""
-    if nested := [run for run in runs if run.depth]:
-        tx.batch("set_parents", [Place(run.id, run.parent_key, run.depth) for run in nested])
+    """Note where these runs stand under those that trigger them, and the entries there that wait for them."""
+    families: dict[tuple[str | None, int], list[str]] = {}
+    for run in runs:
+        if run.depth:
+            families.setdefault((run.parent_key, run.depth), []).append(run.id)
+    for (key, depth), ids in families.items():
+        tx.send("set_parents", ids=ids, parent_key=key, depth=depth)
 
 
 def insert(tx: Tx, runs: Sequence[NewRun], *, alone: bool = False) -> Callable[[], object]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from holdfast import codec
 from holdfast.batch import batch_of
+from holdfast.codec import Codec
 from holdfast.engine import read
 from holdfast.errors import HoldfastError, InvalidOption, RunNotFound
 from holdfast.model import Results, Run
@@ -25,7 +26,7 @@ async def carry_one(ops: Operations, asked: Asked, task: Task[Any, Any], payload
         await make(ops, asked, [await task._child_run(ops.live.attempt.home, payload, options)])
     (record,) = await ended(ops, asked)
     try:
-        return Run[Any](record, task.output_codec, partial(ops.host.logs, record.id)).output
+        return snapshot(ops, record, task.output_codec).output
     except HoldfastError:
         ops.journal.fail(asked)
         raise
@@ -43,10 +44,11 @@ async def carry_many(
     records = await ended(ops, asked, len(batch.runs))
     if any(record.status != "completed" for record in records):
         ops.journal.fail(asked)
-    return Results(
-        Run[Any](record, output, partial(ops.host.logs, record.id))
-        for record, output in zip(records, batch.outputs, strict=True)
-    )
+    return Results([snapshot(ops, record, output) for record, output in zip(records, batch.outputs, strict=True)])
+
+
+def snapshot(ops: Operations, record: RunRecord, output: Codec[Any]) -> Run[Any]:
+    return Run(record, output, partial(ops.host.logs, record.id))
 
 
 async def make(ops: Operations, asked: Asked, runs: list[NewRun]) -> None:

@@ -143,8 +143,7 @@ INSERT INTO {s}waiter (target, run_id, key) SELECT x.target, x.run_id, x.key FRO
 WHERE true ON CONFLICT (target, run_id, key) DO NOTHING
 
 -- name: set_parents
-UPDATE {s}run SET parent_key = x.parent_key, depth = x.depth
-FROM {rows(id text, parent_key text, depth int)} WHERE {by {s}run.id} {s}run.id = x.id
+UPDATE {s}run SET parent_key = CAST(:parent_key AS TEXT), depth = CAST(:depth AS INTEGER) WHERE id {in:ids}
 
 -- name: lock_waiting
 SELECT id FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
