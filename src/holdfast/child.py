@@ -63,6 +63,8 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     channel = Channel(socket.socket(fileno=CHANNEL))
     orders = msgspec.json.decode(channel.hear(), type=Orders)
+    for name, value in orders.variables.items():
+        os.environ.setdefault(name, value)
     if not orders.push:
         leftovers.post_guard(min(GUARD_SECONDS, 0.6 * (orders.lease_ms or LEASE_MS) / 1000))
     try:

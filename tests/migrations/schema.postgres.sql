@@ -403,6 +403,12 @@ CREATE TABLE holdfast.token_tag (
   tag text NOT NULL,
   token_id text COLLATE "C" NOT NULL
 );
+CREATE TABLE holdfast.variable (
+  name text COLLATE "C" NOT NULL,
+  value text NOT NULL,
+  secret integer NOT NULL,
+  updated_at bigint NOT NULL
+);
 CREATE TABLE holdfast.waiter (
   target text COLLATE "C" NOT NULL,
   run_id text COLLATE "C" NOT NULL,
@@ -501,6 +507,7 @@ ALTER TABLE holdfast.task ADD CONSTRAINT task_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.token ADD CONSTRAINT token_idempotency_key_key UNIQUE (idempotency_key);
 ALTER TABLE holdfast.token ADD CONSTRAINT token_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.token_tag ADD CONSTRAINT token_tag_pkey PRIMARY KEY (tag, token_id);
+ALTER TABLE holdfast.variable ADD CONSTRAINT variable_pkey PRIMARY KEY (name);
 ALTER TABLE holdfast.waiter ADD CONSTRAINT waiter_pkey PRIMARY KEY (target, run_id, key);
 ALTER TABLE holdfast.worker ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
 ALTER TABLE holdfast.worker_task ADD CONSTRAINT worker_task_pkey PRIMARY KEY (worker_id, task);

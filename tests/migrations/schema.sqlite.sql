@@ -379,6 +379,12 @@ CREATE TABLE holdfast_token_tag (
   token_id TEXT NOT NULL,
   PRIMARY KEY (tag, token_id)
 );
+CREATE TABLE holdfast_variable (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL,
+  secret INTEGER NOT NULL,
+  updated_at BIGINT NOT NULL
+);
 CREATE TABLE holdfast_waiter (
   target TEXT NOT NULL,
   run_id TEXT NOT NULL,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from holdfast import views
-from holdfast.engine import workers
+from holdfast.engine import variables, workers
 from holdfast.sizes import MIB
 from holdfast.storage import Store
 from holdfast.worker import supervisor as module
@@ -63,6 +63,22 @@ def test_an_app_that_cannot_be_imported_ends_the_supervisor(
     assert says in hired.said()
     assert hired.said().count("the worker cannot start") <= 2
     assert hired.announced == []
+
+
+@on_one
+def test_a_worker_has_the_variables_that_are_kept_for_it(
+    app: Any, host: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From before its app is imported, beneath those of its own environment."""
+    monkeypatch.setenv("OWN", "stronger")
+    app.client.write(variables.put, {"GREETING": "Servus", "OWN": "weaker"}, secret=None, override=False)
+    file = tmp_path / "greeting.py"
+    file.write_text(
+        "import os\nfrom holdfast import Holdfast\n\napp = Holdfast()\nSAID = os.environ['GREETING']\n\n\n"
+        "@app.task\ndef said() -> list[str]:\n    return [SAID, os.environ['OWN']]\n"
+    )
+    host(app=str(file), processes=1).ready()
+    assert app.trigger("said").result(timeout=30) == ["Servus", "stronger"]
 
 
 def test_a_child_that_is_killed_is_replaced_at_once(app: Any, host: Hosts) -> None:

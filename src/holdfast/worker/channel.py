@@ -21,7 +21,8 @@ class Orders(msgspec.Struct, kw_only=True):
     """What a supervisor tells a child. ``None`` leaves a setting to the app, the environment and the default. ``push``
     makes it a pusher, which needs no app. A child that is not ready after ``ready_seconds`` is killed; one that has
     carried out ``max_runs``, or whose memory exceeds ``max_memory`` bytes, is replaced. ``room`` is what it has for
-    runs with machines, of which it takes all, or these ``machines``."""
+    runs with machines, of which it takes all, or these ``machines``. The ``variables`` stand beneath its
+    environment."""
 
     app: str | None
     database: str | None
@@ -35,6 +36,7 @@ class Orders(msgspec.Struct, kw_only=True):
     max_memory: int | None = None
     room: Room | None = None
     machines: list[str] | None = None
+    variables: dict[str, str] = {}
 
 
 class News(msgspec.Struct, kw_only=True):

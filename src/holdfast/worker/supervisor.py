@@ -30,7 +30,7 @@ from types import FrameType
 import msgspec
 
 from holdfast.duration import format_ms
-from holdfast.engine import pushes, workers
+from holdfast.engine import pushes, variables, workers
 from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
 from holdfast.scheduler import Scheduler
@@ -154,7 +154,8 @@ class Supervisor:
         pushing: bool | None = None,
         stays: bool = False,
     ) -> None:
-        self.store, self.orders, self.count, self.ready = store, orders, count, ready
+        self.store, self.count, self.ready = store, count, ready
+        self.orders = msgspec.structs.replace(orders, variables=store.read_sync(variables.values))
         self.pushing, self.stays = pushing, stays
         self.children: list[Child] = []
         self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)

@@ -17,12 +17,13 @@ from holdfast.api.v1.schedules import schedules
 from holdfast.api.v1.tokens import tokens
 from holdfast.api.v1.traces import traces
 from holdfast.api.v1.trigger import triggering
+from holdfast.api.v1.variables import variables
 from holdfast.client import Client
 
 
 def v1(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
     router = APIRouter()
-    for part in (triggering, batches, bulk, large, runs, traces, metadata, keys, schedules, queues, tokens):
+    for part in (triggering, batches, bulk, large, runs, traces, metadata, keys, schedules, queues, tokens, variables):
         router.include_router(part(client))
     return router
