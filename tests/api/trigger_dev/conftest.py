@@ -14,11 +14,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from holdfast import Holdfast
 from holdfast.api.app import application
@@ -57,14 +59,16 @@ def install(cache: Path, folder: Path) -> None:
 class Official:
     """An app, its API on a socket, and the official client."""
 
-    def __init__(self, app: Holdfast, package: Path) -> None:
-        self.app, self.package = app, package
+    def __init__(self, app: Holdfast, package: Path, mount: str) -> None:
+        self.app, self.package, self.mount = app, package, mount
         self.serve(0)
 
     def serve(self, port: int) -> None:
         listening = listen("127.0.0.1", port)
         self.url, self.port = url_of(listening), listening.getsockname()[1]
-        served = application(lambda: self.app.client, key=KEY)
+        served: Any = application(lambda: self.app.client, key=KEY)
+        if self.mount:
+            self.url, served = self.url + self.mount, Starlette(routes=[Mount(self.mount, served)])
         self.server = Server(lambda: served, listening)
 
     async def does(self, scenario: str, *arguments: str, timeout: float = 60) -> Any:
@@ -94,16 +98,19 @@ class Official:
         await self.app.aclose()
 
 
-Making = Callable[[Holdfast], Awaitable[Official]]
+class Making(Protocol):
+    """Serves an app, perhaps below a path of another one, for the official client."""
+
+    def __call__(self, app: Holdfast, mount: str = "") -> Awaitable[Official]: ...
 
 
 @pytest.fixture
 async def official(package: Path) -> AsyncIterator[Making]:
-    """Makes an `Official` of an app."""
+    """Makes an `Official` of an app; ``mount`` is the path of another web app at which its API is."""
     made: list[Official] = []
 
-    async def make(app: Holdfast) -> Official:
-        made.append(Official(app, package))
+    async def make(app: Holdfast, mount: str = "") -> Official:
+        made.append(Official(app, package, mount))
         return made[-1]
 
     yield make

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from holdfast import AsyncContext, Holdfast
 from tests.api.trigger_dev.conftest import Making
 from tests.conftest import eventually_holds
@@ -33,6 +35,7 @@ async def test_runs_are_followed_until_they_have_ended(database_url: str, offici
     assert said["withStreams"].count("tokens") == 3
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)
 async def test_they_go_on_when_another_server_comes(database_url: str, official: Making) -> None:
     app = Holdfast(database_url)
     seen, go_on = asyncio.Event(), asyncio.Event()

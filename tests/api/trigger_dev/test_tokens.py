@@ -13,7 +13,7 @@ from tests.api.trigger_dev.test_trigger import an_app
 
 async def test_browsers_may_do_what_their_tokens_say(tmp_path: Path, official: Making) -> None:
     app = an_app(str(tmp_path / "holdfast.db"))
-    there = await official(app)
+    there = await official(app, mount="/jobs")
     key = new_api_key()
     await app.client.awrite(keys.create, key, "web", ["admin"], None)
     async with app.running():

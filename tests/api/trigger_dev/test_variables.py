@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from holdfast import Holdfast
 from holdfast.engine import audit, variables
 from tests.api.trigger_dev.conftest import Making
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what differs is tried elsewhere
 async def test_variables_are_kept_and_secrets_not_shown(database_url: str, official: Making) -> None:
     app = Holdfast(database_url)
     there = await official(app)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -50,7 +51,7 @@ def large(client: Callable[[], Client]) -> APIRouter:
     async def place(request: Request, name: str) -> Response:
         packet_id = new_id()
         signature = await signed(request, packet_id)
-        url = f"{request.url.scheme}://{request.url.netloc}{PLACE.format(packet_id=packet_id, signature=signature)}"
+        url = f"{base_of(request, client())}{PLACE.format(packet_id=packet_id, signature=signature)}"
         return answered(Place(url, f"packets/{packet_id}"))
 
     told = documented("Bring a large payload", answer=Brought, refusals=[404, 413, 422])
@@ -74,6 +75,16 @@ def large(client: Callable[[], Client]) -> APIRouter:
         return answered(Brought(success=True))
 
     return router
+
+
+def base_of(request: Request, client: Client) -> str:
+    """Where whoever calls finds this API: where they called it. If that is the public URL, as that says: a proxy may
+    have taken the TLS off."""
+    public = client.public_url().rstrip("/")
+    if urlsplit(public).netloc == request.url.netloc:
+        return public
+    root: str = request.scope.get("root_path", "").rstrip("/")
+    return f"{request.url.scheme}://{request.url.netloc}{root}"
 
 
 async def signed(request: Request, packet_id: str) -> str:
