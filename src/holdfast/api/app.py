@@ -134,7 +134,7 @@ def application(
     for router in (
         openapi(),
         access(client, app.state.keys),
-        v1(client),
+        *v1(client),
         tasks(client),
         waited_for(client),
         schedules(client),
@@ -142,9 +142,10 @@ def application(
         writing(client),
         metrics(client),
         webhooks(client, endpoints, elsewhere),
-        dashboard(app.state.site),
     ):
         app.include_router(router)
+    for pages in dashboard(app.state.site):
+        app.include_router(pages, include_in_schema=False)
     for error in (Refused, HTTPException, RequestValidationError, HoldfastError):
         app.add_exception_handler(error, told)
     limits = None if rate is None else Limits(read_rate(rate, name="api_rate"))

@@ -67,10 +67,6 @@ PAGES = (
 )
 
 
-def dashboard(site: Site) -> APIRouter:
+def dashboard(site: Site) -> list[APIRouter]:
     """All pages over the database of the site, for those who have one of its keys."""
-    router = APIRouter(include_in_schema=False)
-    router.include_router(assets())
-    for page in PAGES:
-        router.include_router(page.routes(site))
-    return router
+    return [assets(), *(page.routes(site) for page in PAGES)]

@@ -7,6 +7,7 @@ empty body, too; an empty one is an empty object. Answers leave out what is not 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -96,8 +97,13 @@ def content(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def schema_of(type: Any) -> dict[str, Any]:
     """The JSON schema of a type, with everything it refers to written out where it stands."""
-    (schema,), components = msgspec.json.schema_components([type], ref_template="{name}")
+    (schema,), components = components_of(type)
     return written_out(schema, components)  # type: ignore[no-any-return]
+
+
+@cache
+def components_of(type: Any) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    return msgspec.json.schema_components([type], ref_template="{name}")
 
 
 def written_out(schema: Any, components: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""All of the API of Trigger.dev in one router."""
+"""All of the API of Trigger.dev, a router for each of its parts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ from holdfast.api.v1.variables import variables
 from holdfast.client import Client
 
 
-def v1(client: Callable[[], Client]) -> APIRouter:
+def v1(client: Callable[[], Client]) -> list[APIRouter]:
     """The routes, over the database of ``client()``."""
-    router = APIRouter()
-    for part in (triggering, batches, bulk, large, runs, traces, metadata, keys, schedules, queues, tokens, variables):
-        router.include_router(part(client))
-    return router
+    parts = (triggering, batches, bulk, large, runs, traces, metadata, keys, schedules, queues, tokens, variables)
+    return [part(client) for part in parts]
