@@ -1,6 +1,6 @@
 """Says to pages that something may have changed: they fetch themselves again, and show what is different.
 
-    GET /live    server-sent events: ``pulse`` after a commit, at most two a second, and ``ping`` in between
+    GET /live    server-sent events: ``pulse`` after a commit, at most seven a second, and ``ping`` in between
 
 Where every commit is heard (SQLite) a pulse follows one; on PostgreSQL the place in its log is looked at while somebody
 has a page open. A page that nobody sees asks for nothing.
@@ -22,8 +22,8 @@ from holdfast.dashboard.site import READ, Site
 from holdfast.errors import DatabaseError
 from holdfast.following import Commits
 
-GAP: Final = 0.4  # between two pulses
-LOOK: Final = 0.4  # between two looks at the log of PostgreSQL
+GAP: Final = 0.15  # between two pulses
+LOOK: Final = 0.15  # between two looks at the log of PostgreSQL
 PING: Final = 15.0
 LONGEST: Final = 900.0  # then a page asks anew, with the rights that its key has by then
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Content-Type-Options": "nosniff"}

@@ -3,7 +3,7 @@
 // the pointer, and new rows of a list of runs wait until they are asked for; nothing changes while a button is down.
 "use strict";
 
-const GAP = 400; // between two looks at the page
+const GAP = 150; // between two looks at the page, or twice what the last one took: a server that is slow is asked less
 const LINGER = 4000; // after it has moved last, the pointer means nothing any more
 let source, busy = false, again = false, latest = null, lost = false, pressed = false, pointed = -LINGER;
 const known = new Map();
@@ -132,6 +132,7 @@ async function refresh() {
   if (document.hidden || busy || pressed) return;
   busy = true;
   again = false;
+  const began = performance.now();
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (answer.redirected || answer.status === 401) return location.reload(); // one has to log in again
@@ -139,7 +140,7 @@ async function refresh() {
     if (pressed) again = true;
     else if (answer.ok) show(new DOMParser().parseFromString(text, "text/html"));
   } catch { again = true; }
-  setTimeout(() => { busy = false; if (again && !lost) refresh(); }, GAP);
+  setTimeout(() => { busy = false; if (again && !lost) refresh(); }, Math.max(GAP, 2 * (performance.now() - began)));
 }
 
 function banner() {
