@@ -554,6 +554,7 @@ CREATE INDEX schedule_next ON holdfast.schedule USING btree (next_at) WHERE (nex
 CREATE INDEX schedule_task ON holdfast.schedule USING btree (task, id);
 CREATE INDEX schedule_waiting ON holdfast.schedule USING btree (waiting_at) WHERE (waiting_at IS NOT NULL);
 CREATE INDEX slot_dealt ON holdfast.slot USING btree (dealt_at);
+CREATE INDEX slot_run ON holdfast.slot USING btree (schedule_id, run_id) WHERE (run_id IS NOT NULL);
 CREATE INDEX start_lane ON holdfast.start USING btree (lane_id, at);
 CREATE INDEX stat_task ON holdfast.stat USING btree (task, minute);
 CREATE INDEX tag_run ON holdfast.tag USING btree (run_id);

@@ -455,6 +455,7 @@ CREATE INDEX holdfast_schedule_next ON holdfast_schedule (next_at) WHERE next_at
 CREATE INDEX holdfast_schedule_task ON holdfast_schedule (task, id);
 CREATE INDEX holdfast_schedule_waiting ON holdfast_schedule (waiting_at) WHERE waiting_at IS NOT NULL;
 CREATE INDEX holdfast_slot_dealt ON holdfast_slot (dealt_at);
+CREATE INDEX holdfast_slot_run ON holdfast_slot (schedule_id, run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX holdfast_start_lane ON holdfast_start (lane_id, at);
 CREATE INDEX holdfast_stat_task ON holdfast_stat (task, minute);
 CREATE INDEX holdfast_tag_run ON holdfast_tag (run_id);

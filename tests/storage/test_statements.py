@@ -125,3 +125,30 @@ def numbered(statement: Statement) -> str:
     """The text of a statement with $1, $2 … for its parameters."""
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement.text)))
     return re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement.text)
+
+
+ALONG = {"version": "done_version", "task": "done_task", "status": "done_status", "key": "done_key"}
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_no_planner_reads_history_for_what_is_rare_in_it(store: Store) -> None:
+    """Where there are few values, it expects to meet any of them soon along the ids, and would read all of history."""
+    with closing(psycopg.connect(cast("PostgresStore", store).conninfo, autocommit=True)) as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        connection.execute("SET enable_seqscan = off")
+        connection.execute(
+            "INSERT INTO holdfast.done (queue_id, priority_ms, created_at, finished_at, claim, attempt, crashes, id,"
+            " status, task, version, concurrency_key) SELECT 1, 0, n, n, 1, 1, 0, lpad(n::text, 26, '0'),"
+            " CASE WHEN n < 5 THEN 'crashed' ELSE 'failed' END, CASE WHEN n < 5 THEN 'old' ELSE 'new' END,"
+            " CASE WHEN n < 5 THEN 'v1' ELSE 'v2' END, CASE WHEN n < 5 THEN 'ada' ELSE 'bob' END"
+            " FROM generate_series(1, 20000) n"
+        )
+        connection.execute("ANALYZE holdfast.done")
+        for name, index in ALONG.items():
+            for end in ("", "_back"):
+                statement = store.statements[f"list_done_of_{name}{end}"]
+                connection.execute(f"PREPARE it AS {numbered(statement)}".encode())
+                values = ", ".join(["'x'"] * (len(statement.parameters) - 1))
+                plan = str(connection.execute(f"EXPLAIN EXECUTE it ({values}, 200)".encode()).fetchall())
+                assert f"using {index}" in plan, (name, end, plan)
+                connection.execute("DEALLOCATE it")

@@ -15,6 +15,9 @@ second block says so in its name, ``-- name: claim (postgres)``, and its first c
     {for_update} {for_share} {skip_locked}    row locks, where rows can be locked
     {page:id}          a page of a list, the newest first: the next ``:n`` after the cursor ``:before``. Such a
                        statement has a twin, named ``…_back``, that is read from the other end; {sorted:id} goes with it
+    {page:task=task,id}    the same of those rows only in which the column is what the parameter says, along the index
+                       of both. Said as a range of pairs, so that no planner can take the index of ids instead, and
+                       read all of history for what is rare
 
 Everything is parsed when this module is first asked, so that a misspelt fragment fails at start and not at three in
 the morning.
@@ -30,12 +33,10 @@ from typing import NamedTuple
 NAME = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)
 ROWS = re.compile(r"\{(rows|lines)\(([^}]*)\)\}", re.DOTALL)
 IN = re.compile(r"\{in:(\w+)\}")
-PAGE = re.compile(r"\{page:([\w.]+)\}")
+PAGE = re.compile(r"\{page:(?:(\w+)=(\w+),)?(\w+)\}")
 SORTED = re.compile(r"\{sorted:([\w.]+)\}")
 BY = re.compile(r"\{by ([\w.]+)\}")
 PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
-OLDER = r"\1 < :before AND \1 >= :floor ORDER BY \1 DESC LIMIT :n"
-NEWER = r"\1 > :before AND \1 >= :floor ORDER BY \1 LIMIT :n"
 
 
 class Dialect(NamedTuple):
@@ -110,7 +111,7 @@ def prepare(name: str, source: str, dialect: Dialect, *, frozen: bool = False) -
             return lines([(column, kind) for column, kind in pairs])
         return f"json_to_recordset(:rows::json) AS x({', '.join(' '.join(pair) for pair in pairs)})"
 
-    text = ROWS.sub(rows, PAGE.sub(OLDER, SORTED.sub(r"ORDER BY \1 DESC", source)))
+    text = ROWS.sub(rows, PAGE.sub(older, SORTED.sub(r"ORDER BY \1 DESC", source)))
     text = IN.sub(lambda match: dialect.member.format(match[1]), text)
     fragments = dialect.fragments | ({"now": "CAST(:now AS BIGINT)"} if frozen else {})
     text = re.sub(r"\{(\w+)\}", lambda match: fragments[match[1]], text)
@@ -174,5 +175,25 @@ def blocks() -> list[tuple[str, str | None, str]]:
 
 def with_twin(name: str, only: str | None, body: str) -> list[tuple[str, str | None, str]]:
     """A block, and if it is a page of a list the one that is read from the other end."""
-    back = SORTED.sub(r"ORDER BY \1", PAGE.sub(NEWER, body))
+    back = SORTED.sub(r"ORDER BY \1", PAGE.sub(newer, body))
     return [(name, only, body)] if back == body else [(name, only, body), (f"{name}_back", only, back)]
+
+
+def older(page: re.Match[str]) -> str:
+    """What a page says that goes on to older rows."""
+    column, parameter, place = page.groups()
+    if column is None:
+        return f"{place} < :before AND {place} >= :floor ORDER BY {place} DESC LIMIT :n"
+    pair = f"({column}, {place})"
+    where = f"{pair} < (:{parameter}, :before) AND {pair} >= (:{parameter}, :floor)"
+    return f"{where} ORDER BY {column} DESC, {place} DESC LIMIT :n"
+
+
+def newer(page: re.Match[str]) -> str:
+    """… and to newer ones. A tilde is greater than every id."""
+    column, parameter, place = page.groups()
+    if column is None:
+        return f"{place} > :before AND {place} >= :floor ORDER BY {place} LIMIT :n"
+    pair = f"({column}, {place})"
+    where = f"{pair} > (:{parameter}, :before) AND {pair} >= (:{parameter}, :floor) AND {pair} < (:{parameter}, '~')"
+    return f"{where} ORDER BY {column}, {place} LIMIT :n"

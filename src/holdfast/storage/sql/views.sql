@@ -16,11 +16,11 @@ SELECT * FROM held WHERE {page:id}
 
 -- name: list_put_off
 SELECT id, state, task, queue_id, created_at, version, concurrency_key, batch_id, CAST(NULL AS TEXT) AS fingerprint
-FROM {s}run WHERE state IN ('delayed', 'waiting') AND state = :state AND {page:id}
+FROM {s}run WHERE state IN ('delayed', 'waiting') AND {page:state=state,id}
 
 -- name: list_hot_of_batch
 SELECT id, state, task, queue_id, created_at, version, concurrency_key, batch_id, CAST(NULL AS TEXT) AS fingerprint
-FROM {s}run WHERE batch_id = :batch AND {page:id}
+FROM {s}run WHERE batch_id IS NOT NULL AND {page:batch_id=batch,id}
 
 -- name: list_done
 SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
@@ -28,37 +28,37 @@ WHERE {page:id}
 
 -- name: list_done_of_status
 SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
-WHERE status <> 'completed' AND status = :status AND {page:id}
+WHERE status <> 'completed' AND {page:status=status,id}
 
 -- name: list_done_of_task
 SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
-WHERE task = :task AND {page:id}
+WHERE {page:task=task,id}
 
 -- name: list_done_of_version
 SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
-WHERE version = :version AND {page:id}
+WHERE version IS NOT NULL AND {page:version=version,id}
 
 -- name: list_done_of_key
 SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
-WHERE concurrency_key = :key AND {page:id}
+WHERE concurrency_key IS NOT NULL AND {page:concurrency_key=key,id}
 
 -- name: list_done_of_batch
 SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
-WHERE batch_id = :batch AND {page:id}
+WHERE batch_id IS NOT NULL AND {page:batch_id=batch,id}
 
 -- name: list_done_of_error
 SELECT id, status, task, queue_id, created_at, version, concurrency_key, batch_id, fingerprint FROM {s}done
-WHERE fingerprint = :fingerprint AND {page:id}
+WHERE fingerprint IS NOT NULL AND {page:fingerprint=fingerprint,id}
 
 -- name: list_tagged
 SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at), COALESCE(r.version, d.version), COALESCE(r.concurrency_key, d.concurrency_key), COALESCE(r.batch_id, d.batch_id), d.fingerprint
-FROM (SELECT run_id FROM {s}tag WHERE tag = :tag AND {page:run_id}) t
+FROM (SELECT run_id FROM {s}tag WHERE {page:tag=tag,run_id}) t
 LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id {sorted:t.run_id}
 
 -- name: list_of_schedule
 -- The runs that a schedule has made; a slot that is run at once is made last, wherever it lies.
 SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at), COALESCE(r.version, d.version), COALESCE(r.concurrency_key, d.concurrency_key), COALESCE(r.batch_id, d.batch_id), d.fingerprint
-FROM (SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND {page:run_id}) t
+FROM (SELECT run_id FROM {s}slot WHERE run_id IS NOT NULL AND {page:schedule_id=schedule,run_id}) t
 LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id {sorted:t.run_id}
 
 -- name: tasks_of_queue
@@ -66,7 +66,7 @@ LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id {so
 SELECT DISTINCT task FROM {s}route WHERE queue_id = :queue_id LIMIT :n
 
 -- name: made_by
-SELECT run_id FROM {s}slot WHERE schedule_id = :schedule AND run_id {in:ids}
+SELECT run_id FROM {s}slot WHERE run_id IS NOT NULL AND schedule_id = :schedule AND run_id {in:ids}
 
 -- name: told_at_trigger
 -- What no index of a list knows, of a few runs.
