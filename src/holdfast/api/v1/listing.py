@@ -190,7 +190,7 @@ def instant(said: Mapping[str, str], end: str) -> int | None:
 def told_of(said: Mapping[str, str]) -> Callable[[Mapping[str, Any]], bool] | None:
     """What must have been said at the trigger."""
     test, machines, regions = said.get("filter[isTest]"), several(said, "machine"), several(said, "region")
-    if test not in (None, "", "true", "false"):
+    if test not in (None, "true", "false"):
         raise refused("filter[isTest]", "is neither true nor false")
     if not (test or machines or regions):
         return None

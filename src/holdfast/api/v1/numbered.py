@@ -46,7 +46,7 @@ def numbered(said: Mapping[str, str], usual: int) -> Numbered:
 
 
 def whole(said: Mapping[str, str], name: str, usual: int, most: int) -> int:
-    text = said.get(name) or str(usual)
+    text = said.get(name, str(usual))
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and 1 <= int(text) <= most):
         raise refused(name, f"is not a whole number from 1 to {most}")
     return int(text)
