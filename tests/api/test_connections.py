@@ -46,7 +46,8 @@ class Site:
 async def serving(**protocol: Any) -> AsyncIterator[Site]:
     app = Holdfast(database="sqlite://:memory:", payload_limit=LIMIT)
     listening = listen("127.0.0.1", 0)
-    served = application(lambda: app.client, key=KEY)
+    app.webhook("/shop", verify=lambda request: True, id="shop")(lambda: None)
+    served = application(lambda: app.client, key=KEY, endpoints=lambda: app.webhooks)
     config = uvicorn.Config(served, http=hasty(**protocol), log_level="critical", lifespan="off", access_log=False)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]))
@@ -127,7 +128,7 @@ async def test_a_connection_that_is_in_use_is_not_idle() -> None:
 
 
 async def test_a_head_without_end_is_refused() -> None:
-    async with serving() as site:
+    async with serving(seconds=300) as site:
         reader, writer = await site.connect()
         writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 1_000_000)
         answer = await until_closed(reader)
@@ -136,12 +137,19 @@ async def test_a_head_without_end_is_refused() -> None:
         writer.close()
 
 
-async def test_half_a_body_makes_nothing() -> None:
+@pytest.mark.parametrize("path", ["/v2/tasks", "/api/v1/tasks/greet/trigger", "/webhooks/shop", "/login"])
+async def test_half_a_body_makes_nothing(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "holdfast")
     async with serving() as site:
         _, writer = await site.connect()
-        writer.write(f"{HEAD}Content-Length: {len(TASK)}\r\n\r\n{TASK[:20]}".encode())
+        head = HEAD.replace("/v2/tasks", path)
+        writer.write(f"{head}Content-Length: {len(TASK)}\r\n\r\n{TASK[:20]}".encode())
         await writer.drain()
+        await site.fine()
         writer.close()
+        async with asyncio.timeout(30):
+            while "the client has gone" not in caplog.text:  # noqa: ASYNC110 - the server is to notice
+                await asyncio.sleep(0.01)
         await site.fine()
 
 

@@ -21,6 +21,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from starlette.requests import ClientDisconnect
 
 from holdfast.api.auth import needs
 from holdfast.api.keyring import Keyring
@@ -132,6 +133,8 @@ class Site:
                         return site.trouble(request, error)
                     except Refused as refused:
                         return site.refused(request, refused)
+                    except ClientDisconnect:  # nobody is left to show anything to
+                        raise
                     except Exception:
                         log.exception("%s could not be shown", request.url.path)
                         what = "Holdfast could not show this: its log says why"
