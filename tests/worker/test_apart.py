@@ -195,6 +195,17 @@ def test_it_knows_its_machine_and_what_it_has_used(place: Path) -> None:
     assert run.usage.peak_memory >= memory > 50 * MIB
 
 
+def test_the_time_that_its_process_has_waited_for_it_does_not_count(place: Path) -> None:
+    """Of one that dies it was the time since the fork."""
+    apart.here.trigger(1).result(timeout=60)
+    waited = time.monotonic() + 1
+    reached(lambda: time.monotonic() > waited)
+    run = ended(apart.dies_again.trigger(1))
+    assert run.usage is not None
+    assert None not in (run.started_at, run.finished_at)
+    assert run.usage.wall_seconds <= (run.finished_at - run.started_at).total_seconds()  # type: ignore[operator]
+
+
 # -- crashes ----------------------------------------------------------------------------------------------------------
 
 

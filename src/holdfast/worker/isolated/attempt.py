@@ -175,7 +175,7 @@ class Isolated(Live):
         if self.fallen is not None:
             self.end(self.outcome_of_fallen(self.fallen))
             return
-        used = Used(report.cpu, report.wall, report.memory)
+        used = Used(report.cpu, self.age(), report.memory)  # the process may have waited long for its run
         if self.said is not None and self.reason != "lost":
             outcome, used = self.said.outcome, most(used, self.said.used)
         else:

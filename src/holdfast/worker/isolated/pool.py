@@ -36,7 +36,7 @@ SPARE = 2
 ERRORS = 4096  # bytes of what was written to stderr last that are kept
 PAUSE_SECONDS = 1.0  # before a zygote that has died is started again
 END_SECONDS = 1.0
-LOST = Report(EXITED, 0, -1, 0.0, 0.0, 0, False)  # of a process whose zygote has died
+LOST = Report(EXITED, 0, -1, 0.0, 0, False)  # of a process whose zygote has died
 
 
 class Process:

@@ -17,7 +17,6 @@ import select
 import signal
 import socket
 import struct
-import time
 import traceback
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
@@ -25,7 +24,7 @@ from typing import NamedTuple, NoReturn
 from holdfast.worker.isolated import confine
 
 ORDER = struct.Struct("!cqq")  # what, the number of the run, how many bytes it may use
-REPORT = struct.Struct("!cqiddq?")  # what, the number, its pid or status, CPU and wall seconds, bytes, out of memory
+REPORT = struct.Struct("!cqidq?")  # what, the number, its pid or status, CPU seconds, bytes, out of memory
 FORK, WATCH, TERM, KILL = b"F", b"W", b"T", b"K"
 STARTED, EXITED = b"s", b"x"
 LOOK_SECONDS = 0.025
@@ -39,7 +38,6 @@ class Report(NamedTuple):
     number: int
     value: int
     cpu: float
-    wall: float
     memory: int
     out_of_memory: bool
 
@@ -49,7 +47,6 @@ class Charge:
 
     def __init__(self, number: int, pid: int) -> None:
         self.number, self.pid = number, pid
-        self.started = time.monotonic()
         self.limit = self.peak = 0
         self.out_of_memory = False
 
@@ -129,10 +126,10 @@ class Zygote:
         for fd in fds:
             os.close(fd)
         if pid < 0:
-            self.tell(Report(EXITED, number, -1, 0, 0, 0, False))
+            self.tell(Report(EXITED, number, -1, 0, 0, False))
             return
         self.charges[pid] = Charge(number, pid)
-        self.tell(Report(STARTED, number, pid, 0, 0, 0, False))
+        self.tell(Report(STARTED, number, pid, 0, 0, False))
 
     def be_born(self, wire: int, errors: int) -> NoReturn:
         """The child: a session of its own, that ends with the zygote."""
@@ -185,8 +182,7 @@ class Zygote:
             cage.kill()
             out, cpu, memory = out or cage.ran_out(), max(cpu, cage.cpu()), max(memory, cage.peak())
             cage.remove()
-        wall = time.monotonic() - charge.started
-        self.tell(Report(EXITED, charge.number, status, cpu, wall, max(memory, charge.peak), out))
+        self.tell(Report(EXITED, charge.number, status, cpu, max(memory, charge.peak), out))
 
     def end_family(self) -> None:
         """Kill who was left behind: a child of ours that we have not forked. One that dies leaves us its own."""
