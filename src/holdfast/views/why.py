@@ -485,7 +485,8 @@ def of_executing(seen: Situation) -> Iterator[Reason]:
         yield Reason(
             code="cancel_requested",
             text=f"Its cancel was requested {format_ms(max(0, seen.now - seen.record.cancel_at))} ago: its worker "
-            "interrupts it. A def task cannot be interrupted and keeps its slot until it returns.",
+            "interrupts it, and kills it after a while if it has a process of its own. A def task that has none keeps "
+            "its slot until it returns.",
         )
 
 
