@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from holdfast.api.auth import changed, needs
 from holdfast.api.refused import Refused
@@ -74,7 +74,7 @@ _import: Final = msgspec.json.Decoder(Import)
 
 def variables(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
-    router = APIRouter(prefix=PLACE)
+    router = APIRouter(prefix=PLACE, dependencies=[Depends(named)])
     may = needs("admin")
 
     @router.get("", **documented("The variables of the workers", needs=may, answer=list[Shown]))
@@ -130,6 +130,10 @@ def variables(client: Callable[[], Client]) -> APIRouter:
         return await client().awrite(engine.put, wanted, secret=secret, override=override)
 
     return router
+
+
+async def named(project: str, environment: str) -> None:
+    """Whichever are named: there is one."""
 
 
 def shown(variable: Variable) -> Shown:
