@@ -15,8 +15,10 @@ from tests.dashboard.conftest import Served, post
 from tests.engine.making import Hand, know, new, send
 
 
-def enter(home: Holdfast, worker_id: str, host: str) -> None:
-    entry = workers.WorkerEntry(id=worker_id, lease_ms=30_000, host=host, pid=4711, concurrency=8, version="v9")
+def enter(home: Holdfast, worker_id: str, host: str, *, app: str | None = "shop", slots: int = 8) -> None:
+    entry = workers.WorkerEntry(
+        id=worker_id, lease_ms=30_000, host=host, pid=4711, concurrency=slots, version="v9", app=app
+    )
     home.client.write(workers.register, entry, ["send"])
 
 
@@ -39,6 +41,18 @@ async def test_workers_stand_under_their_hosts_and_can_be_drained(tmp_path: Path
         assert page.count(">Drain<") == 2
         assert "draining" in page
         assert (await post(http, "/workers", "/workers/nobody/drain")).status_code == 404
+    await home.aclose()
+
+
+async def test_what_sends_requests_has_no_slots_for_code(tmp_path: Path, served: Served) -> None:
+    home = Holdfast(database=f"sqlite:///{tmp_path}/holdfast.db")
+    async with served(home) as http:
+        await http.get("/workers")
+        enter(home, "w1", "reef")
+        enter(home, "w2", "reef", app=None, slots=10_000)
+        page = (await http.get("/workers")).text
+        assert "2 processes, 0 of 8 slots in use" in page
+        assert page.count("sends requests") == 1
     await home.aclose()
 
 

@@ -153,7 +153,7 @@ def look(tx: Tx, source: Source, sieve: Sieve, enough: int, before: str, *, back
     seen, chunk = 0, max(CHUNK, enough)
     while True:
         rows = read(tx, source, sieve, before, chunk, back=back)
-        found += sieve.keep(rows)
+        found += sieve.keep(rows, source.parameters)
         seen += sieve.counted(rows)
         if len(rows) < chunk:
             return Side(found, "")

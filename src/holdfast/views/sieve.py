@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from holdfast import codec
@@ -13,6 +14,7 @@ from holdfast.storage import Tx
 from holdfast.views.filter import Filter
 from holdfast.views.served import QUEUED, Served, pins
 
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 LAST: Final = "~"  # greater than every id
 SLACK_MS: Final = 3_600_000  # how far the clock of who made an id may be behind ours
 AHEAD_MS: Final = 120_000  # … or ahead: runs made meanwhile are read in vain
@@ -53,8 +55,8 @@ class Sieve:
         until = self.wanted.until
         return len(rows) if until is None else sum(row.created_at <= until for row in rows)
 
-    def keep(self, rows: Sequence[Candidate]) -> list[Candidate]:
-        """Those of these rows that are wanted."""
+    def keep(self, rows: Sequence[Candidate], known: Mapping[str, str] = NOTHING) -> list[Candidate]:
+        """Those of these rows that are wanted; ``known`` is what they all have, since they were read along it."""
         wanted = self.wanted
         kept = [
             row
@@ -69,7 +71,7 @@ class Sieve:
             and wanted.batch in (None, row.batch_id)
             and wanted.error in (None, row.fingerprint)
         ]
-        return self.with_told(self.with_schedule(self.with_tags(self.with_status(kept))))
+        return self.with_told(self.with_schedule(self.with_tags(self.with_status(kept), known), known))
 
     def with_status(self, rows: list[Candidate]) -> list[Candidate]:
         wanted = self.wanted.statuses
@@ -90,9 +92,10 @@ class Sieve:
         if unknown:
             self.names.update((number, name) for number, name in self.tx.rows("queue_names", ids=sorted(unknown)))
 
-    def with_tags(self, rows: list[Candidate]) -> list[Candidate]:
-        wanted = self.wanted
-        tags, any_tags = frozenset(wanted.tags), wanted.any_tags
+    def with_tags(self, rows: list[Candidate], known: Mapping[str, str]) -> list[Candidate]:
+        tag = known.get("tag")
+        tags = frozenset(self.wanted.tags) - {tag}
+        any_tags = frozenset[str]() if tag in self.wanted.any_tags else self.wanted.any_tags
         if not (tags or any_tags) or not rows:
             return rows
         has: dict[str, set[str]] = {}
@@ -103,8 +106,8 @@ class Sieve:
             row for row in rows if tags <= has.get(row.id, none) and (not any_tags or any_tags & has.get(row.id, none))
         ]
 
-    def with_schedule(self, rows: list[Candidate]) -> list[Candidate]:
-        if self.wanted.schedule is None or not rows:
+    def with_schedule(self, rows: list[Candidate], known: Mapping[str, str]) -> list[Candidate]:
+        if self.wanted.schedule is None or "schedule" in known or not rows:
             return rows
         made = {row[0] for row in self.tx.rows("made_by", schedule=self.wanted.schedule, ids=[row.id for row in rows])}
         return [row for row in rows if row.id in made]

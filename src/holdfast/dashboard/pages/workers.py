@@ -12,7 +12,9 @@ from holdfast.api.auth import changed, needs
 from holdfast.api.refused import Refused
 from holdfast.dashboard.site import READ, Site, back
 from holdfast.engine import workers as engine
+from holdfast.storage import Tx
 from holdfast.views import WorkerView
+from holdfast.views.hosts import pushers
 
 ENDED: Final = 20
 RECENT_MS: Final = 24 * 3_600_000
@@ -23,10 +25,10 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/workers", dependencies=READ)
     async def workers(request: Request) -> Response:
-        found = await site.read(views.workers, ended=ENDED)
+        found, pushing = await site.read(looked)
         live = [each for each in found if each.state in ("live", "draining")]
         ended = [each for each in found if each.state == "lost" and each.silent_ms < RECENT_MS]
-        return site.page(request, "workers.html", here="workers", hosts=by_host(live), live=live, ended=ended)
+        return site.page(request, "workers.html", here="workers", hosts=by_host(live), pushing=pushing, ended=ended)
 
     @router.post("/workers/{worker_id}/drain", dependencies=[Depends(needs("admin"))])
     async def drain(request: Request, worker_id: str) -> Response:
@@ -37,6 +39,11 @@ def routes(site: Site) -> APIRouter:
         return back("/workers")
 
     return router
+
+
+def looked(tx: Tx) -> tuple[list[WorkerView], frozenset[str]]:
+    """The processes, and which of them send requests: what they can hold at once are no slots for code."""
+    return views.workers(tx, ended=ENDED), pushers(tx)
 
 
 def by_host(workers: list[WorkerView]) -> list[tuple[str, list[WorkerView]]]:
