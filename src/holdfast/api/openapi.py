@@ -58,7 +58,7 @@ SECURITY: Final = {
     "basic": {"type": "http", "scheme": "basic", "description": "A key as the user name, with any password"},
 }
 PLAIN: Final = frozenset(("/healthz", "/readyz"))
-METHODS: Final = ("get", "put", "post", "patch", "delete")
+METHODS: Final = ("get", "head", "put", "post", "patch", "delete")
 
 
 def openapi() -> APIRouter:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final, Literal, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from holdfast import codec
 from holdfast.api.auth import caller_of, needs, unchanged
@@ -71,7 +71,11 @@ def writing(client: Callable[[], Client]) -> APIRouter:
         await stream_of(client(), request, run_id, target, key)
         return answered(Made("v1"), 202)
 
-    @router.head(PLACE, include_in_schema=False, dependencies=[Depends(may)])
+    told = documented("How far a stream is", needs=may, answer=None, refusals=[400, 404])
+    for each in told["responses"].values():
+        del each["content"]  # an answer to HEAD has none
+
+    @router.head(PLACE, **told)
     async def far(request: Request, run_id: str, target: str, key: str) -> Response:
         stream = await stream_of(client(), request, run_id, target, key)
         found = await client().aread(outside.standing, *stream)
