@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -34,6 +34,9 @@ Target = Annotated[
         show_default=False,
     ),
 ]
+PORT: Final = 8765
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="The address to serve.")]
+Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="The port to serve; 0 takes any.")]
 Concurrency = Annotated[
     int,
     typer.Option("--concurrency", "-c", metavar="N", min=1, max=10_000, help="Runs at a time, in each process."),

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from holdfast.cli.options import Database, DrainTimeout, Json, Target
+from holdfast.cli.options import PORT, Database, DrainTimeout, Host, Json, Port, Target
 from holdfast.cli.place import Place, file_of, place
 from holdfast.duration import to_ms
 from holdfast.errors import HoldfastError
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
-PORT: Final = 8765
 FAILED: Final = 2
-Host = Annotated[str, typer.Option("--host", help="The address to serve.")]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to serve; 0 takes any.")]
 
 
 class KeyMissing(HoldfastError):

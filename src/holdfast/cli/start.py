@@ -5,22 +5,25 @@ from __future__ import annotations
 import typer
 
 from holdfast.cli.options import (
+    PORT,
     Concurrency,
     Cpu,
     Database,
     DrainTimeout,
+    Host,
     Json,
     Machines,
     MaxMemory,
     MaxRuns,
     Memory,
+    Port,
     Processes,
     ReadyTimeout,
     Target,
     listed,
 )
 from holdfast.cli.room import offer
-from holdfast.cli.server import PORT, Host, Port, check_key, orders_for, serve
+from holdfast.cli.server import check_key, orders_for, serve
 from holdfast.duration import to_ms
 from holdfast.sizes import to_bytes
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.cli.options import Database
+from holdfast.cli.options import PORT, Concurrency, Database, Host, Port, Target
 from holdfast.request import LOOPBACK_NETWORKS
 
 if TYPE_CHECKING:
@@ -26,23 +26,18 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def dev(
-    target: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="APP",
-            help="The app: tasks.py, shop.tasks or shop.tasks:app. Default: HOLDFAST_APP, pyproject.toml, tasks.py.",
-            show_default=False,
-        ),
-    ] = None,
-    host: Annotated[str, typer.Option("--host", help="The address to serve.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to serve; 0 takes any.")] = 8765,
+    target: Target = None,
+    host: Host = "127.0.0.1",
+    port: Port = PORT,
     database: Database = None,
-    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Runs at once.")] = 32,
+    concurrency: Concurrency = 32,
     demo: Annotated[
         bool,
-        typer.Option("--demo", help="A shop to look at, with a day of runs in a database of its own."),
+        typer.Option("--demo", metavar="", help="A shop to look at, with a day of runs in a database of its own."),
     ] = False,
-    reload: Annotated[bool, typer.Option("--reload/--no-reload", help="Start workers anew when code changes.")] = True,
+    reload: Annotated[
+        bool, typer.Option("--reload/--no-reload", metavar="", help="Start workers anew when code changes.")
+    ] = True,
 ) -> int:
     """Run a worker and a server for development. Code that is saved is loaded; the tables are made as needed."""
     import logging
