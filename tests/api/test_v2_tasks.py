@@ -20,6 +20,7 @@ from tests.push.receiver import Receiver
 __all__ = ["pushing", "receiver"]
 
 KEY = "any key, whatever it looks like"
+PROXIES = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "CF-Connecting-IP")
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ async def test_without_a_key_only_loopback_is_answered_and_no_page_from_elsewher
     for client, headers, status in (
         ("10.0.0.7", {}, 401),
         ("127.0.0.1", {}, 200),
-        ("127.0.0.1", {"X-Forwarded-For": "10.0.0.7"}, 401),
+        *(("127.0.0.1", {name: "10.0.0.7"}, 401) for name in PROXIES),
         ("127.0.0.1", {"Origin": "https://evil.example"}, 403),
         ("127.0.0.1", {"Sec-Fetch-Site": "cross-site"}, 403),
         ("127.0.0.1", {"Host": "evil.example"}, 421),

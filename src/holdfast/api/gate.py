@@ -33,7 +33,7 @@ from holdfast.errors import DatabaseError, HoldfastError, IdempotencyBusy, TooLa
 from holdfast.sizes import MIB
 
 LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
-PASSED_ON: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+PASSED_ON: Final = ("forwarded", "x-forwarded-", "x-real-ip", "via", "cf-connecting-ip", "true-client-ip")
 NO_KEY: Final = "This server has no API key, so it serves loopback only: set HOLDFAST_API_KEY"
 UNCOUNTED: Final = ("/healthz", "/readyz")  # for whoever looks whether it is up
 BAD: Final = 400
@@ -121,7 +121,7 @@ def from_this_machine(request: Request, origins: frozenset[str]) -> bool:
     proxy nobody knows where it comes from. Pages of these ``origins`` are the operator's own.
     """
     client = request.client.host if request.client is not None else ""
-    if not is_loopback(client) or any(name in request.headers for name in PASSED_ON):
+    if not is_loopback(client) or any(name.startswith(PASSED_ON) for name in request.headers):
         return False
     foreign = auth.from_elsewhere(request) and request.headers.get("origin") not in origins
     if brings_own_secret(request) and (hostname(request) not in LOOPBACK or foreign):
