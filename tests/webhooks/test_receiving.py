@@ -137,6 +137,7 @@ async def test_one_that_is_not_is_refused_and_can_be_looked_at(receiving: Receiv
     one, other = await receiving.rejected()
     assert (one.path, one.reason, one.size) == ("/stripe", "It has no header stripe-signature", 3)
     assert (other.path, json.loads(other.headers)["x-token"]) == ("/shared", "**********")
+    assert other.reason == "Its header x-token does not have the secret"
     assert json.loads(other.body) == {"id": "1"}
 
 

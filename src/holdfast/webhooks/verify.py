@@ -53,10 +53,12 @@ class Verifier:
     def __call__(self, request: WebhookRequest) -> Verified:
         """Raises NotVerified."""
 
-    def _compare(self, wanted: Iterable[str], given: Iterable[str]) -> None:
+    def _compare(
+        self, wanted: Iterable[str], given: Iterable[str], wrong: str = "The signature is not that of this body"
+    ) -> None:
         found = [hmac.compare_digest(a.encode(), b.encode("utf-8", "replace")) for a in wanted for b in given]
         if not any(found):
-            raise NotVerified("The signature is not that of this body")
+            raise NotVerified(wrong)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
@@ -200,7 +202,8 @@ class SharedSecret(Verifier):
     def __call__(self, request: WebhookRequest) -> Verified:
         given = header(request, self._header)
         kind, _, rest = given.partition(" ")
-        self._compare(self._secrets, [rest.strip() if kind.lower() == "bearer" else given])
+        told = rest.strip() if kind.lower() == "bearer" else given
+        self._compare(self._secrets, [told], f"Its header {self._header} does not have the secret")
         return Verified(request.headers.get(self._id_header) if self._id_header else None)
 
 
