@@ -7,7 +7,7 @@ from pathlib import Path
 from holdfast import Holdfast
 from holdfast.engine import errors
 from holdfast.errors import RunFailed
-from tests.dashboard.conftest import Served
+from tests.dashboard.conftest import Served, post
 
 
 async def failing(home: Holdfast, *messages: str) -> list[str]:
@@ -45,6 +45,9 @@ async def test_runs_that_went_wrong_alike_are_one_error(tmp_path: Path, served: 
         assert "raise ValueError(message)" in page  # the traceback of the last one
         runs = (await http.get(f"/runs?error={fingerprint}")).text
         assert all(f"/runs/{run_id}" in runs for run_id in ids)
+        assert "Replay all" in page
+        fields = {"q.error": fingerprint, "all": "1", "verb": "replay"}
+        assert "Replay 2 runs?" in (await post(http, f"/errors/{fingerprint}", "/runs/bulk", fields)).text
     await home.aclose()
 
 
