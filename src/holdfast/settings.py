@@ -272,6 +272,11 @@ def calling_place() -> str:
 
 def _caller() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+    while frame is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return frame
+
+
+def _is_ours(module: str) -> bool:
+    """Whether a module is Holdfast itself; its demo is an app like any other."""
+    return module.partition(".")[0] == _PACKAGE and not module.startswith(f"{_PACKAGE}.demo.")
