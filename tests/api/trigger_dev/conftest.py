@@ -71,7 +71,7 @@ class Official:
             self.url, served = self.url + self.mount, Starlette(routes=[Mount(self.mount, served)])
         self.server = Server(lambda: served, listening)
 
-    async def does(self, scenario: str, *arguments: str, timeout: float = 60) -> Any:
+    async def does(self, scenario: str, *arguments: str, timeout: float = 100) -> Any:
         """What a scenario prints."""
         said = {"TRIGGER_API_URL": self.url, "TRIGGER_SECRET_KEY": KEY, "NODE_PATH": f"{self.package}/node_modules"}
         process = await asyncio.create_subprocess_exec(

@@ -55,7 +55,7 @@ async def test_they_go_on_when_another_server_comes(database_url: str, official:
     there = await official(app)
     async with app.running():
         following = asyncio.create_task(there.does("reconnecting"))
-        await asyncio.wait_for(seen.wait(), 60)
+        await asyncio.wait_for(seen.wait(), 90)
         await there.stop()
         go_on.set()
         await asyncio.to_thread(eventually_holds, lambda: all_ended(app))
