@@ -142,5 +142,5 @@ SELECT id, task, problem FROM {s}schedule WHERE problem IS NOT NULL ORDER BY id 
 -- Tasks of schedules that fire, and that no live worker knows. Pushers carry out all that is a request.
 SELECT x.task, x.schedules FROM (SELECT task, count(*) AS schedules FROM {s}schedule WHERE next_at IS NOT NULL GROUP BY task) x
 WHERE NOT EXISTS (SELECT 1 FROM {s}task t WHERE t.id = x.task AND t.kind <> 'code')
-  AND NOT EXISTS (SELECT 1 FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live' WHERE wt.task = x.task)
+  AND x.task NOT IN (SELECT wt.task FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id AND w.state = 'live')
 ORDER BY x.task LIMIT :n
