@@ -35,7 +35,7 @@ def test_of_two_that_block_each_other_one_is_run_again(store: Store) -> None:
 
     ab, ba = store.submit(lambda tx: cross(tx, "a", "b")), store.submit(lambda tx: cross(tx, "b", "a"))
     assert (ab.result(30), ba.result(30)) == ("a", "b")
-    assert len(ran) == 3
+    assert len(ran) >= 3  # where it is quicker than the other one wakes up, they meet once more
     assert there(store, "a", "b") == [True, True]
 
 
