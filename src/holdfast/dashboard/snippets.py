@@ -21,16 +21,35 @@ class Snippet(NamedTuple):
 def snippets(run: RunView, base: str) -> list[Snippet]:
     """The same run once more, in each language."""
     return [
-        Snippet("Command line", f"holdfast trigger {shlex.quote(run.task)} {shlex.quote(packed(run.payload))}"),
+        Snippet("Command line", command(run)),
         Snippet("curl", curl(run, base)),
         Snippet("Python", f"app.trigger({run.task!r}, {python(run.payload)}{options(run)})"),
-        Snippet("TypeScript", f"await tasks.trigger({json.dumps(run.task)}, {pretty(run.payload)});"),
+        Snippet("TypeScript", typescript(run)),
     ]
+
+
+def command(run: RunView) -> str:
+    said = [f"--tag={tag}" for tag in run.tags]
+    if run.concurrency_key:
+        said.append(f"--concurrency-key={run.concurrency_key}")
+    return shlex.join(["holdfast", "trigger", run.task, packed(run.payload), *said])
+
+
+def typescript(run: RunView) -> str:
+    said = f", {packed(wire(run))}" if wire(run) else ""
+    return f"await tasks.trigger({json.dumps(run.task)}, {pretty(run.payload)}{said});"
+
+
+def wire(run: RunView) -> dict[str, object]:
+    """What its trigger said besides the payload, as the API calls it."""
+    said: dict[str, object] = {"tags": run.tags, "concurrencyKey": run.concurrency_key}
+    return {name: value for name, value in said.items() if value}
 
 
 def curl(run: RunView, base: str) -> str:
     address = f"{base}/api/v1/tasks/{quote(run.task, safe='')}/trigger"
-    body = shlex.quote(packed({"payload": run.payload}))
+    said = {"options": wire(run)} if wire(run) else {}
+    body = shlex.quote(packed({"payload": run.payload, **said}))
     return (
         f'curl {shlex.quote(address)} \\\n  -H "Authorization: Bearer $HOLDFAST_API_KEY" \\\n'
         f"  -H 'Content-Type: application/json' \\\n  -d {body}"
