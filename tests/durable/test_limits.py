@@ -313,6 +313,33 @@ async def test_a_limit_that_is_called_off_while_it_is_written(
     assert [row[7] for row in rows if row[4] == "limit"] == ["done"]
 
 
+@pytest.mark.parametrize("how", ["gather", "wait", "group"])
+async def test_the_end_of_the_last_branch_is_heard_before_the_run_gives_up_its_slot(inside: Inside, how: str) -> None:
+    """It was suspended although its code went on, and what it had come to was discarded. Fails with taking for waiting
+    who waits for a branch that has just ended."""
+
+    @inside.app.task
+    async def one(n: int, ctx: AsyncContext) -> int:
+        return await ctx.step(abs, n)
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> str:
+        async with asyncio.timeout(600):
+            if how == "gather":
+                await asyncio.gather(ctx.sleep(0.02), ctx.trigger_and_wait(one, n))
+            elif how == "wait":
+                await asyncio.wait([asyncio.create_task(ctx.sleep(0.02)), asyncio.create_task(ctx.sleep(0.01))])
+            else:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(ctx.sleep(0.02))
+                    group.create_task(ctx.trigger_and_wait(one, n))
+        return "went on"
+
+    inside.start(suspend_after=0.0)
+    for n in range(10):
+        assert (await inside.run(work, n, timeout=30)).output == "went on"
+
+
 def standing(inside: Inside, run_id: str) -> str | None:
     rows = inside.store.read_sync(lambda tx: tx.rows("standing", ids=[run_id]))
     return rows[0][1] if rows else None

@@ -23,13 +23,14 @@ class Wait(asyncio.Future[Any]):
 
 
 def quiet(tasks: Iterable[Task]) -> bool:
-    """Whether each of these waits for something that has not come."""
-    return all(task.done() or (awaited(task) is not None and not awaited(task).done()) for task in tasks)
+    """Whether each of these waits for something that has not come. One that is done and still among them has not been
+    heard of: who waits for it is about to go on."""
+    return all(awaited(task) is not None and not awaited(task).done() for task in tasks)
 
 
 def waiting(tasks: Collection[Task]) -> bool:
     """Whether each of these waits for a durable operation, or for others of them."""
-    return all(task.done() or blocked(task, tasks) for task in tasks)
+    return all(blocked(task, tasks) for task in tasks)
 
 
 def awaited(task: Task) -> Any:
