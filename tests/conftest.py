@@ -29,11 +29,15 @@ from urllib.parse import quote, urlencode
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg.conninfo import conninfo_to_dict
 
 from holdfast import storage
 from holdfast.clock import FrozenClock
 from holdfast.storage import Store
+
+settings.register_profile("deaf", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # to what else runs here
+settings.load_profile("deaf")
 
 T = TypeVar("T")
 Eventually = Callable[..., Any]
