@@ -89,8 +89,8 @@ class Attempt:
     def let_go(self) -> None:
         """Its code has returned. Forget who carries it out, who has it in turn: only a search for garbage would find
         such a pair, and there is one for every run."""
-        if self._durable is None:
-            self._open = self._past = self.root = None
+        if self._durable is None or self._durable.let_go():
+            self._durable = self._open = self._past = self.root = None
 
     def records(self) -> bool:
         """Whether what is triggered here is recorded: what its own code triggers, not what its steps and hooks do."""

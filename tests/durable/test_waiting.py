@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from typing import Any
 
@@ -75,6 +76,37 @@ async def test_however_large_they_are_little_is_in_memory(inside: Inside, colour
     assert worker.hold.parked.size == 0
 
 
+@pytest.mark.parametrize("suspend_after", [0.0, 30.0])
+async def test_nothing_is_left_of_runs_that_have_ended(inside: Inside, suspend_after: float) -> None:
+    """Nor for the collector of garbage to find, who looks at everything each time. Fails with operations that keep
+    those who carry them out, and with an error that keeps the frame which waited."""
+
+    @inside.app.task
+    async def step(n: int, ctx: AsyncContext) -> int:
+        return await ctx.step(abs, n)
+
+    @inside.app.task
+    async def fan(n: int, ctx: AsyncContext) -> None:
+        async with asyncio.timeout(600):
+            await asyncio.gather(ctx.sleep(0.05), ctx.trigger_and_wait(step, n))
+
+    @inside.app.task
+    def thread(n: int, ctx: Context) -> None:
+        ctx.step(abs, n)
+        ctx.sleep(0.05)
+
+    kinds = (step, fan, thread) if suspend_after else (step, fan)
+    worker = inside.start(suspend_after=suspend_after)
+    gc.collect()
+    gc.disable()
+    try:
+        for handle in [await task.atrigger(k) for k in range(3) for task in kinds]:
+            assert (await inside.ended(handle)).status == "completed"
+        await until(lambda: not alive(worker.hold))
+    finally:
+        gc.enable()
+
+
 def states(inside: Inside, handles: Any) -> dict[str, int]:
     rows = inside.store.read_sync(lambda tx: tx.rows("standing", ids=[handle.id for handle in handles.runs]))
     found = [row[1] for row in rows]
@@ -83,6 +115,10 @@ def states(inside: Inside, handles: Any) -> dict[str, int]:
 
 def in_memory(host: Hold) -> int:
     gc.collect()
+    return alive(host)
+
+
+def alive(host: Hold) -> int:
     return sum(isinstance(each, Live) and each.host is host for each in gc.get_objects())
 
 

@@ -148,6 +148,14 @@ class Operations:
         rehearses = self.turns.rehearses and not self.fresh
         return rehearses or (branch.path, branch.asked + 1) in self.journal.places
 
+    def let_go(self) -> bool:
+        """The code has returned: part from the others of this attempt, who have each other. False if some of its
+        branches go on."""
+        if self.limits.saying or self.turns.branches - {self.live.attempt.root}:
+            return False
+        del self.turns.limits, self.turns, self.limits
+        return True
+
     # asking, writing, hearing
 
     def ask(self, kind: str, name: str, *, key: str | None = None, digest: str | None = None) -> Asked:

@@ -108,6 +108,7 @@ class Turns:
             raise
         finally:
             self.waits.pop(entry.key, None)
+            del wait  # an error in it has this frame, which has it
 
     def leave(self, key: str) -> None:
         """Nobody waits for this any more, nor will anybody."""
