@@ -40,9 +40,10 @@ def routes(site: Site) -> APIRouter:
 
 
 async def events(client: Callable[[], Client]) -> AsyncIterator[str]:
-    yield "retry: 1000\nevent: hello\ndata:\n\n"
+    yield "retry: 1000\n\n"
     end = asyncio.get_running_loop().time() + LONGEST
     async with changes(client) as changed:
+        yield "event: hello\ndata:\n\n"  # only now: a page that is told looks once, and then waits for what is heard
         while asyncio.get_running_loop().time() < end:
             try:
                 await asyncio.wait_for(changed.wait(), PING)
