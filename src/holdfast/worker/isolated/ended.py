@@ -39,7 +39,7 @@ def out_of_memory(claimed: Claimed, machine: Machine | None, governing: Governin
 
 def decided(claimed: Claimed, outcome: Outcome, governing: Governing, verdict: Verdict) -> Outcome:
     """The same once a hook has decided what becomes of it."""
-    other = killed(failed(claimed, OutOfMemory("killed"), governing, verdict))
+    other = killed(failed(claimed, OutOfMemory("killed", do=DO), governing, verdict))
     other.error = outcome.error
     return other
 
