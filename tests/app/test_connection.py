@@ -222,6 +222,12 @@ def django_connection(url: str, named: bool = False) -> Any:
     if not settings.configured:
         settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.postgresql"}})
         django.setup()
+    if (
+        "postgresql" not in connections.settings["default"]["ENGINE"]
+    ):  # an example in this process has settings of its own
+        connections.settings = connections.configure_settings({"default": {"ENGINE": "django.db.backends.postgresql"}})
+        with contextlib.suppress(AttributeError):  # nobody has asked for it yet
+            del connections["default"]
     connection.close()
     info = psycopg.conninfo.conninfo_to_dict(url)
     connections["default"].settings_dict |= {
