@@ -82,12 +82,7 @@ def afresh(zygote: int, wire: int, errors: int, said: str) -> NoReturn:
     """The process of one run, which ends with the one that has started it."""
     code = 1
     try:
-        confine.die_with_parent()
-        if os.getppid() != zygote:
-            os._exit(0)
-        confine.adopt_orphans()
-        os.dup2(errors, 2)
-        os.close(errors)
+        confine.begin_life(zygote, errors)
         guest.carry(socket.socket(fileno=wire), home_at(msgspec.json.decode(said, type=Origin)), Settings())
         code = 0
     except BaseException:

@@ -37,11 +37,9 @@ class Made(msgspec.Struct, rename="camel"):
     created_at: str
 
 
-class Span(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """A span as it stands in a list."""
+class Stretch(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """What a span says of itself wherever it stands."""
 
-    id: str
-    run_id: str
     message: str
     start_time: str
     duration: int
@@ -49,6 +47,13 @@ class Span(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
     is_partial: bool
     is_cancelled: bool
     level: str
+
+
+class Span(Stretch, kw_only=True, rename="camel", omit_defaults=True):
+    """A span as it stands in a list."""
+
+    id: str
+    run_id: str
     parent_id: str | None = None
     attempt_number: int | None = None
 

@@ -20,7 +20,7 @@ from holdfast.api.auth import needs
 from holdfast.api.v1 import wire
 from holdfast.api.v1.documents import Parameter, answered, content, documented, schema_of
 from holdfast.api.v1.listing import refused, said_in
-from holdfast.api.v1.spans import NS, Made, Seen, Span, Told, spans
+from holdfast.api.v1.spans import NS, Made, Seen, Span, Stretch, Told, spans
 from holdfast.client import Client
 from holdfast.ids import hash63
 from holdfast.storage import Tx
@@ -35,22 +35,15 @@ QUERY: Final = (
 )
 
 
-class Data(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+class Data(Stretch, kw_only=True, rename="camel", omit_defaults=True):
     """What a span of a tree says of itself."""
 
-    message: str
-    start_time: str
-    duration: int
-    is_error: bool
-    is_partial: bool
-    is_cancelled: bool
-    level: str
     task_slug: str | None = None
     queue_name: str | None = None
     machine_preset: str | None = None
     worker_version: str | None = None
-    events: list[Told] = []
-    properties: dict[str, Any] = {}
+    events: list[Told] = msgspec.field(default_factory=list)
+    properties: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Node(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
@@ -175,7 +168,7 @@ def tree(run: RunView, found: list[Seen]) -> Node:
 
     def node(one: Seen) -> Node:
         span = one.span
-        same = {name: getattr(span, name) for name in Span.__struct_fields__ if name in Data.__struct_fields__}
+        same = {name: getattr(span, name) for name in Stretch.__struct_fields__}
         data = Data(**same, **about, events=one.events, properties=one.properties)
         below = [node(each) for each in found if each.span.parent_id == span.id]
         children = [msgspec.to_builtins(each) for each in below]

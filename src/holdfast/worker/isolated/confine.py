@@ -45,6 +45,16 @@ def adopt_orphans() -> None:
         c.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def begin_life(zygote: int, errors: int) -> None:
+    """What the process of a run does first: it ends with the zygote, now if that has ended, and says errors there."""
+    die_with_parent()
+    if os.getppid() != zygote:
+        os._exit(0)
+    adopt_orphans()
+    os.dup2(errors, 2)
+    os.close(errors)
+
+
 def other_threads() -> int:
     """How many threads this process has besides the main one, those too that Python does not know."""
     with contextlib.suppress(OSError):

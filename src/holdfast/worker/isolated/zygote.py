@@ -142,12 +142,7 @@ class Zygote:
             self.control.close()
             zygote = os.getppid()
             os.setsid()
-            confine.die_with_parent()
-            if os.getppid() != zygote:
-                os._exit(0)
-            confine.adopt_orphans()
-            os.dup2(errors, 2)
-            os.close(errors)
+            confine.begin_life(zygote, errors)
             self.carry(socket.socket(fileno=wire))
             code = 0
         except BaseException:
