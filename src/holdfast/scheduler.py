@@ -9,7 +9,10 @@ looks at one index entry a second, however many schedules there are.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Final, NamedTuple
 
 from holdfast.duration import format_ms
 from holdfast.engine import schedules, ticks
@@ -24,6 +27,7 @@ POLL_SECONDS: Final = 1.0  # how soon a schedule is seen that somebody else has 
 WAITING_SECONDS: Final = 0.25  # how soon the run of a waiting slot follows the end of the one before it
 BEATEN_SECONDS: Final = 0.05  # after another scheduler was quicker
 FOLLOW_SECONDS: Final = 10.0
+LOOKED_AT: Final = 10_000  # due schedules that are read at once
 
 
 class Scheduler:
@@ -64,20 +68,38 @@ class Scheduler:
             log.info("the declared schedules of %s are those of the code that runs now", app)
 
 
+class Firing(NamedTuple):
+    """Schedules that are being fired."""
+
+    due: Sequence[ticks.Due]
+    decided: Sequence[ticks.Tick]
+    future: Future[ticks.Fired]
+
+
 def fire_due(store: Store) -> bool:
-    """Fire up to a thousand schedules that are due. False if others were quicker."""
-    now, due = store.read_sync(ticks.due)
-    decided = [ticks.decide(schedule, now) for schedule in due]
-    for tick in decided:
-        tell(tick, now)
-    if not decided:
-        return False
+    """Fire what is due, each thousand while the next one is decided. False if others were quicker."""
+    now, due = store.read_sync(ticks.due, n=LOOKED_AT)
+    moved, firing = 0, None
+    for begin in range(0, len(due), ticks.DUE):
+        packet = due[begin : begin + ticks.DUE]
+        decided = [ticks.decide(schedule, now) for schedule in packet]
+        for tick in decided:
+            tell(tick, now)
+        moved += fired(store, firing)
+        firing = Firing(packet, decided, store.submit(partial(ticks.fire, ticks=decided)))
+    return moved + fired(store, firing) > 0
+
+
+def fired(store: Store, firing: Firing | None) -> int:
+    """How many schedules were moved on, once they are. A batch that fails shares no fate."""
+    if firing is None:
+        return 0
     try:
-        return store.run_sync(ticks.fire, decided).moved > 0
+        return firing.future.result().moved
     except OUTAGES:
         raise
-    except Exception:  # a batch shares no fate
-        return sum(fire_alone(store, schedule, tick) for schedule, tick in zip(due, decided, strict=True)) > 0
+    except Exception:
+        return sum(fire_alone(store, schedule, tick) for schedule, tick in zip(firing.due, firing.decided, strict=True))
 
 
 def fire_alone(store: Store, schedule: ticks.Due, tick: ticks.Tick) -> int:
