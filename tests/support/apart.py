@@ -79,7 +79,7 @@ def dies(how: str) -> None:
 
 @dies.on_failure
 def heard(failure: Failure[str]) -> None:
-    ledger.note("failure", failure.run.status, failure.error.type, os.getpid())
+    ledger.note("failure", failure.run.id, failure.run.status, failure.error.type, os.getpid())
 
 
 @app.task(isolation="process", max_crashes=1)
@@ -89,7 +89,7 @@ def dies_again(n: int) -> None:
 
 @dies_again.on_failure
 def dies_there_too(failure: Failure[int]) -> None:
-    ledger.note("failure", failure.run.status)
+    ledger.note("failure", failure.run.id, failure.run.status)
     os._exit(9)
 
 
@@ -104,21 +104,21 @@ def falls(how: str) -> None:
 
 @falls.catch_error
 def decides(failure: Failure[str]) -> AbortRun | None:
-    ledger.note("asked", failure.error.type)
+    ledger.note("asked", failure.run.id, failure.error.type)
     return AbortRun("enough") if failure.payload == "abort" else None
 
 
 @falls.on_error
 def hears(failure: Failure[str]) -> None:
     print("a hook has heard of it")
-    ledger.note("error", failure.error.type, failure.run.status, failure.retry_in is not None)
+    ledger.note("error", failure.run.id, failure.error.type, failure.run.status, failure.retry_in is not None)
     if failure.payload == "there too":
         os._exit(9)
 
 
 @falls.on_failure
 def hears_of_the_end(failure: Failure[str]) -> None:
-    ledger.note("failure", failure.run.status)
+    ledger.note("failure", failure.run.id, failure.run.status)
 
 
 @app.task(isolation="process")

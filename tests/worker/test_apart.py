@@ -63,6 +63,11 @@ def worker(place: Path) -> int:
     return apart.beside.trigger(0).result(timeout=60)
 
 
+def heard(place: Path, word: str, run: Run[Any]) -> list[tuple[str, ...]]:
+    """What hooks have noted of this run; those of one before it may still be at it."""
+    return [tuple(line[2:]) for line in ledger.lines(place, word) if line[1] == run.id]
+
+
 def members(place: Path, word: str = "family") -> list[int]:
     return [int(line[1]) for line in ledger.lines(place, word)]
 
@@ -113,11 +118,11 @@ def test_hooks_hear_of_a_death_in_another_process(
     """Of each, and not of the end only; also when they die there themselves. Fails with leaving it to whoever calls
     the hooks of runs that have ended."""
     run = ended(apart.falls.trigger(how))
-    reached(lambda: ledger.lines(place, "failure"))
+    reached(lambda: heard(place, "failure", run))
     assert (run.status, run.attempts) == ("crashed", attempts)
-    assert [tuple(line[1:]) for line in ledger.lines(place, "error")] == errors
-    assert len(ledger.lines(place, "asked")) == asked
-    assert ledger.lines(place, "failure") == [["failure", "crashed"]]
+    assert heard(place, "error", run) == errors
+    assert len(heard(place, "asked", run)) == asked
+    assert heard(place, "failure", run) == [("crashed",)]
     written = [line.message for line in run.logs]
     assert sum("a hook has heard of it" in each for each in written) == len(errors)
 
@@ -230,8 +235,8 @@ def test_a_process_that_dies_is_a_crash_of_its_run(place: Path, how: str, says: 
 
 def test_hooks_hear_of_a_crash(place: Path) -> None:
     run = ended(apart.dies.trigger("exit"))
-    reached(lambda: ledger.lines(place, "failure"))
-    _, status, kind, pid = ledger.lines(place, "failure")[0]
+    reached(lambda: heard(place, "failure", run))
+    status, kind, pid = heard(place, "failure", run)[0]
     assert (status, kind) == ("crashed", "RunCrashed")
     assert int(pid) != worker(place)
     with pytest.raises(RunCrashed):
@@ -241,7 +246,7 @@ def test_hooks_hear_of_a_crash(place: Path) -> None:
 def test_hooks_of_a_crash_may_crash_as_well(place: Path) -> None:
     before = worker(place)
     run = ended(apart.dies_again.trigger(1))
-    reached(lambda: ledger.lines(place, "failure"))
+    reached(lambda: heard(place, "failure", run))
     assert (run.status, run.crashes) == ("crashed", 1)
     assert worker(place) == before
 
