@@ -66,6 +66,7 @@ Names = tuple[list[QueueEntry], list[RouteName], list[TaskEntry]]
 
 _CHUNK: Final = 1000
 _CATALOGUE_SECONDS: Final = 10.0
+_NAMED_SECONDS: Final = 3600.0  # routes of versions are kept for a day after they were named
 _OUTAGES: Final = (DatabaseUnavailable, DatabaseFull, DatabaseReadOnly)
 
 
@@ -92,6 +93,7 @@ class Client:
         self._clock = clock
         self.http_tasks: dict[str, Callable[[], TaskEntry]] = {HTTP_TASK: http_entry}  # whoever triggers announces them
         self._named: set[RouteName] = set()
+        self._named_at = time.monotonic()
         self._targets: dict[str, tuple[float, Target]] = {}
         self._schemas: dict[str, str] = {}  # what tasks have announced of their payloads …
         self._secret: dict[str, Mapping[str, Any]] = {}  # … and of those that have secrets in them
@@ -353,6 +355,8 @@ class Client:
 
     def _new_names(self, *runs: NewRun) -> Names | None:
         tracing.stamp(runs)
+        if time.monotonic() - self._named_at > _NAMED_SECONDS:
+            self._named, self._named_at = set(), time.monotonic()
         new = {route_name(run) for run in runs}.difference(self._named)
         for run in runs:
             check_size(size_of(run.payload), self.payload_limit, what="The payload", limit="payload_limit")
@@ -397,7 +401,8 @@ class Client:
         if entry is None:
             return Target(task, own_queue(task))
         options: Mapping[str, Any] = codec.decode(entry.options)
-        target = Target(task, entry.queue, options.get("ttl_ms"), options.get("priority_ms", 0), options.get("machine"))
+        machine, sent = options.get("machine"), "http" in options
+        target = Target(task, entry.queue, options.get("ttl_ms"), options.get("priority_ms", 0), machine, sent)
         self._targets[task] = time.monotonic(), target
         if entry.schema is not None:
             self._schemas[task] = entry.schema

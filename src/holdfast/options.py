@@ -171,13 +171,14 @@ def encode_rules(rules: Rules) -> str:
 
 
 class Target(NamedTuple):
-    """What a trigger must know of the task."""
+    """What a trigger must know of the task. Its runs may be requests that are ``sent``: pushers have no version."""
 
     task: str
     queue: str
     ttl_ms: int | None = None
     priority_ms: int = 0
     machine: str | None = None
+    sent: bool = False
 
 
 DEEPEST: Final = 50  # how many runs may be above one
@@ -273,6 +274,8 @@ def new_run(
     for name, value in said.items():
         if name != "idempotency_scope":
             setattr(run, name, value)
+    if target.sent:
+        run.version = None
     if target.machine is not None:
         run.options = with_machine(target.machine, run.options)
     if scope := said.get("idempotency_scope"):

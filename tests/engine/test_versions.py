@@ -6,11 +6,12 @@ import pytest
 
 from holdfast import views
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, claim, limits, reap, replay, workers
+from holdfast.engine import cancel, catalogue, claim, limits, reap, replay, trigger, workers
 from holdfast.engine.reap import GROUPS
 from holdfast.records import Claimed
 from holdfast.storage import Store
 from holdfast.views import Filter
+from holdfast.views.served import pins as pins_of
 from tests.engine.making import Hand, ids, know, look, new, promote, queue, send, state, status
 
 
@@ -149,6 +150,93 @@ def test_a_pinned_run_gives_its_slot_back_while_its_version_is_gone(store: Store
     assert store.run_sync(limits.return_unserved, store.read_sync(workers.served)) == 1
     promote(store)
     assert (state(store, run), take(two)) == ("held", [fresh])
+
+
+# named by the trigger
+
+
+def named(store: Store, version: str = "one", **given: object) -> str:
+    """A run that its trigger has pinned to a version."""
+    run = new(version=version, **given)
+    store.run_sync(catalogue.ensure_names, [queue(run.queue)], [trigger.route_name(run)])
+    return send(store, run)[0]
+
+
+@pytest.mark.parametrize("pins", [False, True])
+def test_a_run_that_is_for_a_version_starts_there_only(store: Store, pins: bool) -> None:
+    run = named(store)
+    assert look(store, run).version == "one"
+    assert take(Hand(store, version="two", pins=pins)) == []
+    assert take(Hand(store)) == []
+    assert take(Hand(store, version="one", pins=pins)) == [run]
+
+
+@pytest.mark.parametrize("pins", [False, True])
+@pytest.mark.parametrize("how", [*WAYS, "not begun"])
+def test_and_goes_on_there_only(store: Store, clock: FrozenClock, how: str, pins: bool) -> None:
+    run, hand = named(store), Hand(store, version="one", pins=pins)
+    (held,) = hand.claim()
+    if how == "not begun":
+        hand.give_back(held, begun=False)
+    else:
+        back(how, store, hand, held, clock)
+    assert look(store, run).version == "one"
+    assert store.read_sync(pins_of, [run]) == {run: "one"}
+    assert take(Hand(store, version="two", pins=pins)) == []
+    assert take(Hand(store, version="one")) == [run]
+
+
+def test_a_run_that_is_for_a_version_waits_in_its_lane_there(store: Store, clock: FrozenClock) -> None:
+    know(store, queue("task/greet", 1))
+    run = named(store)
+    (other,) = send(store, new())
+    two = Hand(store, version="two")
+    promote(store)
+    clock.advance("20s")
+    store.run_sync(workers.beat, [two.id])
+    assert store.run_sync(limits.return_unserved, store.read_sync(workers.served)) == 1
+    promote(store)
+    assert (state(store, run), take(two)) == ("held", [other])
+
+
+def test_a_run_that_is_for_a_version_that_nobody_has_says_so(store: Store) -> None:
+    run = named(store)
+    Hand(store, version="two")
+    seen = store.read_sync(views.run, run)
+    assert seen is not None
+    assert (seen.status, [reason.code for reason in seen.reasons]) == ("pending_version", ["version_gone"])
+    assert seen.reasons[0].text.startswith("It was triggered for version one")
+    (finding,) = [each for each in views.findings(store.read_sync(views.health)) if each.about == "versions"]
+    assert (finding.level, run in finding.text) == ("wrong", True)
+
+
+def test_a_replay_of_a_run_that_was_for_a_version_is_for_none(store: Store) -> None:
+    run = named(store)
+    (again,) = send(store, *store.read_sync(replay.copies, [run]).values())
+    assert take(Hand(store, version="two")) == [again]
+
+
+def test_a_route_that_was_named_of_late_is_there_for_the_run_to_come(store: Store, clock: FrozenClock) -> None:
+    run = new(version="one")
+
+    def names() -> None:
+        store.run_sync(catalogue.ensure_names, [], [trigger.route_name(run)])
+
+    def tidy() -> set[str | None]:
+        store.run_sync(reap.tidy, 0)
+        return {row[2] for row in store.read_sync(lambda tx: tx.rows("all_routes"))}
+
+    names()
+    assert tidy() == {None, "one"}
+    clock.advance("20h")
+    names()
+    clock.advance("20h")
+    assert tidy() == {None, "one"}
+    send(store, run)
+    clock.advance("30d")
+    assert tidy() == {None, "one"}
+    store.run_sync(cancel.cancel, [run.id])
+    assert tidy() == {None}
 
 
 # what people are told

@@ -248,7 +248,7 @@ CREATE TABLE holdfast_route (
   queue_id BIGINT NOT NULL,
   task TEXT NOT NULL,
   version TEXT
-, machine TEXT);
+, machine TEXT, named_at BIGINT);
 CREATE TABLE holdfast_run (
   queue_id BIGINT NOT NULL,
   route_id BIGINT NOT NULL,
@@ -443,7 +443,7 @@ CREATE INDEX holdfast_run_http ON holdfast_run (id) WHERE task = 'http';
 CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id) WHERE worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_news ON holdfast_run (worker_id) WHERE news = 1 AND worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
-CREATE INDEX holdfast_run_pinned ON holdfast_run (route_id, id) WHERE pinned = 1;
+CREATE INDEX holdfast_run_pinned ON holdfast_run (route_id, id) WHERE pinned > 0;
 CREATE INDEX holdfast_run_put_off ON holdfast_run (state, id) WHERE state IN ('delayed', 'waiting');
 CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';
 CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');

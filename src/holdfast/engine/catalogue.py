@@ -56,29 +56,29 @@ def queue_row(queue: QueueEntry) -> QueueRow:
     )
 
 
-def route_row(queue: str, task: str, machine: str | None = None, *, version: str | None = None) -> RouteRow:
+def route_name(names: Names) -> RouteName:
+    return names if isinstance(names, RouteName) else RouteName(names[0], names[1])
+
+
+def route_row(names: Names) -> RouteRow:
+    queue, task, machine, version = route_name(names)
     return RouteRow(route_id(queue, task, version, machine), queue_id(queue), task, version, machine)
-
-
-def row_of(names: Names, version: str | None = None) -> RouteRow:
-    machine = names.machine if isinstance(names, RouteName) else None
-    return route_row(names[0], names[1], machine, version=version)
 
 
 @repeatable
 def ensure_names(
     tx: Tx, queues: Sequence[QueueEntry], routes: Sequence[Names], tasks: Sequence[TaskEntry] = ()
 ) -> None:
-    """Make the queues and the routes that are not there yet. What operators or workers said stays.
-    ``tasks`` are those that whoever triggers them announces, too."""
+    """Make the queues and the routes that are not there yet. What operators or workers said stays; routes of versions
+    stay for a day, at least. ``tasks`` are those that whoever triggers them announces, too."""
     tx.batch(
         "insert_queues",
         sorted((queue_row(queue) for queue in queues), key=lambda row: row.id),
     )
-    tx.batch(
-        "insert_routes",
-        sorted((row_of(names) for names in routes), key=lambda row: row.id),
-    )
+    rows = sorted(map(route_row, routes), key=lambda row: row.id)
+    tx.batch("insert_routes", rows)
+    if named := [row.id for row in rows if row.version is not None]:
+        tx.rows("keep_routes", ids=named)
     if tasks:
         tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
 
@@ -86,7 +86,8 @@ def ensure_names(
 @repeatable
 def pin_routes(tx: Tx, routes: Sequence[Names], version: str) -> None:
     """Make these routes for runs that are pinned to a version."""
-    tx.batch("insert_routes", sorted((row_of(names, version) for names in routes), key=lambda row: row.id))
+    rows = [route_row(route_name(names)._replace(version=version)) for names in routes]
+    tx.batch("insert_routes", sorted(rows, key=lambda row: row.id))
 
 
 def adopt_names(tx: Tx, n: int = 500) -> int:
@@ -110,7 +111,7 @@ def announce(tx: Tx, tasks: Sequence[TaskEntry], queues: Sequence[QueueEntry]) -
     tx.batch("insert_queues", rows)  # then they are there: what is declared meets them by their numbers
     changed = tx.batch("declare_queues", rows).rows()
     routes = {RouteName(task.queue, task.id, machine) for task in tasks for machine in (None, *machines_of(task))}
-    ways = [route_row(*names) for names in routes | elsewhere(tx, tasks)]
+    ways = [route_row(names) for names in routes | elsewhere(tx, tasks)]
     tx.batch("insert_routes", sorted(ways, key=lambda row: row.id))
     tx.batch("upsert_tasks", sorted(tasks, key=lambda task: task.id))
     return [by_id[row[0]] for row in changed]

@@ -40,16 +40,17 @@ class Tag(msgspec.Struct):
 
 
 class RouteName(NamedTuple):
-    """What a route is known by, but for the version that some of its runs are pinned to."""
+    """What a route is known by. Those of a version are for runs that are pinned to it."""
 
     queue: str
     task: str
     machine: str | None = None
+    version: str | None = None
 
 
 def route_name(run: NewRun) -> RouteName:
     """The route that a new run stands in."""
-    return RouteName(run.queue, run.task, machine_in(run.options))
+    return RouteName(run.queue, run.task, machine_in(run.options), run.version)
 
 
 @lru_cache(maxsize=10_000)

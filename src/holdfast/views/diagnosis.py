@@ -331,7 +331,7 @@ def of_versions(seen: Health) -> Iterator[Finding]:
             about="versions",
             level="wrong",
             of=("version", version),
-            text=f"{runs(len(ids))} began with version {version}, are pinned to it, and no live worker has it: "
+            text=f"{runs(len(ids))} can go on with version {version} only, and no live worker has that: "
             f"{', '.join(ids[:NAMED])}{', …' if len(ids) > NAMED else ''}.",
             do=f"Start a worker of that version (HOLDFAST_VERSION={version}), or cancel and replay them",
         )

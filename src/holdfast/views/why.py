@@ -254,9 +254,10 @@ def unserved(seen: Situation) -> Reason:
         heard = f" The last was heard of {format_ms(min(each.silent_ms for each in silent))} ago." if silent else ""
         return Reason(code="no_worker", text=f"No worker is alive.{heard}", do="Start one: holdfast worker")
     if seen.pin is not None and not any(each.alive for each in seen.fitting):
+        bound = "It was triggered for" if seen.record.started_at is None else "It began with"
         return Reason(
             code="version_gone",
-            text=f"It began with version {seen.pin}, its app pins versions, and no live worker has that one.",
+            text=f"{bound} version {seen.pin}, is pinned to that, and no live worker has it.",
             do=f"Start a worker of it (HOLDFAST_VERSION={seen.pin}), or cancel this run and replay it with another",
         )
     if seen.sent and not seen.knowing:

@@ -202,12 +202,14 @@ class Worker:
         ]
 
     async def pin_routes(self, found: list[Route]) -> bool:
-        """Make the routes of what starts here and is pinned to our version, before anything is claimed."""
+        """Make the routes of what starts here and is pinned to our version, before anything is claimed; those of other
+        machines, too, on which what triggers have named our version for may go on."""
         version = self.settings.version
-        if not self.settings.pins or version is None:
+        if version is None:
             return False
         pinned = {name_of(route) for route in found if route.version is not None}
-        missing = {name_of(route) for route in found} - pinned
+        named = {(route.queue, route.task) for route in pinned}
+        missing = {name_of(each) for each in found if self.settings.pins or (each.queue, each.task) in named} - pinned
         if missing:
             await self.store.run(catalogue.pin_routes, list(missing), version)
         return bool(missing)

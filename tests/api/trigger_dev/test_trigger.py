@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from holdfast import Holdfast, Retry
@@ -35,7 +36,10 @@ def an_app(database: str) -> Holdfast:
     return app
 
 
-async def test_tasks_are_triggered_and_polled(database_url: str, official: Making) -> None:
+async def test_tasks_are_triggered_and_polled(
+    database_url: str, official: Making, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOLDFAST_VERSION", "2026.7")
     app = an_app(database_url)
     there = await official(app)
     async with app.running():
@@ -67,6 +71,8 @@ def the_ends(said: dict[str, Any]) -> None:
     assert "always fails" in failed["error"]["stackTrace"]
     assert "output" not in failed
     assert said["nothing"]["status"] == "COMPLETED"
+    versions = [(said[where]["status"], said[where]["version"]) for where in ("here", "nowhere")]
+    assert versions == [("COMPLETED", "2026.7"), ("PENDING_VERSION", "2026.6")]
 
 
 def what_was_said(said: dict[str, Any]) -> None:

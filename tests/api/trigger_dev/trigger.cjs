@@ -16,6 +16,9 @@ run(async () => {
   const again = await tasks.trigger("greet", { name: "Bob" }, said);
   const waiting = await runs.retrieve(full.id);
 
+  const here = await runs.poll(await tasks.trigger("nothing", undefined, { version: "2026.7" }), { pollIntervalMs: 50 });
+  const nowhere = await runs.retrieve((await tasks.trigger("nothing", undefined, { version: "2026.6" })).id);
+
   const burst = { debounce: { key: "d", delay: "1h" } };
   const first = await tasks.trigger("greet", { name: "first" }, burst);
   const second = await tasks.trigger("greet", { name: "second" }, burst);
@@ -29,5 +32,5 @@ run(async () => {
   };
   configure({ accessToken: "tr_dev_wrong" });
   refused.key = await failure(runs.retrieve(handle.id));
-  return { handle, done, failed, nothing, full, again, waiting, first, second, refused, large: large.output.hello.length };
+  return { handle, done, failed, nothing, here, nowhere, full, again, waiting, first, second, refused, large: large.output.hello.length };
 });

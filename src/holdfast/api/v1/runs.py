@@ -34,6 +34,8 @@ from holdfast.records import NewRun, RunRecord
 from holdfast.storage import Tx
 from holdfast.views import Family
 
+LATEST: Final = "latest"  # instead of a version: whatever there is
+
 
 class Id(msgspec.Struct):
     """The run that it was about."""
@@ -59,10 +61,13 @@ class Replay(msgspec.Struct, kw_only=True, rename="camel"):
     machine: str | None = None
     priority: float | None = None
     region: str | None = None
+    version: str | None = None
 
     def options(self) -> Options:
-        same = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("payload", "queue")}
-        return Options(**same, queue=None if self.queue is None else QueueSaid(self.queue))
+        others = ("payload", "queue", "version")
+        same = {name: getattr(self, name) for name in self.__struct_fields__ if name not in others}
+        queue = None if self.queue is None else QueueSaid(self.queue)
+        return Options(**same, queue=queue, lock_to_version=None if self.version == LATEST else self.version)
 
 
 class Reschedule(msgspec.Struct):
@@ -237,6 +242,8 @@ async def copy_of(client: Client, run_id: str, asked: Replay) -> NewRun:
         copy.payload = client.sealed(copy.task, copy.payload)
         client.check_payload(copy.task, copy.payload)
     fields = options_of(asked.options(), int(time.time() * 1000))
+    if "version" in fields and (await client.atarget(copy.task)).sent:
+        del fields["version"]
     copy.options = merged(copy.options, fields.pop("options", None))
     for name, value in fields.items():
         setattr(copy, name, value)

@@ -26,6 +26,7 @@ from holdfast.client import Client
 from holdfast.codec import AnyCodec
 from holdfast.debounce import Debounce
 from holdfast.handle import RunHandle
+from holdfast.names import checked_name
 from holdfast.options import new_run, read_trigger_options
 from holdfast.records import NewRun
 
@@ -75,6 +76,7 @@ class Options(msgspec.Struct, kw_only=True, rename="camel"):
     machine: str | None = None
     priority: float | None = None
     region: str | None = None
+    lock_to_version: str | None = None
     debounce: DebounceSaid | None = None
     test: bool | None = None
 
@@ -198,6 +200,8 @@ def options_of(options: Options, now: int) -> dict[str, Any]:
     elif options.delay is not None:
         delay_ms, due_at = wire.when(options.delay, "delay")
         fields |= {"delay_ms": delay_ms} if due_at is None else {"due_at": max(due_at, now)}
+    if options.lock_to_version:
+        fields["version"] = checked_name(options.lock_to_version, option="lockToVersion")
     if (ttl_ms := ttl_of(options.ttl)) is not None:
         fields["ttl_ms"] = ttl_ms
     if kept := kept_of(options, ttl_ms):

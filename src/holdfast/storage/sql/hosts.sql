@@ -86,11 +86,14 @@ INSERT INTO {s}route (id, kind, queue_id, task, version, machine)
 SELECT x.id, 'task', x.queue_id, x.task, x.version, x.machine FROM {rows(id bigint, queue_id bigint, task text, version text, machine text)} WHERE true
 ON CONFLICT (id) DO NOTHING RETURNING id
 
+-- name: keep_routes
+UPDATE {s}route SET named_at = {now} WHERE id {in:ids}
+
 -- name: forget_routes
--- Of versions that are gone, once no run is pinned to them.
-DELETE FROM {s}route WHERE version IS NOT NULL
+-- Of versions that are gone, once no run is pinned to them. One that was named of late is for a run which nobody may see yet.
+DELETE FROM {s}route WHERE version IS NOT NULL AND (named_at IS NULL OR named_at < {now} - 86400000)
   AND NOT EXISTS (SELECT 1 FROM {s}worker w WHERE w.version = {s}route.version AND w.state IN ('live', 'draining'))
-  AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.route_id = {s}route.id AND r.pinned = 1)
+  AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.route_id = {s}route.id AND r.pinned > 0)
 
 -- name: take_new_names
 -- Only PostgreSQL has triggers that leave such notes.

@@ -3,11 +3,11 @@
 -- name: insert_runs
 -- One that is sent again does nothing, also when it has ended meanwhile. SQLite has no data-modifying CTE: the notes for lanes are left by the caller, from what RETURNING says.
 INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
-  created_at, payload, options, metadata, tags, version, idempotency_key, parent_id, root_id, batch_id)
+  created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id)
 SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
   y.task, y.queue_id, y.route_id, y.lane, y.concurrency_key, y.priority_ms, COALESCE(y.due, y.now) - y.priority_ms,
   CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
-  y.version, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
+  y.version, CASE WHEN y.version IS NULL THEN 0 ELSE 2 END, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
 FROM (SELECT x.*, {now} AS now, COALESCE(x.due_at, {now} + x.delay_ms) AS due,
         CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
              WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
@@ -23,11 +23,11 @@ RETURNING queue_id, lane_id, state
 -- One statement and one round trip: the runs, the notes for their lanes, and a notification if anybody sleeps.
 WITH made AS (
   INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
-    created_at, payload, options, metadata, tags, version, idempotency_key, parent_id, root_id, batch_id)
+    created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id)
   SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
     y.task, y.queue_id, y.route_id, y.lane, y.concurrency_key, y.priority_ms, COALESCE(y.due, y.now) - y.priority_ms,
     CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
-    y.version, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
+    y.version, CASE WHEN y.version IS NULL THEN 0 ELSE 2 END, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
   FROM (SELECT x.*, t.now, COALESCE(x.due_at, t.now + x.delay_ms) AS due,
           CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
                WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
@@ -68,7 +68,7 @@ chosen AS MATERIALIZED (
                    WHERE (SELECT too_many FROM crowd)) turns ORDER BY place, random() LIMIT :n))
 UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
   started_at = COALESCE(started_at, {now}), version = COALESCE(version, CAST(:version AS TEXT)),
-  pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
+  pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL OR pinned = 2 THEN pinned ELSE 1 END,
   route_id = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN route_id ELSE COALESCE((
     SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = {s}run.route_id AND o.machine IS NOT DISTINCT FROM f.machine
     WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
@@ -82,7 +82,7 @@ RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, c
 -- What was chosen among the heads of lines. SQLite has no LATERAL: there the probes are made one by one (claim_heads).
 UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
   started_at = COALESCE(started_at, {now}), version = COALESCE(version, CAST(:version AS TEXT)),
-  pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN pinned ELSE 1 END,
+  pinned = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL OR pinned = 2 THEN pinned ELSE 1 END,
   route_id = CASE WHEN CAST(:pin AS TEXT) IS NULL OR started_at IS NOT NULL THEN route_id ELSE COALESCE((
     SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = {s}run.route_id AND o.machine IS NOT DISTINCT FROM f.machine
     WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version = :pin), route_id) END
@@ -166,14 +166,15 @@ SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
 
 -- name: put_back
 -- A retry frees its slot, waits its turn, and is no suspect any more: its process has lived to tell. A run that is handed back
--- keeps its place, its slot and its attempt, unless it is to wait; if no line of it has run, it has not started, and no version did.
+-- keeps its place, its slot and its attempt, unless it is to wait; if no line of it has run, it has not started, and no version did,
+-- though it may be for one.
 UPDATE {s}run SET
   state = CASE WHEN x.counts = 0 AND x.delay_ms = 0 AND start_by IS NULL THEN 'ready' WHEN x.delay_ms > 0 THEN 'delayed' WHEN lane_id IS NOT NULL THEN 'held' ELSE 'ready' END,
   attempt = {s}run.attempt + x.counts, crashes = crashes + COALESCE(x.crash, 0), worker_id = NULL, claimed_at = NULL, start_by = NULL,
   suspect = CASE WHEN x.counts = 1 THEN 0 ELSE suspect END, unwind = CASE WHEN x.counts = 1 THEN 0 ELSE unwind END,
   started_at = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE started_at END,
-  version = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN NULL ELSE version END,
-  pinned = CASE WHEN x.begun = 0 AND started_at = claimed_at THEN 0 ELSE pinned END,
+  version = CASE WHEN x.begun = 0 AND started_at = claimed_at AND pinned < 2 THEN NULL ELSE version END,
+  pinned = CASE WHEN x.begun = 0 AND started_at = claimed_at AND pinned < 2 THEN 0 ELSE pinned END,
   route_id = CASE WHEN x.begun = 0 AND started_at = claimed_at AND pinned = 1 THEN (
     SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = {s}run.route_id AND o.machine IS NOT DISTINCT FROM f.machine
     WHERE o.task = {s}run.task AND o.queue_id = {s}run.queue_id AND o.version IS NULL)
@@ -197,8 +198,8 @@ put AS (
     attempt = r.attempt + x.counts, crashes = r.crashes + COALESCE(x.crash, 0), worker_id = NULL, claimed_at = NULL, start_by = NULL,
     suspect = CASE WHEN x.counts = 1 THEN 0 ELSE r.suspect END, unwind = CASE WHEN x.counts = 1 THEN 0 ELSE r.unwind END,
     started_at = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.started_at END,
-    version = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN NULL ELSE r.version END,
-    pinned = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at THEN 0 ELSE r.pinned END,
+    version = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at AND r.pinned < 2 THEN NULL ELSE r.version END,
+    pinned = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at AND r.pinned < 2 THEN 0 ELSE r.pinned END,
     route_id = CASE WHEN x.begun = 0 AND r.started_at = r.claimed_at AND r.pinned = 1 THEN (
       SELECT o.id FROM {s}route o JOIN {s}route f ON f.id = r.route_id AND o.machine IS NOT DISTINCT FROM f.machine
       WHERE o.task = r.task AND o.queue_id = r.queue_id AND o.version IS NULL)

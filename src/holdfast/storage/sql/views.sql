@@ -111,7 +111,7 @@ SELECT id FROM {s}run WHERE id {in:ids} ORDER BY id LIMIT :n
 
 -- name: pins
 -- The versions that these runs are pinned to; most are to none.
-SELECT id, version FROM {s}run WHERE id {in:ids} AND pinned = 1
+SELECT id, version FROM {s}run WHERE id {in:ids} AND pinned > 0
 
 -- name: stranded
 -- Runs that are pinned to a version which no worker has that is heard of. The routes are few, and lead to their runs.
@@ -120,7 +120,7 @@ WITH gone AS MATERIALIZED (
     SELECT 1 FROM {s}worker_task wt JOIN {s}worker w ON w.id = wt.worker_id
     WHERE wt.task = o.task AND w.version = o.version AND w.state = 'live' AND w.seen_at >= {now} - w.lease_ms))
 SELECT r.id, r.task, g.version FROM gone g CROSS JOIN {s}run r
-WHERE r.pinned = 1 AND r.route_id = g.id AND r.worker_id IS NULL ORDER BY g.version, r.id LIMIT :n
+WHERE r.pinned > 0 AND r.route_id = g.id AND r.worker_id IS NULL ORDER BY g.version, r.id LIMIT :n
 
 -- name: queue_names
 SELECT id, name FROM {s}queue WHERE id {in:ids}
@@ -188,7 +188,7 @@ SELECT x.id, x.since FROM (SELECT q.id,
 -- name: held_by_task
 -- The tasks of runs without a slot, and the versions they are pinned to, in one queue and up to a bound.
 SELECT x.task, x.pin, count(*), min(x.since) FROM (
-  SELECT r.task, CASE WHEN r.pinned = 1 THEN r.version END AS pin, r.sort_at + r.priority_ms AS since FROM {s}run r WHERE r.state = 'held' AND r.queue_id = :queue_id LIMIT :bound) x
+  SELECT r.task, CASE WHEN r.pinned > 0 THEN r.version END AS pin, r.sort_at + r.priority_ms AS since FROM {s}run r WHERE r.state = 'held' AND r.queue_id = :queue_id LIMIT :bound) x
 GROUP BY x.task, x.pin
 
 -- name: executing_by_queue
