@@ -339,6 +339,23 @@ def test_run_now_makes_a_run_also_of_a_paused_schedule(store: Store, clock: Froz
     assert store.run_sync(schedules.run_now, "nobody") is None
 
 
+def test_run_now_at_the_very_moment_of_a_slot_takes_nothing_from_it(store: Store, clock: FrozenClock) -> None:
+    own = put(store)  # due at once
+    asked = store.run_sync(schedules.run_now, own)
+    (made,) = tick(store)
+    assert asked != made
+    assert slots_of(store, own) == [(0, "made"), (0, "made")]
+
+
+def test_a_slot_that_has_a_row_is_never_fired_again(store: Store, clock: FrozenClock) -> None:
+    """The second line of defence, should a schedule ever stand where it has been: as after a restored table."""
+    own = put(store)
+    store.run_sync(lambda tx: tx.batch("insert_slots", [ticks.SlotRow(own, START, "made", "earlier")]).rows())
+    assert tick(store) == []
+    clock.advance("1h")
+    assert len(tick(store)) == 1
+
+
 def test_a_schedule_that_is_removed_fires_no_more_and_its_runs_stay(store: Store, clock: FrozenClock) -> None:
     own = put(store)
     (run,) = tick(store)

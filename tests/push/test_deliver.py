@@ -50,6 +50,12 @@ async def test_redirects_are_not_followed(receiver: Receiver) -> None:
     assert len(receiver.received) == 1
 
 
+async def test_no_proxy_of_the_environment_is_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert (await sent(receiver.url)).status == 200
+
+
 async def test_no_more_is_read_than_is_kept(receiver: Receiver) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -15,7 +15,7 @@ from holdfast.push import circuit as module
 from holdfast.push.attempt import retry_after_ms
 from holdfast.push.circuit import FAILURES, LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, Circuit
 from tests.push.conftest import Pushing
-from tests.push.receiver import Receiver, receiving
+from tests.push.receiver import Received, Receiver, receiving
 
 OFTEN = Retry(delays=[0.05] * 200, jitter=False)
 
@@ -169,13 +169,20 @@ async def test_a_host_has_a_limit_of_its_own(pushing: Pushing, receiver: Receive
     assert most == 3
 
 
-async def test_retry_after_puts_it_off_and_never_hurries_it(pushing: Pushing, receiver: Receiver) -> None:
-    receiver.answers = lambda _: web.Response(status=429, headers={"Retry-After": "3600"})
+async def test_retry_after_puts_it_off_by_a_day_at_most_and_never_hurries_it(
+    pushing: Pushing, receiver: Receiver
+) -> None:
+    def answer(received: Received) -> web.Response:
+        asked = "99999999" if received.path.endswith("/never") else "3600"
+        return web.Response(status=429, headers={"Retry-After": asked})
+
+    receiver.answers = answer
     pushing.start()
     handle = await pushing.app.apush(receiver.url, retry=Retry(delays=["1s", "1s"]))
     soon = await pushing.app.apush(f"{receiver.url}/soon", retry=Retry(delays=["2h"], jitter=False))
-    await receiver.came(2)
-    for one, least in ((handle, 3590), (soon, 7190)):
+    never = await pushing.app.apush(f"{receiver.url}/never", retry=Retry(delays=["1s"]))
+    await receiver.came(3)
+    for one, least in ((handle, 3590), (soon, 7190), (never, 24 * 3600 - 10)):
         async with asyncio.timeout(20):
             while (run := await one.aretrieve()).status != "delayed":  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

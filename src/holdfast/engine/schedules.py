@@ -116,12 +116,13 @@ def remove(tx: Tx, ids: Sequence[str]) -> list[str]:
 
 
 def run_now(tx: Tx, schedule_id: str) -> str | None:
-    """Make a run at once, whatever the rule says, and whether it is paused or not. None: there is no such schedule."""
+    """Make a run at once, whatever the rule says, and whether it is paused or not; the next slot is none of its
+    business. None: there is no such schedule."""
     schedule = locked(tx, schedule_id)
     if schedule is None:
         return None
     at, run_id = tx.now(), new_id()
-    while not tx.batch("insert_slots", [SlotRow(schedule_id, at, "made", run_id)]).rows():
+    while at == schedule.slot_at or not tx.batch("insert_slots", [SlotRow(schedule_id, at, "made", run_id)]).rows():
         at += 1
     queue, options = tx.row("defaults_of_task", id=schedule.task) or (None, None)
     template = Template(
