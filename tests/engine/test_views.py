@@ -16,7 +16,7 @@ from holdfast.clock import FrozenClock
 from holdfast.engine import catalogue, reap, workers
 from holdfast.ids import new_id
 from holdfast.records import QueueEntry, RunRecord
-from holdfast.storage import Store
+from holdfast.storage import Store, Tx
 from holdfast.views import Filter, Page, Reason, RunView, backlog, lists
 from holdfast.views.diagnosis import Engine, Finding, Health, OpenTransaction, findings
 from holdfast.views.why import Situation, reasons
@@ -791,3 +791,23 @@ def test_no_view_reads_the_whole_of_run_or_done(memory: Any, name: str) -> None:
         step for step in plan(memory, name) if re.match(r"SCAN (holdfast_(run|done|tag|log)|r|d|l|t)\b(?! *$)", step)
     ]
     assert scans == []
+
+
+def test_what_live_workers_serve_is_read_once_in_a_transaction(store: Store) -> None:
+    send(store, new(), new("wave"))
+
+    def seen(tx: Tx) -> tuple[int, int, bool]:
+        asked: list[str] = []
+        rows = tx.rows
+
+        def noted(name: str, /, **parameters: Any) -> list[Any]:
+            asked.append(name)
+            return rows(name, **parameters)
+
+        tx.rows = noted  # type: ignore[method-assign]
+        views.queues(tx)
+        found = [views.page(tx, Filter(tasks=frozenset({task})), limit=5) for task in ("greet", "wave")]
+        return asked.count("serving"), len(found), all(each.runs for each in found)
+
+    assert store.read_sync(seen) == (1, 2, True)
+    assert store.read_sync(seen) == (1, 2, True), "the next transaction reads anew"

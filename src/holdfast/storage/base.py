@@ -54,6 +54,7 @@ class Tx(ABC):
     """One transaction. Statements are called by the names they have in ``sql/*.sql``."""
 
     kind: str
+    _read: dict[Callable[[Any], Any], Any] | None = None
 
     @abstractmethod
     def send(self, name: str, /, **parameters: Any) -> Pending:
@@ -77,6 +78,13 @@ class Tx(ABC):
     def row(self, name: str, /, **parameters: Any) -> Row | None:
         rows = self.send(name, **parameters).rows()
         return rows[0] if rows else None
+
+    def once(self, f: Callable[[Tx], R]) -> R:
+        """What ``f(tx)`` reads: once, however many parts of the transaction ask for it."""
+        read = self._read = self._read or {}
+        if f not in read:
+            read[f] = f(self)
+        return cast("R", read[f])
 
     def now(self) -> int:
         """The one clock, in milliseconds since the epoch."""

@@ -19,7 +19,7 @@ from holdfast.views.served import QUEUED, Served, pins, served
 from holdfast.views.sieve import LAST, Candidate, Sieve
 from holdfast.views.ways import Source, shortest, ways
 
-FAR = 10_000  # runs looked at along one index, for who waits for an answer
+FAR = 5_000  # runs looked at along one index, for who waits for an answer
 FAR_OFF: Final = 100_000  # … and for who asks until there is nothing left
 CHUNK: Final = 200
 LARGEST_CHUNK: Final = 5_000
@@ -144,7 +144,8 @@ def reaching(tx: Tx, sieve: Sieve, before: str, *, back: bool = False) -> Callab
 
 def read(tx: Tx, source: Source, sieve: Sieve, before: str, n: int, *, back: bool) -> list[Candidate]:
     statement = f"{source.statement}_back" if back else source.statement
-    return [Candidate(*row) for row in tx.rows(statement, before=before, floor=sieve.floor, n=n, **source.parameters)]
+    rows = tx.rows(statement, before=before, floor=sieve.floor, n=n, **source.parameters)
+    return list(map(Candidate._make, rows))
 
 
 def look(tx: Tx, source: Source, sieve: Sieve, enough: int, before: str, *, back: bool = False) -> Side:
@@ -154,7 +155,7 @@ def look(tx: Tx, source: Source, sieve: Sieve, enough: int, before: str, *, back
     while True:
         rows = read(tx, source, sieve, before, chunk, back=back)
         found += sieve.keep(rows, source.parameters)
-        seen += sieve.counted(rows)
+        seen += sieve.counted(rows) * source.dear
         if len(rows) < chunk:
             return Side(found, "")
         before = rows[-1].id

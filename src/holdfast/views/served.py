@@ -49,7 +49,11 @@ class Served:
 
 
 def served(tx: Tx) -> Served:
-    """Read what live workers serve."""
+    """What live workers serve, read once in a transaction: a page of many lists asks for each of them."""
+    return tx.once(read)
+
+
+def read(tx: Tx) -> Served:
     return Served((task, queues, version, count) for task, queues, version, count in tx.rows("serving"))
 
 

@@ -116,8 +116,9 @@ class Sieve:
         told = self.wanted.told
         if told is None or not rows:
             return rows
-        options: dict[str, str | None] = dict(self.tx.rows("told_at_trigger", ids=[row.id for row in rows]))
-        return [row for row in rows if row.id in options and told(codec.decode(options[row.id] or "{}"))]
+        options: dict[str, str] = dict(self.tx.rows("told_at_trigger", ids=[row.id for row in rows]))
+        nothing = told({})
+        return [row for row in rows if (told(codec.decode(options[row.id])) if row.id in options else nothing)]
 
 
 def ahead_ms(tx: Tx) -> int:

@@ -28,6 +28,11 @@ class Source(NamedTuple):
     value: str = ""
 
     @property
+    def dear(self) -> int:
+        """What it costs to look at one run along it: those that lead to both sides look each run up in its table."""
+        return 4 if self.statement in ("list_tagged", "list_of_schedule") else 1
+
+    @property
     def parameters(self) -> dict[str, str]:
         return {self.name: self.value} if self.name else {}
 

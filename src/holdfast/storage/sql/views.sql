@@ -55,11 +55,25 @@ SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE
 FROM (SELECT run_id FROM {s}tag WHERE {page:tag=tag,run_id}) t
 LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id {sorted:t.run_id}
 
+-- name: list_tagged (postgres)
+-- It expects a page to be a tenth of all there is, and would read all of `run` for it: each is looked up instead.
+SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at), COALESCE(r.version, d.version), COALESCE(r.concurrency_key, d.concurrency_key), COALESCE(r.batch_id, d.batch_id), d.fingerprint
+FROM (SELECT run_id FROM {s}tag WHERE {page:tag=tag,run_id}) t
+LEFT JOIN LATERAL (SELECT * FROM {s}run WHERE id = t.run_id LIMIT 1) r ON true
+LEFT JOIN LATERAL (SELECT * FROM {s}done WHERE id = t.run_id LIMIT 1) d ON true {sorted:t.run_id}
+
 -- name: list_of_schedule
 -- The runs that a schedule has made; a slot that is run at once is made last, wherever it lies.
 SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at), COALESCE(r.version, d.version), COALESCE(r.concurrency_key, d.concurrency_key), COALESCE(r.batch_id, d.batch_id), d.fingerprint
 FROM (SELECT run_id FROM {s}slot WHERE run_id IS NOT NULL AND {page:schedule_id=schedule,run_id}) t
 LEFT JOIN {s}run r ON r.id = t.run_id LEFT JOIN {s}done d ON d.id = t.run_id {sorted:t.run_id}
+
+-- name: list_of_schedule (postgres)
+-- As above.
+SELECT t.run_id, COALESCE(r.state, d.status), COALESCE(r.task, d.task), COALESCE(r.queue_id, d.queue_id), COALESCE(r.created_at, d.created_at), COALESCE(r.version, d.version), COALESCE(r.concurrency_key, d.concurrency_key), COALESCE(r.batch_id, d.batch_id), d.fingerprint
+FROM (SELECT run_id FROM {s}slot WHERE run_id IS NOT NULL AND {page:schedule_id=schedule,run_id}) t
+LEFT JOIN LATERAL (SELECT * FROM {s}run WHERE id = t.run_id LIMIT 1) r ON true
+LEFT JOIN LATERAL (SELECT * FROM {s}done WHERE id = t.run_id LIMIT 1) d ON true {sorted:t.run_id}
 
 -- name: tasks_of_queue
 -- There is a route for each task that ever had runs in it.
@@ -69,9 +83,9 @@ SELECT DISTINCT task FROM {s}route WHERE queue_id = :queue_id LIMIT :n
 SELECT run_id FROM {s}slot WHERE run_id IS NOT NULL AND schedule_id = :schedule AND run_id {in:ids}
 
 -- name: told_at_trigger
--- What no index of a list knows, of a few runs.
-SELECT id, options FROM {s}run WHERE id {in:ids}
-UNION ALL SELECT id, options FROM {s}done WHERE id {in:ids}
+-- What no index of a list knows, of a few runs; most were told nothing.
+SELECT id, options FROM {s}run WHERE id {in:ids} AND options IS NOT NULL
+UNION ALL SELECT id, options FROM {s}done WHERE id {in:ids} AND options IS NOT NULL
 
 -- name: children_of
 SELECT * FROM (SELECT id FROM {s}run WHERE parent_id = :id ORDER BY id LIMIT :n) r
