@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -32,11 +33,10 @@ def moment(at: int | datetime | None, kind: str = "ago") -> Markup:
         return NONE
     ms = round(at.timestamp() * 1000) if isinstance(at, datetime) else at
     when = datetime.fromtimestamp(ms / 1000, UTC)
-    said = f"{when:%d %b %H:%M:%S}" if kind != "clock" else f"{when:%H:%M:%S}.{ms % 1000:03d}"
     exact = f"{when:%Y-%m-%d %H:%M:%S}.{ms % 1000:03d} UTC"
-    return Markup('<time datetime="{}" data-as="{}" title="{}">{}</time>').format(
-        f"{when:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z", kind, exact, said
-    )
+    said = f"{when:%d %b %H:%M:%S}" if kind != "clock" else exact[11:23]
+    machine = f"{exact[:10]}T{exact[11:23]}Z"
+    return Markup(f'<time datetime="{machine}" data-as="{escape(kind)}" title="{exact}">{said}</time>')
 
 
 def axis(ms: int, day: bool) -> str:
@@ -122,12 +122,14 @@ def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole if whole else 0:.3f}%"
 
 
+@lru_cache(maxsize=256)
 def icon(name: str, title: str = "") -> Markup:
     """One of the drawings in ``icons.html``."""
     label = Markup(' role="img" aria-label="{}"').format(title) if title else Markup(' aria-hidden="true"')
     return Markup('<svg class="i i-{0}"{1}><use href="#i-{0}"/></svg>').format(name, label)
 
 
+@lru_cache(maxsize=64)
 def status(word: str) -> Markup:
     """A status: a shape, a colour and a word."""
     meaning = next((text for known, text in STATUSES.items() if known == word), "")
