@@ -7,13 +7,13 @@ allows; there is no right that takes another away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from holdfast.errors import InvalidOption, shown
 from holdfast.names import ID_LENGTH, checked_name
 
-__all__ = ["ADMIN", "Action", "Kind", "Right", "allows", "checked_scope", "right_of"]
+__all__ = ["ADMIN", "Action", "Kind", "Right", "allows", "checked_scope", "checked_scopes", "right_of"]
 
 Action = Literal["admin", "read", "trigger", "write"]
 Kind = Literal["run", "task", "tag", "batch", "token"]
@@ -63,3 +63,10 @@ def checked_scope(scope: str) -> str:
     """``scope`` if it is one. Raises InvalidOption."""
     right_of(scope)
     return scope
+
+
+def checked_scopes(scopes: Sequence[str]) -> list[str]:
+    """The scopes of a key, each once. Raises InvalidOption: one is none, or there are none at all."""
+    if not scopes:
+        raise InvalidOption("A key needs a scope", do=WRITE)
+    return list(dict.fromkeys(checked_scope(each) for each in scopes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast import Holdfast
 from holdfast.engine import audit, keys
 from holdfast.ids import new_api_key
-from tests.dashboard.conftest import Served
+from tests.dashboard.conftest import Served, post
 
 
 async def test_keys_are_told_apart_and_never_shown(served: Served) -> None:
@@ -19,6 +19,52 @@ async def test_keys_are_told_apart_and_never_shown(served: Served) -> None:
         assert f"…{key[-4:]}" in page
         assert "&lt;b&gt;web" in page
         assert "revoked" in page
+    await app.aclose()
+
+
+async def test_a_key_is_made_shown_once_and_revoked(served: Served) -> None:
+    app = Holdfast(database="sqlite://:memory:", public_url="http://127.0.0.1")
+    lesser = {"name": "web", "scope": "read", "tasks": "greet\n\n pay ", "expires": "90d"}
+    async with served(app) as http:
+        refused = [
+            await post(http, "/keys", "/keys", said)
+            for said in ({"name": "web"}, {"scope": "admin"}, {"name": "web", "scope": "all"}, lesser)
+        ]
+        none = await app.client.aread(keys.listed)
+        made = await post(http, "/keys", "/keys", {"name": "ada", "scope": "admin"})
+        key = made.text.partition('data-copy="')[2].partition('"')[0]
+        http.headers["authorization"] = f"Bearer {key}"
+        again = (await http.get("/keys")).text
+        other = await post(http, "/keys", "/keys", lesser)
+        web = next(each for each in await app.client.aread(keys.listed) if each.name == "web")
+        gone = await post(http, "/keys", f"/keys/{web.id}/revoke")
+        unknown = await post(http, "/keys", "/keys/nothing/revoke")
+    log = [(each.verb, each.subject) for each in await app.client.aread(audit.page, before=None, n=10)]
+    assert [each.status_code for each in refused] == [422] * 4
+    assert "may do everything" in refused[3].text, "who makes the first key would shut these pages for all"
+    assert none == []
+    assert key.startswith("tr_prod_sk_")
+    assert key not in again
+    assert (other.status_code, web.scopes, web.state) == (200, ("read", "trigger:greet", "trigger:pay"), "active")
+    assert web.expires_at is not None
+    assert (gone.status_code, unknown.status_code) == (303, 303)
+    states = {each.name: each.state for each in await app.client.aread(keys.listed)}
+    assert states == {"ada": "active", "web": "revoked"}
+    assert [verb for verb, _ in log] == ["keys revoke", "keys create", "keys create"]
+    assert not any(key in subject for _, subject in log)
+    await app.aclose()
+
+
+async def test_who_may_look_makes_and_revokes_no_key(served: Served) -> None:
+    app, reader = Holdfast(database="sqlite://:memory:", public_url="http://127.0.0.1"), new_api_key()
+    kept = await app.client.awrite(keys.create, reader, "reader", ["read"], None)
+    async with served(app) as http:
+        http.headers["authorization"] = f"Bearer {reader}"
+        page = await http.get("/keys")
+        made = await post(http, "/queues", "/keys", {"name": "eve", "scope": "admin"})
+        gone = await post(http, "/queues", f"/keys/{kept.id}/revoke")
+    assert (page.status_code, made.status_code, gone.status_code) == (403, 403, 403)
+    assert [(each.name, each.state) for each in await app.client.aread(keys.listed)] == [("reader", "active")]
     await app.aclose()
 
 

@@ -12,10 +12,10 @@ from holdfast.cli.show import DIM, Column, age, note, now_ms, out, print_json, p
 from holdfast.duration import to_ms
 from holdfast.engine import keys as engine
 from holdfast.engine.keys import KeyRecord
-from holdfast.errors import HoldfastError, InvalidOption
+from holdfast.errors import HoldfastError
 from holdfast.ids import new_api_key
 from holdfast.names import checked_name
-from holdfast.scopes import checked_scope
+from holdfast.scopes import checked_scopes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -53,9 +53,7 @@ def create(
     from holdfast.cli.audited import record
 
     checked_name(name, option="The name of a key")
-    scopes = list(dict.fromkeys(checked_scope(each) for each in scope or ()))
-    if not scopes:
-        raise InvalidOption("A key needs a scope", do="Give --scope admin, read, trigger, trigger:TASK or run:ID.")
+    scopes = checked_scopes(scope or ())
     lasting_ms = None if expires is None else to_ms(expires, name="--expires")
     key = new_api_key()
     with opened(database, app, make=True) as client:
