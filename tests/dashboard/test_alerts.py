@@ -15,6 +15,7 @@ async def test_an_alert_is_shown_and_tried(tmp_path: Path, served: Served) -> No
         page = (await http.get("/alerts")).text
         app = page.partition('name="app" value="')[2].partition('"')[0]
         done = await post(http, "/alerts", "/alerts/test", {"app": app, "name": "ops"})
+        there = (await http.get(done.headers["location"])).text
         missing = await post(http, "/alerts", "/alerts/test", {"app": app, "name": "nothing"})
     sent = home.runs.list()
     await home.aclose()
@@ -23,3 +24,5 @@ async def test_an_alert_is_shown_and_tried(tmp_path: Path, served: Served) -> No
     assert "failures" in page.lower()
     assert (done.status_code, missing.status_code) == (303, 404)
     assert len(sent) == 1
+    assert f"/runs/{sent[0].id}" in there, "what has become of the test is on the page"
+    assert "every 5m at most" in page

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from holdfast import alerting
+from holdfast import alerting, views
 from holdfast.api.auth import changed, needs
 from holdfast.api.refused import Refused
 from holdfast.dashboard.site import READ, Site, back
@@ -17,6 +17,7 @@ from holdfast.engine.alerts import AlertRow
 from holdfast.storage import Tx
 
 GONE: Final = "There is no such alert, or its app declares it no longer"
+MOST: Final = 20  # messages of a test that are shown
 
 
 class Alert(NamedTuple):
@@ -37,8 +38,8 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/alerts", dependencies=READ)
     async def alerts(request: Request) -> Response:
-        found = [alert(row) for row in await site.read(engine.alerts)]
-        return site.page(request, "alerts.html", here="alerts", alerts=found)
+        found, sent = await site.read(looked, request.query_params.getlist("sent")[:MOST])
+        return site.page(request, "alerts.html", here="alerts", alerts=found, sent=sent)
 
     @router.post("/alerts/test", dependencies=[Depends(needs("admin"))])
     async def test(request: Request) -> Response:
@@ -47,11 +48,17 @@ def routes(site: Site) -> APIRouter:
         if row is None:
             raise Refused(404, GONE)
         client = site.client()
-        await client.awrite(alerting.send, alerting.test_runs(row, client.now()))
+        messages = alerting.test_runs(row, client.now())
+        await client.awrite(alerting.send, messages)
         changed(request, "alerts test", row.name)
-        return back("/alerts")
+        return back(f"/alerts?{urlencode([('sent', each.id) for each in messages])}")
 
     return router
+
+
+def looked(tx: Tx, sent: list[str]) -> tuple[list[Alert], list[views.Listed]]:
+    """All alerts, and what has become of these messages."""
+    return [alert(row) for row in engine.alerts(tx)], views.listed_runs(tx, sent)
 
 
 def declared(tx: Tx, app: str, name: str) -> AlertRow | None:
