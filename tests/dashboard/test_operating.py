@@ -134,6 +134,21 @@ async def test_a_token_is_completed_by_the_form_of_its_schema(home: Holdfast, se
     assert unknown.status_code == 404
 
 
+async def test_the_inbox_says_what_each_token_asks_for(home: Holdfast, served: Served) -> None:
+    home.tokens.create(Approval, tags=["order-7"])
+    for number in range(51):
+        home.tokens.create(tags=[f"t{number}"], timeout="1h")
+    async with served(home) as http:
+        first = (await http.get("/tokens")).text
+        cursor = first.partition("cursor=")[2].partition('"')[0]
+        rest = (await http.get(f"/tokens?status=open&cursor={cursor}")).text
+        tagged = (await http.get("/tokens?tag=order-7")).text
+    assert first.count("<tr data-row") == 50
+    assert first.count(">A value</a>") == 50
+    assert (rest.count("<tr data-row"), rest.count(">Approval</a>")) == (2, 1)
+    assert (tagged.count("<tr data-row"), tagged.count(">Approval</a>")) == (1, 1)
+
+
 async def test_a_task_shows_how_its_runs_go(home: Holdfast, served: Served) -> None:
     @home.task(id="mail/send", max_duration="5m")
     def send(to: str) -> None: ...

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from holdfast import views
 from holdfast.api.auth import changed, needs
 from holdfast.dashboard.fields import fields, kept, said
 from holdfast.dashboard.site import READ, Site, back
 from holdfast.engine import tokens as engine
-from holdfast.engine.tokens import TokenRecord
+from holdfast.engine.tokens import Search, TokenRecord
 from holdfast.errors import HoldfastError, TokenUnknown, shown
 from holdfast.storage import Tx
 from holdfast.tokens import Tokens, TokenState, TokenStatus
 
 LIMIT: Final = 50
 STATUSES: Final[tuple[TokenStatus, ...]] = get_args(TokenStatus)
+
+
+class Asked(NamedTuple):
+    """A token of the inbox: the name of its type, and the task of the run that made it."""
+
+    token: TokenRecord
+    title: str | None
+    task: str | None
+    tags: list[str]
 
 
 def routes(site: Site) -> APIRouter:
@@ -29,21 +39,17 @@ def routes(site: Site) -> APIRouter:
     @router.get("/tokens", dependencies=READ)
     async def tokens(request: Request) -> Response:
         asked = request.query_params.get("status", "open")
-        status: TokenStatus | None = next((each for each in STATUSES if each == asked), None)
-        page = await verbs().alist(
-            status=status,
-            tag=request.query_params.get("tag") or None,
-            limit=LIMIT,
-            cursor=request.query_params.get("cursor") or None,
-        )
+        status = next((each for each in STATUSES if each == asked), None)
+        tag, cursor = request.query_params.get("tag") or None, request.query_params.get("cursor") or None
+        found = await site.read(inbox, Search(status, (tag,) if tag else ()), cursor)
         return site.page(
             request,
             "tokens.html",
             here="tokens",
-            tokens=list(page),
-            more=page.next_cursor,
+            tokens=found[:LIMIT],
+            more=found[LIMIT - 1].token.id if len(found) > LIMIT else None,
             which=status or "all",
-            tag=request.query_params.get("tag") or "",
+            tag=tag or "",
         )
 
     @router.get("/tokens/{token_id}", dependencies=READ)
@@ -83,6 +89,7 @@ def routes(site: Site) -> APIRouter:
             status=422 if problem else 200,
             here="tokens",
             token=state,
+            title=(schema or {}).get("title"),
             late=record.expires_at is not None and record.expires_at <= site.client().now(),
             fields=drawn,
             value=None if value is ... else value,
@@ -91,6 +98,17 @@ def routes(site: Site) -> APIRouter:
         )
 
     return router
+
+
+def inbox(tx: Tx, search: Search, before: str | None) -> list[Asked]:
+    """The newest tokens that are meant, one more than a page shows."""
+    records = engine.page(tx, search, before=before, n=LIMIT + 1)
+    runs = views.listed_runs(tx, sorted({each.run_id for each in records if each.run_id is not None}))
+    tasks = {run.id: run.task for run in runs}
+    return [
+        Asked(each, (schema_of(each) or {}).get("title"), tasks.get(each.run_id or ""), json.loads(each.tags or "[]"))
+        for each in records
+    ]
 
 
 def found(tx: Tx, token_id: str) -> TokenRecord:
