@@ -571,6 +571,15 @@ def test_the_attempts_of_a_run(store: Store, clock: FrozenClock) -> None:
     )
 
 
+def test_a_request_with_a_retry_of_its_own_is_tried_so_often(store: Store) -> None:
+    own, said = send(
+        store,
+        new(options='{"http":{"retry":{"max_attempts":51}}}'),
+        new(options='{"http":{"retry":{"max_attempts":51}},"max_attempts":2}'),
+    )
+    assert [show(store, run).max_attempts for run in (own, said)] == [51, 2]
+
+
 def test_a_run_that_never_started_has_no_attempt(store: Store) -> None:
     (run,) = send(store, new(delay_ms=1_000))
     assert show(store, run).attempts == []

@@ -79,7 +79,7 @@ async def served(database_url: str) -> AsyncIterator[Served]:
     await asyncio.to_thread(here.kill)
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.timeout(400)])])
 async def test_what_was_accepted_is_delivered_however_often_the_server_is_killed(
     served: Served, receiver: Receiver, kills: int
 ) -> None:

@@ -13,6 +13,7 @@ from holdfast.idempotency import shown_key
 from holdfast.machine import machine_in
 from holdfast.model import FINAL
 from holdfast.records import LogLine, RunRecord
+from holdfast.request import request_in
 from holdfast.storage import Tx
 from holdfast.views.hosts import WorkerView, worker
 from holdfast.views.journal import EntryView, JournalView, RelatedRun, journal, related
@@ -270,6 +271,8 @@ def error_view(text: str | None) -> ErrorView | None:
 def max_attempts(tx: Tx, record: RunRecord) -> int:
     """How often it is tried: as said at the trigger, or as its task was announced last."""
     said = codec.decode(record.options) if record.options else {}
+    if "max_attempts" not in said and (own := request_in(said).retry) is not None:
+        return own.max_attempts
     if "max_attempts" not in said:
         row = tx.row("task", id=record.task)
         said = codec.decode(row[2]) if row is not None else {}
