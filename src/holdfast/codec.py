@@ -390,7 +390,10 @@ def _adapter(annotation: Any) -> pydantic.TypeAdapter[Any]:
         alias: Any = TypeAliasType("alias", annotation)  # pyright: ignore[reportGeneralTypeIssues]
         # Input is hidden since errors are stored, logged and shown with those that caused them.
         config = pydantic.ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", hide_input_in_errors=True)
-        return pydantic.TypeAdapter(alias, config=config)
+        adapter = pydantic.TypeAdapter(alias, config=config)
+        if not adapter.pydantic_complete:
+            adapter.rebuild()  # raises, and says which name is not there
+        return adapter
     except Exception as error:  # pydantic's several, and what evaluating a forward reference may raise
         raise InvalidTask(
             f"The annotation {_name(annotation)} cannot be turned into JSON and back: {said(error)}",

@@ -41,6 +41,15 @@ def test_the_sql(store: Store, database_url: str) -> None:
     assert sorted((run.task, run.concurrency_key) for run in claimed) == [("send-mail", None), ("ship", "Ada")]
 
 
+def test_the_first_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", str(tmp_path / "holdfast.db"))
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(blocks("python")[0], "docs/transactions.md", "exec", dont_inherit=True), names)
+    (run,) = names["app"].runs.list()
+    assert (run.id, run.task) == (capsys.readouterr().out.strip(), "ship")
+    names["app"].close()
+
+
 def test_the_python_on_sqlite(tmp_path: Path) -> None:
     app = Holdfast(f"sqlite:///{tmp_path}/app.db")
 
@@ -50,7 +59,7 @@ def test_the_python_on_sqlite(tmp_path: Path) -> None:
 
     with app.connection() as connection:
         connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
-    (block,) = [block for block in blocks("python") if "app.connection()" in block]
+    (block,) = [block for block in blocks("python") if "async with app.connection()" in block]
     names: dict[str, Any] = {"app": app, "ship": ship}
     exec(f"async def page():\n{textwrap.indent(block, '    ')}", names)
     import asyncio

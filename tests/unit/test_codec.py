@@ -484,6 +484,11 @@ def test_an_annotation_that_pydantic_cannot_read_is_refused() -> None:
         codec_for(Unprintable)
 
 
+def test_a_model_that_names_what_is_nowhere_is_refused() -> None:
+    with pytest.raises(InvalidTask, match=r"Unfinished cannot be turned into JSON.*NowhereDefined"):
+        codec_for(pydantic.create_model("Unfinished", part="NowhereDefined"))
+
+
 @pytest.mark.parametrize(
     ("annotation", "has"),
     [(User, {"id", "email", "score"}), (Point, {"x", "blob"}), (Row, {"at", "blob"}), (None, None), (Any, None)],
