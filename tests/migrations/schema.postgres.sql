@@ -545,7 +545,7 @@ CREATE INDEX run_mine ON holdfast.run USING btree (worker_id) WHERE (worker_id I
 CREATE INDEX run_news ON holdfast.run USING btree (worker_id) WHERE ((news = 1) AND (worker_id IS NOT NULL));
 CREATE INDEX run_parent ON holdfast.run USING btree (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX run_pinned ON holdfast.run USING btree (route_id, id) WHERE (pinned > 0);
-CREATE INDEX run_put_off ON holdfast.run USING btree (state, id) WHERE (state = ANY (ARRAY['delayed'::text, 'waiting'::text]));
+CREATE INDEX run_put_off ON holdfast.run USING btree (state, id) WHERE (state = ANY (ARRAY['waiting'::text, 'delayed'::text]));
 CREATE INDEX run_ready ON holdfast.run USING btree (route_id, suspect, sort_at, id) WHERE (state = 'ready'::text);
 CREATE INDEX run_slot ON holdfast.run USING btree (queue_id, lane_id) WHERE ((lane_id IS NOT NULL) AND (state = ANY (ARRAY['ready'::text, 'executing'::text])));
 CREATE INDEX run_suspect ON holdfast.run USING btree (suspect, id) WHERE ((suspect > 0) AND (state = 'ready'::text));

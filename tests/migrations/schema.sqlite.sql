@@ -444,7 +444,7 @@ CREATE INDEX holdfast_run_mine ON holdfast_run (worker_id) WHERE worker_id IS NO
 CREATE INDEX holdfast_run_news ON holdfast_run (worker_id) WHERE news = 1 AND worker_id IS NOT NULL;
 CREATE INDEX holdfast_run_parent ON holdfast_run (parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX holdfast_run_pinned ON holdfast_run (route_id, id) WHERE pinned > 0;
-CREATE INDEX holdfast_run_put_off ON holdfast_run (state, id) WHERE state IN ('delayed', 'waiting');
+CREATE INDEX holdfast_run_put_off ON holdfast_run (state, id) WHERE state IN ('waiting', 'delayed');
 CREATE INDEX holdfast_run_ready ON holdfast_run (route_id, suspect, sort_at, id) WHERE state = 'ready';
 CREATE INDEX holdfast_run_slot ON holdfast_run (queue_id, lane_id) WHERE lane_id IS NOT NULL AND state IN ('ready', 'executing');
 CREATE INDEX holdfast_run_suspect ON holdfast_run (suspect, id) WHERE suspect > 0 AND state = 'ready';

@@ -61,3 +61,15 @@ def test_a_hot_statement_searches_and_does_not_scan(memory: SQLiteStore, name: s
         step for step in plan(memory, name) if step.startswith(tables) and not step.endswith(through_a_small_index)
     ]
     assert scans == []
+
+
+@pytest.mark.parametrize("name", ["due", "due_waits", "overdue", "delayed_by_queue", "outlook"])
+def test_what_is_due_is_looked_for_by_its_time(memory: SQLiteStore, name: str) -> None:
+    """Not along the index of the list of what is put off: then all of it is read, and sorted."""
+    steps = plan(memory, name)
+    assert any("holdfast_run_due" in step for step in steps), steps
+    assert not any("holdfast_run_put_off" in step for step in steps), steps
+
+
+def test_a_list_of_what_is_put_off_has_an_index_of_its_own(memory: SQLiteStore) -> None:
+    assert any("holdfast_run_put_off" in step for step in plan(memory, "list_put_off"))

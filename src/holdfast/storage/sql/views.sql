@@ -15,8 +15,9 @@ WITH held AS MATERIALIZED (SELECT id, state, task, queue_id, created_at, version
 SELECT * FROM held WHERE {page:id}
 
 -- name: list_put_off
+-- In the words of its own index, which are not those of the one by time.
 SELECT id, state, task, queue_id, created_at, version, concurrency_key, batch_id, CAST(NULL AS TEXT) AS fingerprint
-FROM {s}run WHERE state IN ('delayed', 'waiting') AND {page:state=state,id}
+FROM {s}run WHERE state IN ('waiting', 'delayed') AND {page:state=state,id}
 
 -- name: list_hot_of_batch
 SELECT id, state, task, queue_id, created_at, version, concurrency_key, batch_id, CAST(NULL AS TEXT) AS fingerprint
