@@ -191,6 +191,7 @@ class Ended(msgspec.Struct, gc=False, omit_defaults=True):
     crash: int = 0  # 1: its own process died
     usage: str | None = None  # JSON text: what its attempt has used
     unheard: bool = False  # its hooks have not been called: they are where its code is, and its attempt was not
+    woke: bool = False  # its code has gone on by itself: its run may wait, without a slot
 
 
 class Again(msgspec.Struct, gc=False):
@@ -210,6 +211,7 @@ class Again(msgspec.Struct, gc=False):
     usage: str | None = None  # JSON text: what it has used
     machine: str | None = None  # the next attempt has another one …
     options: str | None = None  # … which stands in these options of the run
+    woke: bool = False  # its code has gone on by itself: its run may wait, without a slot
 
 
 class Suspension(msgspec.Struct, gc=False):

@@ -14,7 +14,7 @@ from holdfast.engine import aftermath, journal, limits, telling
 from holdfast.records import Claimed, Ended, Invocation, LogLine, Suspension, Telling
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Row, Tx
-from holdfast.storage.runs import AgainRow, Fence, Place
+from holdfast.storage.runs import AgainRow, Fence, Holding, Place
 
 
 class Ask(NamedTuple):
@@ -76,6 +76,10 @@ def exchange(
         tx.batch("insert_logs", logs)
     if invocations:
         tx.batch("insert_invocations", invocations)
+    outcomes: list[Ended | AgainRow] = [*ended, *again]
+    if woke := [Holding(run.id, run.claim, ask.me) for run in outcomes if run.woke]:
+        journal.lock(tx, [run.id for run in woke])
+        store_runs.take_back(tx, woke)
     ended, again = telling.with_outcomes(tx, ended), telling.with_outcomes(tx, again)
     forgetful = [run for run in again if run.forget]
     awaited = [run for run in ended if run.awaited]

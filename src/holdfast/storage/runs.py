@@ -74,10 +74,19 @@ class AgainRow(msgspec.Struct, gc=False, omit_defaults=True):
     usage: str | None = None
     machine: str | None = None
     options: str | None = None
+    woke: bool = False
 
     @property
     def run_id(self) -> str:
         return self.id
+
+
+class Holding(msgspec.Struct):
+    """A run, the claim under which it was carried out, and by whom."""
+
+    id: str
+    claim: int
+    worker_id: str
 
 
 class Blob(msgspec.Struct):
@@ -308,6 +317,12 @@ def suspend(tx: Tx, waits: Sequence[Suspension]) -> Callable[[], list[str]]:
     return lambda: [row[0] for row in rows]
 
 
+def take_back(tx: Tx, runs: Sequence[Holding]) -> None:
+    """Let those of these runs execute again that have given up their slots under these claims and wait. In the same
+    transaction they end, or go back in line."""
+    tx.batch("take_back", runs)
+
+
 def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
     """What ``put_back`` needs of a run that goes back in line."""
     return AgainRow(
@@ -328,6 +343,7 @@ def again_row(run: Again, me: str, number: int, started_at: int) -> AgainRow:
         run.usage,
         run.machine,
         run.options,
+        run.woke,
     )
 
 

@@ -103,6 +103,9 @@ class Operations:
             NotDurable: it is none, or the body of a step.
             Suspended: the attempt has left memory.
         """
+        if self.live.parked and self.live.woke():
+            self.live.stray()
+            self.host.unwind(self.live)
         if self.turns.dropped:
             raise Suspended
         if (step := in_step.get()) is not None:

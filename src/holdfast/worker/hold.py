@@ -150,9 +150,11 @@ class Hold:
     def done(self, live: Live, outcome: Outcome | None) -> None:
         """An attempt is over: note its outcome for the next round, and start the next run."""
         run = live.claimed
-        if live.parked:  # it has left memory, or its code went on by itself: its run stands where it stood
+        if live.parked:  # its run waits: its code has left memory, or has gone on and ended by itself
             self.parked.discard(live)
             self.leaving.discard(live)
+            if outcome is not None and outcome.woke and run.id not in self.held:
+                self.outbox.note(run, outcome)
             self.changed.set()
             return
         self.held.pop(run.id, None)
@@ -200,8 +202,8 @@ class Hold:
         return live.kept and fits and self.settings.suspend_after > 0 and not self.closing
 
     def unsuspend(self, live: Live) -> None:
-        live.suspending = False
         self.outbox.waits = [wait for wait in self.outbox.waits if wait.id != live.claimed.id]
+        live.stay()
 
     def park(self, live: Live, tidings: Tidings | None) -> None:
         """Its run waits, and holds no slot any more."""

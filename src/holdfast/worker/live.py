@@ -22,7 +22,7 @@ from msgspec import structs
 
 from holdfast.context import AsyncContext, Attempt, Context, running
 from holdfast.engine import journal, telling
-from holdfast.errors import HoldfastError
+from holdfast.errors import AttemptLost, HoldfastError
 from holdfast.model import Usage
 from holdfast.records import Again, Chunk, Claimed, Entry, LogLine, Note, Suspension, Tidings
 from holdfast.sizes import LONGEST, check_size, size_of
@@ -77,6 +77,9 @@ class Host(Protocol):
     def unsuspend(self, live: Live, /) -> None:
         """Something has come before it did."""
 
+    def unwind(self, live: Live, /) -> None:
+        """It is not kept in memory any longer."""
+
     def trust(self, live: Live, /) -> None:
         """It has recorded something new: it is no suspect."""
 
@@ -104,6 +107,7 @@ class Live:
         "in_thread",
         "lines",
         "over",
+        "overtime",
         "parked",
         "payload_size",
         "reason",
@@ -128,6 +132,7 @@ class Live:
         self.reason: Reason | None = None
         self.over = self.begun = self.in_thread = False
         self.suspending = self.parked = False  # asked to give up its slot; it has, and its code is in memory
+        self.overtime = False  # its time was over while its wish to give up its slot was on its way
         self.canceling = claimed.canceling
         self.payload_size = 0
         self.spoilt = False  # its metadata has something that cannot be kept, and that was said
@@ -152,7 +157,14 @@ class Live:
     def limit(self) -> None:
         """The time that it waits does not count."""
         if self.governing.max_duration_ms is not None:
-            self.later(self.governing.max_duration_ms / 1000, lambda: self.interrupt("timed_out"))
+            self.later(self.governing.max_duration_ms / 1000, self.time_over)
+
+    def time_over(self) -> None:
+        """It has had its time. One that is about to give up its slot only waits: if it keeps it, it hears of that."""
+        if self.suspending:
+            self.overtime = True
+        else:
+            self.interrupt("timed_out")
 
     def later(self, seconds: float, act: Callable[[], object]) -> None:
         """Do this unless the attempt is over by then. It takes the place of what was to be done later so far."""
@@ -220,9 +232,25 @@ class Live:
             durable.turns.rest()
             if isinstance(outcome, Again) and outcome.counts:
                 outcome.forget = durable.journal.to_forget()
+        if outcome is not None:
+            outcome.woke = self.woke()
         if outcome is not None and self.attempt.told_by is not None:
             outcome.tidings = self.tidings()
         self.host.done(self, outcome)
+
+    def woke(self) -> bool:
+        """Whether its code has gone on by itself, and its run has given up its slot, or may have."""
+        return self.reason is None and (self.suspending or self.parked)
+
+    def stray(self) -> None:
+        """Its code has asked for something durable, and its run has no slot: it leaves memory."""
+        log.warning(
+            "run %s of task %s: something other than a time limit of asyncio has ended its wait, and its code has gone "
+            "on without its run, which still waits. It leaves memory, and begins anew when what it waits for has come. "
+            "Use asyncio.timeout, or the timeout of a token.",
+            self.claimed.id,
+            self.claimed.task,
+        )
 
     # what it does durably
 
@@ -263,6 +291,12 @@ class Live:
             self.suspending = True
             self.host.suspend(self)
 
+    def stay(self) -> None:
+        """It keeps its slot after all."""
+        self.suspending = False
+        if self.overtime:
+            self.interrupt("timed_out")
+
     def suspension(self, keeper: str | None) -> Suspension:
         """Its wish to give up its slot."""
         durable = self.operations()
@@ -271,7 +305,7 @@ class Live:
 
     def park(self) -> None:
         """It has given up its slot; its code stays in memory for a while."""
-        self.parked, self.suspending = True, False
+        self.parked, self.suspending, self.overtime = True, False, False
         if self.timer is not None:
             self.timer.cancel()
         if (durable := self.operations()) is not None:
@@ -434,6 +468,9 @@ class Live:
             return strayed
         if self.reason is not None:
             return outcomes.interrupted(self.claimed, self.reason, self.governing)
+        if isinstance(error, AttemptLost) and self.woke():
+            self.stray()
+            return None
         if not isinstance(error, asyncio.CancelledError):  # else the code canceled itself
             self.lines.add("ERROR", "holdfast", f"Attempt {self.claimed.attempt} failed: {said(error)}")
         return outcomes.failed(self.claimed, error, self.governing, verdict)

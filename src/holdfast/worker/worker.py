@@ -308,7 +308,7 @@ class Worker:
             if where == ("waiting", wait.claim):  # the answer to an earlier round was lost
                 self.hold.park(live, wait.tidings)
             elif where == ("executing", wait.claim):
-                live.suspending = False
+                live.stay()
                 self.unheard.add(wait.id)
                 self.orders_at = 0.0  # it may be canceled
             else:

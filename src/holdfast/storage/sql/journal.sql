@@ -87,6 +87,12 @@ WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.stat
   AND NOT EXISTS (SELECT 1 FROM {s}journal j WHERE j.run_id = {s}run.id AND j.settled > x.seen)
 RETURNING {s}run.id, {s}run.queue_id, {s}run.lane_id
 
+-- name: take_back
+-- A run that gave up its slot, and whose code has ended by itself while it waited: it ends with this transaction.
+UPDATE {s}run SET state = 'executing', worker_id = x.worker_id, claimed_at = {now}, due_at = NULL, keeper = NULL
+FROM {rows(id text, claim int, worker_id text)}
+WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'waiting'
+
 -- name: lock_family
 -- Runs, and the parents and others that wait for them, together and by id: whoever locks some of them does so in this order.
 SELECT id FROM {s}run WHERE id {in:ids}

@@ -135,6 +135,9 @@ class Isolated(Live):
         self.reason = "suspended"
         self.later(self.host.settings.grace_seconds + KILL_SECONDS, self.kill)
 
+    def woke(self) -> bool:
+        return super().woke() or (self.reason == "suspended" and self.said is not None)
+
     def heard(self, found: Mapping[str, Sequence[Entry]]) -> None:
         if self.process is not None and not self.over:
             self.process.send(Hear())

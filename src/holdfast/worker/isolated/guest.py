@@ -252,7 +252,7 @@ class Guest(Correspondent):
             case Interrupt(reason):
                 self.stop(reason)
             case Hear():
-                self.live.suspending = False
+                self.live.stay()
                 self.loop.create_task(self.live.hear(), context=self.context)
             case Leave():
                 self.held.clear()  # what it still tells went with its wish
@@ -294,8 +294,11 @@ class Guest(Correspondent):
         self.wire.send(Waits(durable.journal.seen if durable is not None else 0, live.tidings()))
 
     def unsuspend(self, live: Live) -> None:
-        live.suspending = False
         self.wire.send(Goes())
+        live.stay()
+
+    def unwind(self, live: Live) -> None:
+        live.unwind()
 
     def trust(self, live: Live) -> None:
         self.wire.send(Trusts())
