@@ -79,13 +79,7 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     """
     outcomes: list[Outcome] = [Triggered(run.id, created=True) for run in runs]
     plain = not any(
-        run.idempotency_key
-        or run.request
-        or run.parent_claim is not None
-        or run.tags
-        or run.debounce_key
-        or run.kept
-        or run.depth
+        run.idempotency_key or run.request or run.parent_claim is not None or run.tags or run.debounce_key or run.kept
         for run in runs
     )
     if not plain:
@@ -100,18 +94,7 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
     wait = insert(tx, made, alone=plain)
     if not plain:
         carry_over(tx, made)
-        place(tx, made)
     return Deferred(lambda: (wait(), outcomes)[1])
-
-
-def place(tx: Tx, runs: Sequence[NewRun]) -> None:
-    """Note where these runs stand under those that trigger them, and the entries there that wait for them."""
-    families: dict[tuple[str | None, int], list[str]] = {}
-    for run in runs:
-        if run.depth:
-            families.setdefault((run.parent_key, run.depth), []).append(run.id)
-    for (key, depth), ids in families.items():
-        tx.send("set_parents", ids=ids, parent_key=key, depth=depth)
 
 
 def insert(tx: Tx, runs: Sequence[NewRun], *, alone: bool = False) -> Callable[[], object]:
@@ -133,9 +116,9 @@ def row(run: NewRun) -> RunRow:
         run.task,
         queue_id(queue),
         route_id(queue, run.task, run.version, machine_in(run.options)),
+        run.priority_ms,
         None if run.concurrency_key is None else key_lane(queue, run.concurrency_key),
         run.concurrency_key,
-        run.priority_ms,
         run.due_at,
         run.delay_ms,
         run.ttl_ms,
@@ -148,6 +131,8 @@ def row(run: NewRun) -> RunRow:
         run.parent_id,
         run.root_id,
         run.batch_id,
+        run.parent_key,
+        run.depth,
     )
 
 

@@ -23,28 +23,30 @@ BEGINNING = -(2**62)
 PATIENT_MS = 60_000  # how long younger runs may pass one whose machine does not fit yet
 
 
-class RunRow(msgspec.Struct, gc=False):
-    """A new run with the numbers of its names: the columns of ``insert_runs``."""
+class RunRow(msgspec.Struct, gc=False, omit_defaults=True):
+    """A new run with the numbers of its names: the columns of ``insert_runs``. What is None does not travel."""
 
     id: str
     task: str
     queue_id: int
     route_id: int
-    key_lane: int | None
-    concurrency_key: str | None
     priority_ms: int
-    due_at: int | None
-    delay_ms: int | None
-    ttl_ms: int | None
-    payload: str | None
-    options: str | None
-    metadata: str | None
-    tags: str | None
-    version: str | None
-    idempotency_key: str | None
-    parent_id: str | None
-    root_id: str | None
-    batch_id: str | None
+    key_lane: int | None = None
+    concurrency_key: str | None = None
+    due_at: int | None = None
+    delay_ms: int | None = None
+    ttl_ms: int | None = None
+    payload: str | None = None
+    options: str | None = None
+    metadata: str | None = None
+    tags: str | None = None
+    version: str | None = None
+    idempotency_key: str | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    batch_id: str | None = None
+    parent_key: str | None = None
+    depth: int = 0
 
 
 class LaneNote(msgspec.Struct):

@@ -3,17 +3,17 @@
 -- name: insert_runs
 -- One that is sent again does nothing, also when it has ended meanwhile. SQLite has no data-modifying CTE: the notes for lanes are left by the caller, from what RETURNING says.
 INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
-  created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id)
+  created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id, parent_key, depth)
 SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
   y.task, y.queue_id, y.route_id, y.lane, y.concurrency_key, y.priority_ms, COALESCE(y.due, y.now) - y.priority_ms,
   CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
-  y.version, CASE WHEN y.version IS NULL THEN 0 ELSE 2 END, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
+  y.version, CASE WHEN y.version IS NULL THEN 0 ELSE 2 END, y.idempotency_key, y.parent_id, y.root_id, y.batch_id, y.parent_key, COALESCE(y.depth, 0)
 FROM (SELECT x.*, {now} AS now, COALESCE(x.due_at, {now} + x.delay_ms) AS due,
         CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
              WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
       FROM {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint, concurrency_key text,
         priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text, metadata text,
-        tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text)}
+        tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text, parent_key text, depth int)}
       LEFT JOIN {s}queue q ON q.id = x.queue_id) y
 WHERE (SELECT 1 FROM {s}done d WHERE d.id = y.id) IS NULL
 ON CONFLICT (id) DO NOTHING
@@ -23,17 +23,17 @@ RETURNING queue_id, lane_id, state
 -- One statement and one round trip: the runs, the notes for their lanes, and a notification if anybody sleeps.
 WITH made AS (
   INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
-    created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id)
+    created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id, parent_key, depth)
   SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
     y.task, y.queue_id, y.route_id, y.lane, y.concurrency_key, y.priority_ms, COALESCE(y.due, y.now) - y.priority_ms,
     CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
-    y.version, CASE WHEN y.version IS NULL THEN 0 ELSE 2 END, y.idempotency_key, y.parent_id, y.root_id, y.batch_id
+    y.version, CASE WHEN y.version IS NULL THEN 0 ELSE 2 END, y.idempotency_key, y.parent_id, y.root_id, y.batch_id, y.parent_key, COALESCE(y.depth, 0)
   FROM (SELECT x.*, t.now, COALESCE(x.due_at, t.now + x.delay_ms) AS due,
           CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
                WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
         FROM (SELECT {now} AS now) t CROSS JOIN {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint,
           concurrency_key text, priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text,
-          metadata text, tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text)}
+          metadata text, tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text, parent_key text, depth int)}
         LEFT JOIN {s}queue q ON q.id = x.queue_id) y
   WHERE (SELECT 1 FROM {s}done d WHERE d.id = y.id) IS NULL
   ON CONFLICT (id) DO NOTHING
