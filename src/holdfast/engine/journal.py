@@ -79,7 +79,7 @@ def write(tx: Tx, entries: list[NewEntry]) -> list[Written | Exception]:
         if entry.kind == "wait":
             answer_at_once(entry, answers[entry.target or ""])
     number(mine)
-    rows = {(row[0], row[1]): row for row in tx.batch("write_entries", mine).rows()} if mine else {}
+    rows = {(row[0], row[1]): row for row in tx.batch("write_entries", list(map(bare, mine))).rows()} if mine else {}
     trust(tx, {row[0] for row in there if row[3]} & {run_id for run_id, _ in rows})
     return [
         written(tx, entry, rows.get((entry.run_id, entry.key)), held[entry.run_id, entry.claim])
@@ -94,6 +94,11 @@ def number(entries: Iterable[NewEntry]) -> None:
     places: dict[str, int] = {}
     for entry in entries:
         places[entry.run_id] = entry.place = places.get(entry.run_id, 0) + 1
+
+
+def bare(entry: NewEntry) -> NewEntry:
+    """An entry without the runs that are made with it: they go their own way."""
+    return msgspec.structs.replace(entry, runs=[]) if entry.runs else entry
 
 
 def written(tx: Tx, entry: NewEntry, row: Row | None, news: bool) -> Written:
@@ -244,8 +249,9 @@ def count_down(tx: Tx, counts: Mapping[tuple[str, str], int]) -> None:
     ends = [Count(run_id, key, n) for (run_id, key), n in sorted(counts.items()) if n]
     if not ends:
         return
-    rows = tx.batch("settle_children", ends).rows()
-    wake(tx, {run_id for run_id, state in rows if state == "done"})
+    answer = tx.batch("settle_children", ends)
+    if tx.kind == "sqlite":
+        wake(tx, {run_id for run_id, state in answer.rows() if state == "done"})
 
 
 def wake(tx: Tx, ids: Iterable[str]) -> None:

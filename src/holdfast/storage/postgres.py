@@ -368,7 +368,7 @@ def conninfo(url: str) -> str:
 
 def open_connection(info: str, options: str | None) -> psycopg.Connection[Row]:
     more = {"options": f"{conninfo_to_dict(info).get('options', '')} {options}".strip()} if options else {}
-    return psycopg.Connection.connect(make_conninfo(info, **more), autocommit=True)
+    return psycopg.Connection.connect(make_conninfo(info, **more), autocommit=True, prepare_threshold=0)
 
 
 def has_settings(connection: psycopg.Connection[Row]) -> bool:

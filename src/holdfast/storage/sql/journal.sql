@@ -106,8 +106,14 @@ ORDER BY id FOR UPDATE
 -- name: ended_children
 -- Which entries wait for these runs, and for how many of them. A claim of -1 stands for any.
 SELECT r.parent_id, r.parent_key, count(*) FROM {rows(id text, claim int)}
-JOIN {s}run r ON {by r.id} r.id = x.id AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))
+JOIN {s}run r ON r.id = x.id AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))
 WHERE r.parent_key <> '' GROUP BY r.parent_id, r.parent_key
+
+-- name: ended_children (postgres)
+WITH x AS MATERIALIZED (SELECT * FROM {lines(id text, claim int)})
+SELECT r.parent_id, r.parent_key, count(*) FROM x JOIN {s}run r ON r.id = x.id
+WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing')) AND r.parent_key <> ''
+GROUP BY r.parent_id, r.parent_key
 
 -- name: ended_others
 -- Others that wait for these runs: who deletes the note tells them. Their fences were looked at in the statement before.
@@ -116,8 +122,11 @@ DELETE FROM {s}waiter WHERE target = (SELECT x.id FROM {rows(id text, claim int)
 RETURNING target, run_id, key
 
 -- name: ended_others (postgres)
-DELETE FROM {s}waiter w USING {rows(id text, claim int)}, {s}run r
-WHERE {by w.target} w.target = x.id AND {by r.id} r.id = x.id AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))
+-- Most runs have none: the index is asked for all of them at once, and not for each.
+WITH x AS MATERIALIZED (SELECT * FROM {lines(id text, claim int)})
+DELETE FROM {s}waiter w WHERE w.target = ANY (ARRAY(
+  SELECT r.id FROM x JOIN {s}run r ON r.id = x.id
+  WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))))
 RETURNING w.target, w.run_id, w.key
 
 -- name: settle_children
@@ -133,6 +142,31 @@ WHERE {by {s}journal.run_id} {s}journal.run_id = x.id AND {s}journal.key = x.key
   AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.id = x.id AND r.cancel_at IS NOT NULL AND r.state <> 'executing')
 RETURNING {s}journal.run_id, {s}journal.state
 
+-- name: settle_children (postgres)
+-- Those whose last one this was are woken in the same statement: nobody has to read first which they are.
+WITH settled AS (
+  UPDATE {s}journal SET remaining = remaining - x.n,
+    state = CASE WHEN remaining - x.n <= 0 THEN 'done' ELSE state END,
+    done_at = CASE WHEN remaining - x.n <= 0 THEN {now} END,
+    settled = CASE WHEN remaining - x.n <= 0
+              THEN 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0) END
+  FROM {rows(id text, key text, n int)}
+  WHERE {by {s}journal.run_id} {s}journal.run_id = x.id AND {s}journal.key = x.key AND {s}journal.state = 'open'
+    AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.id = x.id AND r.cancel_at IS NOT NULL AND r.state <> 'executing')
+  RETURNING {s}journal.run_id, {s}journal.state),
+woken AS (
+  UPDATE {s}run SET news = 1,
+    state = CASE WHEN state <> 'waiting' THEN state WHEN lane_id IS NULL THEN 'ready' ELSE 'held' END,
+    sort_at = CASE WHEN state = 'waiting' THEN {now} - priority_ms ELSE sort_at END,
+    due_at = CASE WHEN state = 'waiting' THEN NULL ELSE due_at END,
+    keep_until = CASE WHEN keeper IS NOT NULL THEN {now} + 200 END
+  WHERE id = ANY (ARRAY(SELECT run_id FROM settled WHERE state = 'done'))
+  RETURNING queue_id, lane_id, state),
+noted AS (
+  INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM woken WHERE state = 'held')
+SELECT pg_notify('holdfast', '') FROM (SELECT 1 FROM {s}worker WHERE idle = 1 AND state = 'live' LIMIT 1) sleeper
+WHERE EXISTS (SELECT 1 FROM woken)
+
 -- name: foreign_ends
 -- Runs that ended and that somebody else than a parent waits for.
 SELECT w.target, w.run_id, w.key FROM {s}waiter w JOIN {s}done d ON d.id = w.target ORDER BY w.run_id, w.target LIMIT :n
@@ -147,9 +181,6 @@ UPDATE {s}run SET parent_key = COALESCE(parent_key, ''), news = 1 WHERE id {in:i
 -- name: insert_waiters
 INSERT INTO {s}waiter (target, run_id, key) SELECT x.target, x.run_id, x.key FROM {rows(target text, run_id text, key text)}
 WHERE true ON CONFLICT (target, run_id, key) DO NOTHING
-
--- name: set_parents
-UPDATE {s}run SET parent_key = CAST(:parent_key AS TEXT), depth = CAST(:depth AS INTEGER) WHERE id {in:ids}
 
 -- name: lock_waiting
 SELECT id FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
