@@ -38,6 +38,16 @@ def test_the_script_for_a_dba_makes_the_same_tables(database_url: str, empty_url
     store.close()
 
 
+def test_whoever_makes_the_tables_goes_on_with_them(empty_url: str) -> None:
+    """What the driver has prepared before a table changes is void after that, and says so where it is used."""
+    store = storage.open(empty_url)
+    for _ in range(3):
+        know(store)
+        made = send(store, new())
+        assert [run.id for run in Hand(store).claim()] == made
+    store.close()
+
+
 def test_the_script_writes_the_same_ledger(database_url: str, empty_url: str) -> None:
     run_script(empty_url, migrate.as_sql(kind_of(empty_url)))
     assert ledger(empty_url) == ledger(database_url)

@@ -95,6 +95,7 @@ class PostgresTx(Tx):
         self.connection, self.store = connection, store
         self.begun = False
         self.committing = False  # from here on an error leaves open whether it was done
+        self.changes_tables = False  # what the driver has prepared on this connection is void then
 
     def begin(self) -> None:
         if not self.begun:
@@ -127,6 +128,8 @@ class PostgresTx(Tx):
 
     def script(self, text: str) -> None:
         self.begin()
+        self.changes_tables = True
+        self.connection.prepare_threshold = None
         for statement in split(text):
             self.connection.execute(statement.encode())
 
@@ -262,6 +265,9 @@ class PostgresStore(Store):
         except BaseException:
             self.roll_back(tx.connection)
             raise
+        finally:
+            if tx.changes_tables:
+                self.drop()
 
     def roll_back(self, connection: psycopg.Connection[Row]) -> None:
         try:
