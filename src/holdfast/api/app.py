@@ -45,7 +45,7 @@ from holdfast.api.metrics import metrics
 from holdfast.api.openapi import document, openapi
 from holdfast.api.refused import Refused, all_of
 from holdfast.api.tokens import tokens as waited_for
-from holdfast.api.v1.direct import Direct
+from holdfast.api.v1.direct import Application, Direct
 from holdfast.api.v1.routes import v1
 from holdfast.api.v2.schedules import schedules
 from holdfast.api.v2.tasks import tasks
@@ -120,7 +120,7 @@ def application(
     this machine only. A ``rate`` such as ``1000/s`` says how many calls are answered, and ``cors`` which
     pages a browser may show answers to, as in ``https://shop.example.com``. ``endpoints()`` are the webhooks
     of the app that is loaded here, and ``elsewhere`` is who takes requests where none is."""
-    app = FastAPI(
+    app = Application(
         title="Holdfast",
         version=version("holdfast"),
         docs_url=None,
@@ -150,10 +150,13 @@ def application(
         app.add_exception_handler(error, told)
     limits = None if rate is None else Limits(read_rate(rate, name="api_rate"))
     origins = (cors or "").split()
-    app.add_middleware(Direct, client=client)
-    app.add_middleware(Gate, keys=app.state.keys, limits=limits, origins=frozenset(origins) - {"*"})
+    gate: dict[str, Any] = {"keys": app.state.keys, "limits": limits, "origins": frozenset(origins) - {"*"}}
+    cors_settings: dict[str, Any] = {"allow_origins": origins, "max_age": CORS_SECONDS, **ANYTHING}
+    app.add_middleware(Gate, **gate)
+    app.short = Gate(Direct(client), **gate)
     if origins:  # outermost: a browser asks first, without a key, and must be able to read refusals
-        app.add_middleware(CORSMiddleware, allow_origins=origins, max_age=CORS_SECONDS, **ANYTHING)
+        app.add_middleware(CORSMiddleware, **cors_settings)
+        app.short = CORSMiddleware(app.short, **cors_settings)
 
     @app.get("/healthz", summary="Is this process up?", response_model=Health)
     async def healthz() -> dict[str, str]:

@@ -62,7 +62,8 @@ class Gate:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                MutableHeaders(scope=message).update(headers | body.headers())
+                if more := headers | body.headers():
+                    MutableHeaders(scope=message).update(more)
                 if message["status"] < BAD:
                     await note_change(request)
             await send(message)

@@ -49,7 +49,7 @@ class Refused(Exception):
 def path_of(request: Request) -> str:
     """The path of a call within this application, which may be mounted below a path of another one."""
     root: str = request.scope.get("root_path", "").rstrip("/")
-    path = request.url.path
+    path: str = request.scope["path"]
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 

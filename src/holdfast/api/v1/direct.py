@@ -1,7 +1,8 @@
-"""The short way to a trigger: past the router, straight to its function.
+"""The short way to a trigger: past the router and what is around it, straight to its function.
 
-FastAPI's way (matching, dependencies, exit stacks) costs more than all of a trigger, and a trigger is what a server is
-asked for thousands of times a second. The route stands in the router all the same, for OpenAPI, and says what it needs.
+FastAPI's way (middleware, matching, dependencies, exit stacks) costs more than all of a trigger, and a trigger is what a
+server is asked for thousands of times a second. The route stands in the router all the same, for OpenAPI, and says what
+it needs. Where spans are made, each call takes the long way, on which FastAPI makes one of it.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast import tracing
 from holdfast.api.v1.trigger import NEED, Triggers
 from holdfast.client import Client
 
@@ -19,17 +21,28 @@ BEGIN: Final = "/api/v1/tasks/"
 END: Final = "/trigger"
 
 
-class Direct:
-    """An ASGI application that answers triggers, and passes on everything else."""
+class Application(FastAPI):
+    """FastAPI's application, with a ``short`` way to triggers."""
 
-    def __init__(self, app: ASGIApp, *, client: Callable[[], Client]) -> None:
-        self.app, self.triggers = app, Triggers(client)
+    short: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.short is None or task_of(scope) is None or tracing.sources:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.short(scope, receive, send)
+
+
+class Direct:
+    """An ASGI application that answers triggers, and nothing else."""
+
+    def __init__(self, client: Callable[[], Client]) -> None:
+        self.triggers = Triggers(client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = task_of(scope)
-        if task is None:
-            await self.app(scope, receive, send)
-            return
+        assert task is not None
         scope["path_params"] = {"task": task}
         request = Request(scope, receive)
         await NEED(request)
