@@ -457,7 +457,8 @@ class Holdfast(Hooked[Any, Any]):
 
     def asgi(self) -> FastAPI:
         """The HTTP API and the dashboard as an ASGI application, to be mounted in a web app of your own: FastAPI,
-        Starlette, or Django beside them. It opens the database when it is first called, and needs no lifespan.
+        Starlette, or Django beside them. It opens the database when it is first called, and needs no lifespan. Then it
+        also announces what the app declares, as a worker does, unless one does so already.
 
         What ``holdfast server`` serves is this; ``HOLDFAST_API_KEY`` and the other settings of the API count. It
         answers programs on this machine only, as long as there is no key.
@@ -469,8 +470,9 @@ class Holdfast(Hooked[Any, Any]):
         >>> web.mount("/jobs", app.asgi())
         """
         from holdfast.api.app import served  # much to load for a process that only triggers
+        from holdfast.inside import announce_mounted
 
-        return served(self)
+        return served(self, begin=lambda: announce_mounted(self))
 
     def close(self) -> None:
         """Let go of the database. Who still waits for a result is told so. The next verb opens it again."""

@@ -3,7 +3,8 @@
     async with app.running(): …     on the caller's own event loop: a web app's lifespan
     with app.running(): …           on a loop in a thread of its own: a script, a notebook
 
-`home_of` is what any worker has to know of an app; the worker process that a supervisor starts uses it, too.
+`home_of` is what any worker has to know of an app; the worker process that a supervisor starts uses it, too. `announce`
+says what of it the database is to know, where a server has the app and no worker does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from holdfast.duration import Duration, to_ms
+from holdfast.engine import announce as announcing
+from holdfast.engine import limits
+from holdfast.engine.trigger import queue_id
 from holdfast.errors import HoldfastError, InvalidOption, shown
 from holdfast.http_task import HttpTask
 from holdfast.names import checked_name
@@ -29,7 +33,7 @@ from holdfast.worker.worker import Worker
 if TYPE_CHECKING:
     from holdfast.app import Holdfast
 
-__all__ = ["Running", "home_of"]
+__all__ = ["Running", "announce", "announce_mounted", "home_of"]
 
 
 def home_of(app: Holdfast) -> Home:
@@ -57,6 +61,30 @@ def origin_of(app: Holdfast) -> Origin | None:
             database = str(app.settings.get("database").value)
             return Origin(app=f"{name}:{attribute}", folder=os.getcwd(), database=database, path=sys.path)
     return None
+
+
+def announce(app: Holdfast, store: Store) -> None:
+    """Let the database know what an app declares, unless a live worker of it has done so and knows best."""
+    home, version = home_of(app), version_of(app)
+    said = announcing.Declarations(
+        app=app.settings.app,
+        tasks=[task.entry(version) for task in (*home.tasks.values(), *home.elsewhere)],
+        queues=home.queues,
+        schedules=home.schedules,
+        alerts=home.alerts,
+    )
+    for queue in store.run_sync(announcing.without_workers, said) or ():
+        after: str | None = ""
+        while after is not None:
+            after = store.run_sync(limits.relane, queue.name, queue_id(queue.name), after)
+
+
+def announce_mounted(app: Holdfast) -> None:
+    """`announce` for an app that another one serves. One that declares nothing only triggers what others declare, and
+    says nothing of it."""
+    app.load()
+    if app.tasks or app.alerts:
+        announce(app, app.client.store)
 
 
 class Running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,11 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from holdfast import Holdfast
+from holdfast import Cron, Holdfast, views
 from holdfast.api.app import application
 from holdfast.errors import InvalidOption
+from holdfast.inside import announce_mounted
+from tests.conftest import Eventually
 
 KEY = "a key"
 PAGE = "https://shop.example.com"
@@ -27,6 +30,9 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[Holdfast]:
     made = Holdfast(database="sqlite://:memory:", public_url="http://test/jobs")
     yield made
     made.close()
+
+
+def nothing() -> None: ...
 
 
 def in_fastapi(app: Holdfast) -> Any:
@@ -70,6 +76,27 @@ async def test_it_is_served_below_a_path_of_another_app(app: Holdfast, web: Any)
         assert (await http.get("/jobs/api/v1/audit", headers=signed)).status_code == 200
         assert (await http.get("/jobs/api/v1/audit")).json()["error"]
         assert (await http.post(token.url, json=1)).json()["status"] == "completed"
+
+
+async def test_what_it_declares_is_known_with_its_first_call(app: Holdfast, eventually: Eventually) -> None:
+    app.task(id="nightly", schedule=Cron("0 3 * * *"))(nothing)
+
+    def known() -> None:
+        assert [each.id for each in app.client.read(views.tasks)] == ["nightly"]
+        assert [each.task for each in app.schedules.list()] == ["nightly"]
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app.asgi()), base_url="http://test") as http:
+        assert (await http.get("/healthz")).status_code == 200
+        await asyncio.to_thread(eventually, known)
+
+
+def test_an_app_that_declares_nothing_takes_nothing_away(app: Holdfast) -> None:
+    app.task(id="nightly", schedule=Cron("0 3 * * *"))(nothing)
+    announce_mounted(app)
+    other = Holdfast(database="sqlite://:memory:")
+    with other.client.standing_in(app.client.store, None, None):  # type: ignore[arg-type]  # nobody waits here
+        announce_mounted(other)
+    assert [each.task for each in app.schedules.list()] == ["nightly"]
 
 
 async def test_it_goes_through_a_lifespan_as_an_app_of_its_own(app: Holdfast) -> None:

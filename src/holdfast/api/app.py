@@ -91,9 +91,12 @@ ANYTHING: Final[Mapping[str, Any]] = {"allow_methods": ["*"], "allow_headers": [
 log = logging.getLogger("holdfast")
 
 
-def served(app: Holdfast) -> FastAPI:
-    """The application over an app's database, as its settings say, with its webhooks."""
-    return configured(app.settings, lambda: app.client, lambda: app.webhooks)
+def served(app: Holdfast, *, begin: Callable[[], None] | None = None) -> FastAPI:
+    """The application over an app's database, as its settings say, with its webhooks. ``begin`` is called once,
+    with its first call, in a thread."""
+    made = configured(app.settings, lambda: app.client, lambda: app.webhooks)
+    made.begin = begin
+    return made
 
 
 def configured(
@@ -101,7 +104,7 @@ def configured(
     client: Callable[[], Client],
     endpoints: Endpoints = dict,
     elsewhere: Elsewhere | None = None,
-) -> FastAPI:
+) -> Application:
     """The application over the database of ``client()``, as the settings say."""
     said = {name: settings.get(setting).value for name, setting in SETTINGS.items()}
     return application(client, endpoints=endpoints, elsewhere=elsewhere, **said)
@@ -115,7 +118,7 @@ def application(
     cors: str | None = None,
     endpoints: Endpoints = dict,
     elsewhere: Elsewhere | None = None,
-) -> FastAPI:
+) -> Application:
     """The application over the database of ``client()``. With a ``key`` it answers whoever brings it, and without one
     this machine only. A ``rate`` such as ``1000/s`` says how many calls are answered, and ``cors`` which
     pages a browser may show answers to, as in ``https://shop.example.com``. ``endpoints()`` are the webhooks

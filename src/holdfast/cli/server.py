@@ -99,13 +99,14 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
     from holdfast import schema
     from holdfast.cli import room
     from holdfast.cli.dev.serve import Server
+    from holdfast.inside import announce
     from holdfast.worker.supervisor import Supervisor
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     check_push_settings(here)
     with schema.ready(here.url) as store:
-        if count == 0:
-            announce(here, store)
+        if count == 0 and here.name is not None:
+            announce(here.app, store)  # an app may need no workers, or have none yet
         serving = Server(lambda: application(here), listening)
         tell(here, store, listening, word, json=json)
         if not json:
@@ -118,29 +119,6 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
             serving.stop()
             here.app.close()
     return FAILED if code else 0
-
-
-def announce(here: Place, store: Store) -> None:
-    """Let the database know what the app declares. Workers do that, and an app may need none, or have none yet."""
-    from holdfast.engine import announce, limits
-    from holdfast.engine.trigger import queue_id
-    from holdfast.inside import home_of
-    from holdfast.version import version_of
-
-    if here.name is None:
-        return
-    home, version = home_of(here.app), version_of(here.app)
-    said = announce.Declarations(
-        app=here.app.settings.app,
-        tasks=[task.entry(version) for task in (*home.tasks.values(), *home.elsewhere)],
-        queues=home.queues,
-        schedules=home.schedules,
-        alerts=home.alerts,
-    )
-    for queue in store.run_sync(announce.without_workers, said) or ():
-        after: str | None = ""
-        while after is not None:
-            after = store.run_sync(limits.relane, queue.name, queue_id(queue.name), after)
 
 
 def check_push_settings(here: Place) -> None:
