@@ -23,7 +23,7 @@ from holdfast.discovery import find_app
 from holdfast.inside import home_of
 from holdfast.worker import capture
 from holdfast.worker.home import Home, Origin, Settings
-from holdfast.worker.isolated import confine, guest
+from holdfast.worker.isolated import carry, confine
 from holdfast.worker.isolated.zygote import Zygote
 
 log = logging.getLogger("holdfast")
@@ -37,12 +37,13 @@ def main(number: int) -> None:
     control.set_inheritable(False)
     origin = msgspec.json.decode(first_line(control), type=Origin)
     home = home_at(origin)
-    carry = partial(guest.carry, home=home, settings=Settings())
+    carried = partial(carry.carry, home=home, settings=Settings())
     if threads := confine.other_threads():
         tell_of_threads(threads)
-        Zygote(control, carry, afresh=partial(start_afresh, origin)).serve()
-    guest.rehearse(home)
-    Zygote(control, carry).serve()
+        Zygote(control, carried, afresh=partial(start_afresh, origin)).serve()
+    carry.prepare()
+    carry.rehearse(home)
+    Zygote(control, carried).serve()
 
 
 def home_at(origin: Origin) -> Home:
@@ -72,7 +73,7 @@ def start_afresh(origin: Origin, wire: int, errors: int) -> int:
     """Start a process for one run without forking this one; answers its pid. Raises OSError."""
     said = msgspec.json.encode(origin).decode()
     start = "import sys; from holdfast.zygote import afresh; afresh(*map(int, sys.argv[1:4]), sys.argv[4])"
-    command = [sys.executable, "-c", start, str(os.getpid()), str(wire), str(errors), said]
+    command = [sys.executable, "-u", "-c", start, str(os.getpid()), str(wire), str(errors), said]
     for fd in (wire, errors):
         os.set_inheritable(fd, True)
     return os.posix_spawn(sys.executable, command, os.environ, setsid=True)
@@ -83,7 +84,8 @@ def afresh(zygote: int, wire: int, errors: int, said: str) -> NoReturn:
     code = 1
     try:
         confine.begin_life(zygote, errors)
-        guest.carry(socket.socket(fileno=wire), home_at(msgspec.json.decode(said, type=Origin)), Settings())
+        carry.prepare()
+        carry.carry(wire, home_at(msgspec.json.decode(said, type=Origin)), Settings())
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import logging
+import logging.handlers
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -215,6 +218,47 @@ def slow(n: int) -> None:
         time.sleep(600)
     finally:
         ledger.note("finally", n)
+
+
+@app.task(isolation="process")
+def durable(n: int, ctx: Context) -> None:
+    """Is interrupted once it has recorded something, in what is not durable."""
+    ctx.step(lambda: n, name="first")
+    ledger.note("began", n)
+    try:
+        time.sleep(600)
+    finally:
+        ledger.note("finally", n)
+
+
+@app.task(isolation="process")
+def asks_in_threads(n: int, ctx: Context) -> list[int]:
+    """Its threads ask for what its process does not have yet, all at once."""
+    together = threading.Barrier(n)
+
+    def write(number: int) -> None:
+        together.wait(30)
+        ctx.metadata.increment("count", number)
+
+    threads = [threading.Thread(target=contextvars.copy_context().run, args=(write, each)) for each in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [ctx.step(lambda: n, name="first")]
+
+
+@app.task(isolation="process")
+def logs_elsewhere(n: int) -> None:
+    """Has a handler that keeps what it is told until it is flushed."""
+    log = logging.getLogger("elsewhere")
+    log.addHandler(logging.handlers.MemoryHandler(100, target=Noting()))
+    log.warning("said")
+
+
+class Noting(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        ledger.note("logged", record.getMessage())
 
 
 @app.task(isolation="process")

@@ -331,6 +331,27 @@ def test_a_def_task_is_interrupted_at_its_time_limit(place: Path) -> None:
     assert ledger.lines(place, "finally") == [["finally", "1"]]
 
 
+def test_a_def_task_is_interrupted_also_once_it_has_an_event_loop(place: Path) -> None:
+    handle = apart.durable.trigger(1)
+    reached(lambda: ledger.lines(place, "began"))
+    handle.cancel()
+    with pytest.raises(RunCanceled):
+        handle.result(timeout=60)
+    assert ledger.lines(place, "finally") == [["finally", "1"]]
+
+
+def test_threads_of_a_def_task_may_be_the_first_to_tell_something(place: Path) -> None:
+    """Fails with a loop for each that asks."""
+    run = ended(apart.asks_in_threads.trigger(8))
+    assert (run.output, run.metadata) == ([8], {"count": 28})
+
+
+def test_what_it_logged_is_flushed_at_its_end(place: Path) -> None:
+    """Fails without ending logging."""
+    ended(apart.logs_elsewhere.trigger(1))
+    assert ledger.lines(place, "logged") == [["logged", "said"]]
+
+
 on_one = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 

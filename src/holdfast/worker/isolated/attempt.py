@@ -35,7 +35,6 @@ from holdfast.worker.isolated.wire import (
     Over,
     Overdue,
     Trusts,
-    Used,
     Waits,
     Wrote,
 )
@@ -178,13 +177,13 @@ class Isolated(Live):
         if self.fallen is not None:
             self.end(self.outcome_of_fallen(self.fallen))
             return
-        used = Used(report.cpu, self.age(), report.memory)  # the process may have waited long for its run
         if self.said is not None and self.reason != "lost":
-            outcome, used = self.said.outcome, most(used, self.said.used)
+            outcome = self.said.outcome
         else:
             outcome = self.outcome_of(report, process.last_lines() if process is not None else "")
         if outcome is not None and self.begun:
-            outcome.usage = usage_text(used)
+            # Not from the beginning of the process, which may have waited long for its run.
+            outcome.usage = usage_text(report.cpu, self.age(), report.memory)
         if outcome is None or self.said is not None or not self.mourn(report, outcome):
             self.end(outcome)
 
@@ -198,15 +197,8 @@ class Isolated(Live):
             return False
         self.process, self.fallen = process, outcome
         process.heard, process.ended = self.hear_from, self.gone
-        process.send(
-            Job(
-                self.claimed,
-                (),
-                self.host.outbox.me,
-                process.number,
-                Fallen(outcome, out_of_memory, self.last + 1),
-            )
-        )
+        job = Job(self.claimed, (), self.host.outbox.me, process.number)
+        process.send(Fallen(job, outcome, out_of_memory, self.last + 1))
         self.later(START_SECONDS + 2 * self.host.settings.hook_seconds, self.kill)
         return True
 
@@ -240,13 +232,6 @@ class Isolated(Live):
         return outcome
 
 
-def usage_text(used: Used) -> str:
-    """What an attempt has used, as it is stored."""
-    return codec.encode(
-        {"cpu_ms": round(used.cpu * 1000), "wall_ms": round(used.wall * 1000), "memory_bytes": used.memory}
-    )
-
-
-def most(one: Used, other: Used) -> Used:
-    """What was seen from outside, and from inside: neither sees all."""
-    return Used(max(one.cpu, other.cpu), other.wall, max(one.memory, other.memory))
+def usage_text(cpu: float, wall: float, memory: int) -> str:
+    """What an attempt has used, as it is stored: seconds and bytes."""
+    return codec.encode({"cpu_ms": round(cpu * 1000), "wall_ms": round(wall * 1000), "memory_bytes": memory})

@@ -11,7 +11,6 @@ import itertools
 from typing import Any
 
 from holdfast.model import RunError
-from holdfast.records import Claimed
 from holdfast.task import Task
 from holdfast.worker.hooks import Wrapping
 from holdfast.worker.isolated import ended
@@ -27,8 +26,8 @@ class Bereaved(Wrapped):
 
     __slots__ = ("fallen",)
 
-    def __init__(self, claimed: Claimed, task: Task[Any, Any], host: Host, wrapping: Wrapping, fallen: Fallen) -> None:
-        super().__init__(claimed, task, host, wrapping)
+    def __init__(self, fallen: Fallen, task: Task[Any, Any], host: Host, wrapping: Wrapping) -> None:
+        super().__init__(fallen.job.claimed, task, host, wrapping)
         self.fallen = fallen
         self.lines.numbers = itertools.count(fallen.last + 1)
         self.settled = True  # whatever comes from outside now hurries its hooks, or comes too late

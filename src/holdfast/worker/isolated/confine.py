@@ -15,13 +15,16 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 from holdfast.machine import Machine
 from holdfast.sizes import MIB
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+SIGKILL = signal.SIGKILL.value
 PERIOD_US = 100_000
 SLACK = 256 * MIB  # of address space that a process has and never uses: stacks of threads, arenas
 LEAF = "holdfast-worker"
@@ -29,20 +32,19 @@ LINUX = sys.platform.startswith("linux")
 
 
 @cache
-def libc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None, use_errno=True) if LINUX else None
+def prctl() -> Callable[..., int]:
+    """That of the C library; nothing where there is none. It keeps no errno: that would be much memory for a fork."""
+    return cast("Callable[..., int]", ctypes.CDLL(None).prctl) if LINUX else lambda *args: 0
 
 
 def die_with_parent() -> None:
     """Be killed when the parent ends, however it does."""
-    if (c := libc()) is not None:
-        c.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl()(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
 
 
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends, so that none is out of sight."""
-    if (c := libc()) is not None:
-        c.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl()(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def begin_life(zygote: int, errors: int) -> None:

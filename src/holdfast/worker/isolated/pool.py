@@ -192,7 +192,7 @@ class Pool:
         number = theirs.fileno()
         try:
             self.zygote = subprocess.Popen(
-                [sys.executable, "-c", f"from holdfast.zygote import main; main({number})"],
+                [sys.executable, "-u", "-c", f"from holdfast.zygote import main; main({number})"],
                 pass_fds=(number,),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,

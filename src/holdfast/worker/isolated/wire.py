@@ -2,50 +2,66 @@
 
 Both sides are ours, of one version, on one host. Nobody waits for one that does not listen, but for the process of the
 run: what its code writes waits for the worker, when there is more of it than the worker takes.
+
+What is said of every run goes in a form that needs little memory: a process that was just forked copies each page
+that it writes to, and pickle writes to many. All else is pickled.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import pickle
+import select
 import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from msgspec import msgpack
 
 from holdfast.engine.aftermath import Owed
-from holdfast.records import Claimed, Entry, LogLine, Tidings
+from holdfast.records import Again, Claimed, Ended, Entry, LogLine, Tidings
 from holdfast.worker.outcome import Outcome, Reason
 
-LENGTH = struct.Struct("!Q")
+HEAD = struct.Struct("!BQ")  # in which form, and how many bytes
 AT_ONCE = 1 << 18
-
-
-class Fallen(NamedTuple):
-    """How the process of an attempt has died: what that means if no hook says otherwise, and the number of the last
-    line that the attempt has written."""
-
-    outcome: Outcome
-    out_of_memory: bool
-    last: int
 
 
 class Job(NamedTuple):
     """What to carry out: the first thing that such a process is told. ``number`` tells it from all others of its
-    worker. Of an attempt that has ``fallen`` only the hooks that hear of that are to be called."""
+    worker."""
 
     claimed: Claimed
     entries: Sequence[Entry]
     me: str
     number: int
-    fallen: Fallen | None = None
 
     @property
     def options(self) -> str | None:
         """Those of the run."""
         return self.claimed.options
+
+
+class Fallen(NamedTuple):
+    """An attempt whose process has died: another first thing. The hooks that hear of that are to be called; what it
+    means if none of them says otherwise is the ``outcome``, and ``last`` the number of the last line it has written."""
+
+    job: Job
+    outcome: Outcome
+    out_of_memory: bool
+    last: int
+
+    @property
+    def number(self) -> int:
+        return self.job.number
+
+    @property
+    def options(self) -> str | None:
+        """Those of the run."""
+        return self.job.options
 
 
 class Owes(NamedTuple):
@@ -120,19 +136,62 @@ class Overdue(NamedTuple):
     """A time that it waits for seems to be over."""
 
 
-class Used(NamedTuple):
-    """What a process and its children have used: seconds and bytes."""
-
-    cpu: float
-    wall: float
-    memory: int
-
-
 class Over(NamedTuple):
     """The attempt is over, and the process ends."""
 
     outcome: Outcome | None
-    used: Used
+
+
+PICKLED: Final = 0
+BEGUN: Final = 1
+JOB: Final = 2
+ENDED: Final = 3
+AGAIN: Final = 4
+LINES: Final = 5
+
+packed = msgpack.Encoder().encode
+unpack = msgpack.Decoder().decode
+unpack_ended = msgpack.Decoder(Ended).decode
+unpack_again = msgpack.Decoder(Again).decode
+unpack_lines = msgpack.Decoder(list[LogLine]).decode
+
+
+def formed(message: object) -> tuple[int, bytes]:
+    """A message as bytes, and the form that they have."""
+    if isinstance(message, Begun):
+        return BEGUN, b""
+    if isinstance(message, Over):
+        if isinstance(message.outcome, Ended):
+            return ENDED, packed(message.outcome)
+        if isinstance(message.outcome, Again):
+            return AGAIN, packed(message.outcome)
+    elif isinstance(message, Wrote):
+        return LINES, packed(message.lines)
+    elif isinstance(message, Job):
+        return JOB, packed(message)
+    return PICKLED, pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+
+
+def read_as(form: int, body: bytes) -> Any:
+    """The message that `formed` has made these bytes of."""
+    if form == ENDED:
+        return Over(unpack_ended(body))
+    if form == BEGUN:
+        return Begun()
+    if form == JOB:
+        claimed, entries, me, number = unpack(body)
+        return Job(Claimed._make(claimed), [Entry._make(each) for each in entries], me, number)
+    if form == LINES:
+        return Wrote(unpack_lines(body))
+    if form == AGAIN:
+        return Over(unpack_again(body))
+    return pickle.loads(body)
+
+
+def framed(message: object) -> bytes:
+    """A message as it travels."""
+    form, body = formed(message)
+    return HEAD.pack(form, len(body)) + body
 
 
 class Frames:
@@ -143,26 +202,21 @@ class Frames:
 
     def take(self) -> Any:
         """The next object; None if it has not arrived as a whole."""
-        if len(self.buffer) < LENGTH.size:
+        if len(self.buffer) < HEAD.size:
             return None
-        (length,) = LENGTH.unpack_from(self.buffer)
-        end = LENGTH.size + length
+        form, length = HEAD.unpack_from(self.buffer)
+        end = HEAD.size + length
         if len(self.buffer) < end:
             return None
-        message = pickle.loads(bytes(memoryview(self.buffer)[LENGTH.size : end]))
+        message = read_as(form, bytes(memoryview(self.buffer)[HEAD.size : end]))
         del self.buffer[:end]
         return message
 
 
-def framed(message: object) -> bytes:
-    body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return LENGTH.pack(len(body)) + body
-
-
 class Wire:
-    """The run's end. It writes from any thread, and waits while the worker is busy."""
+    """The run's end, a file descriptor. It writes from any thread, and waits while the worker is busy."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: int) -> None:
         self.end = end
         self.frames = Frames()
         self.lock = threading.Lock()
@@ -171,27 +225,33 @@ class Wire:
     def send(self, message: object) -> None:
         if self.closed:
             return
+        left = framed(message)
         with self.lock, contextlib.suppress(OSError):  # the worker is gone, and this process with it
-            self.end.sendall(framed(message))
+            while left:
+                left = left[os.write(self.end, left) :]
 
     def close(self) -> None:
         """Say and hear nothing any more: what code forks is not the run."""
         self.closed = True
-        self.end.close()
+        os.close(self.end)
 
     def receive(self) -> Any:
         """Wait for the next object; None when the worker is gone."""
         while (message := self.frames.take()) is None:
-            if not self.read(0):
+            if not self.read():
                 return None
         return message
 
-    def read(self, flags: int = socket.MSG_DONTWAIT) -> bool:
-        """Take in what there is; False when there will be nothing any more."""
+    def readable(self) -> bool:
+        """Whether there is something to be read now."""
+        look = select.poll()
+        look.register(self.end, select.POLLIN)
+        return bool(look.poll(0))
+
+    def read(self) -> bool:
+        """Take in what there is, and wait for it if there is nothing; False when there will be nothing any more."""
         try:
-            some = self.end.recv(AT_ONCE, flags)
-        except BlockingIOError:
-            return True
+            some = os.read(self.end, AT_ONCE)
         except OSError:
             return False
         self.frames.buffer += some

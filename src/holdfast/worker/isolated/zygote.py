@@ -58,7 +58,7 @@ class Zygote:
     def __init__(
         self,
         control: socket.socket,
-        carry: Callable[[socket.socket], None],
+        carry: Callable[[int], None],
         *,
         afresh: Callable[[int, int], int] | None = None,
     ) -> None:
@@ -143,7 +143,7 @@ class Zygote:
             zygote = os.getppid()
             os.setsid()
             confine.begin_life(zygote, errors)
-            self.carry(socket.socket(fileno=wire))
+            self.carry(wire)
             code = 0
         except BaseException:
             traceback.print_exc()
