@@ -120,6 +120,7 @@ async def test_a_token_is_completed_by_the_form_of_its_schema(home: Holdfast, se
     async with served(home) as http:
         inbox, form = (await http.get("/tokens")).text, (await http.get(page)).text
         missing = await post(http, page, page, {"value.approved": "true", "value.note": "well"})
+        unsure = await post(http, page, page, {"json": '{"approved": "perhaps", "amount": 3}', "to": "form"})
         done = await post(http, page, page, {"value.approved": "true", "value.amount": "9.5", "value.note": ""})
         after = (await http.get(page)).text
         unknown = await http.get("/tokens/nothing")
@@ -127,6 +128,7 @@ async def test_a_token_is_completed_by_the_form_of_its_schema(home: Holdfast, se
     assert 'name="value.amount"' in form
     assert missing.status_code == 422
     assert "well" in missing.text
+    assert 'name="value.approved" value="true">' in unsure.text, "what is no yes is not drawn as one"
     assert done.status_code == 303
     state: Any = home.tokens.retrieve(token.id)
     assert (state.status, state.value) == ("completed", {"approved": True, "amount": 9.5})

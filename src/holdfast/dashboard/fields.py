@@ -146,7 +146,7 @@ def written(kind: str, value: Any) -> Any:
         case "json":
             return pretty(value)
         case "check":
-            return bool(value)
+            return value is True
     return value
 
 

@@ -20,7 +20,8 @@ function length(seconds) {
 function ago(when, now) {
   const seconds = (now - when) / 1000;
   if (Math.abs(seconds) < 1) return "now";
-  if (Math.abs(seconds) > 30 * 86400) return year.format(when);
+  if (seconds > 30 * 86400) return year.format(when);
+  if (seconds < -730 * 86400) return `in ${Math.floor(-seconds / 365 / 86400)}y`;
   return seconds > 0 ? `${length(seconds)} ago` : `in ${length(-seconds)}`;
 }
 
