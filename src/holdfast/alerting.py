@@ -10,11 +10,11 @@ it holds no more is told, too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from holdfast.clock import utc
 from holdfast.duration import format_ms
 from holdfast.engine import alerts as engine
 from holdfast.engine import catalogue
@@ -334,4 +334,4 @@ def escaped(text: str) -> str:
 
 
 def iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc(ms).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -15,9 +15,11 @@ from typing import Final, Protocol
 from holdfast.duration import Duration, to_ms
 from holdfast.errors import InvalidOption, shown
 
-__all__ = ["Clock", "FrozenClock", "SystemClock", "moment_ms"]
+__all__ = ["Clock", "FrozenClock", "SystemClock", "moment_ms", "utc"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS: Final = (datetime(1, 1, 2, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+_LAST_MS: Final = (datetime(9999, 12, 30, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 _AWARE: Final = "Write an aware datetime, such as datetime(2027, 1, 1, tzinfo=UTC)."
 
 
@@ -63,6 +65,12 @@ class FrozenClock:
         """Jump to a time, backwards too: what an administrator or a time server does to a real clock."""
         with self._lock:
             self._now = now_ms
+
+
+def utc(ms: int) -> datetime:
+    """A stored time. One that no datetime can hold in every time zone, as it may be due that late, is the last one that
+    can be held: a run has to be shown whenever it is due."""
+    return _EPOCH + timedelta(milliseconds=max(_FIRST_MS, min(ms, _LAST_MS)))
 
 
 def moment_ms(value: object, *, option: str, do: str = _AWARE) -> int:

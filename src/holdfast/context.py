@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextvars import ContextVar
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar, cast, overload
 
 from holdfast import codec
+from holdfast.clock import utc
 from holdfast.durable import AsyncOperations, Durable, Operations, in_step
 from holdfast.errors import NotBound, NotDurable
 from holdfast.idempotency import shown_key
@@ -33,8 +34,6 @@ from holdfast.telling import Past, Stirs, Teller, Tells
 __all__ = ["AsyncContext", "Attempt", "AttemptFacts", "Context", "RunFacts", "TaskFacts", "parent_of", "running"]
 
 T = TypeVar("T")
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Attempt:
@@ -330,4 +329,4 @@ def _current(name: str) -> Attempt:
 
 
 def _at(ms: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=ms)
+    return utc(ms)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, cast, overload
 
 from holdfast import codec, records
+from holdfast.clock import utc
 from holdfast.codec import AnyCodec, Codec
 from holdfast.errors import (
     HoldfastError,
@@ -82,7 +83,6 @@ FINAL: Final[frozenset[RunStatus]] = frozenset(
 )
 
 _LAST: Final = 2**31
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HERE: Final = str(Path(__file__).parent)
 _MESSAGE_LIMIT: Final = 16_384
 _TRACEBACK_LIMIT: Final = 65_536
@@ -457,7 +457,7 @@ def failure(record: records.RunRecord) -> RunFailed:
 
 def at(ms: int) -> datetime:
     """Milliseconds since the epoch as an aware datetime, exactly."""
-    return _EPOCH + timedelta(milliseconds=ms)
+    return utc(ms)
 
 
 def _entry(entry: records.Recorded, payload: str) -> JournalEntry:

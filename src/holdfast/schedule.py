@@ -120,10 +120,19 @@ class RRule:
                 seen=shown(self.dtstart),
                 do="Keep one of them.",
             )
-        local = self.dtstart.astimezone(zone(self.timezone or "UTC")) if self.dtstart.tzinfo else self.dtstart
+        local = _shown_in(self.dtstart, self.timezone or "UTC") if self.dtstart.tzinfo else self.dtstart
         text = self.text.strip()
         head = "" if ":" in text.partition("\n")[0] else "RRULE:"
         return f"DTSTART:{local:%Y%m%dT%H%M%S}\n{head}{text}"
+
+
+def _shown_in(at: datetime, timezone: str) -> datetime:
+    try:
+        return at.astimezone(zone(timezone))
+    except OverflowError:
+        raise InvalidOption(
+            "dtstart is beyond what a calendar holds", seen=shown(at), do="Write one of these centuries."
+        ) from None
 
 
 Recurring = Cron | RRule

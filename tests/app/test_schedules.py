@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -319,6 +319,7 @@ def test_a_declared_schedule_cannot_give_a_payload(app: Holdfast) -> None:
         (lambda: Cron("@daily", overlap="wait"), "overlap"),  # type: ignore[arg-type]
         (lambda: RRule("DAILY"), "FREQ|cannot be read"),
         (lambda: RRule("FREQ=DAILY", dtstart="now"), "dtstart"),  # type: ignore[arg-type]
+        (lambda: RRule("FREQ=DAILY", dtstart=datetime.max.replace(tzinfo=timezone(timedelta(hours=-2)))), "dtstart"),
     ],
 )
 def test_what_cannot_be_a_rule(make: Any, wrong: str) -> None:

@@ -53,6 +53,12 @@ def test_a_misspelt_command_line(bare: Cli, arguments: list[str]) -> None:
     assert "Traceback" not in answer.err
 
 
+def test_an_argument_that_is_no_text(bare: Cli) -> None:
+    answer = bare("webhooks", "show", "\udcff")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("Error: An argument is not UTF-8")
+
+
 @pytest.mark.parametrize("arguments", [[], ["runs"], ["schedules"]])
 def test_without_a_command_there_is_help_and_nothing_else(bare: Cli, arguments: list[str]) -> None:
     answer = bare(*arguments)

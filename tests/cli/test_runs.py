@@ -90,6 +90,7 @@ def test_list_page_by_page(cli: Cli, store: Store) -> None:
         (["--status", "faild"], "failed"),
         (["--status", "what?"], "pending_version"),
         (["--since", "yesterday"], "2h"),
+        (["--since", "0001-01-01T00:00:00"], "2h"),
         (["--limit", "0"], "limit"),
     ],
 )

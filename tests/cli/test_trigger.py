@@ -129,6 +129,12 @@ def test_an_id_that_looks_misspelt_is_refused_unless_it_is_meant(cli: Cli) -> No
     assert show(cli, cli("trigger", "wvae", "--anyway", "--json"))["status"] == "pending_version"
 
 
+def test_a_run_that_is_due_after_the_last_day_of_all_calendars_can_be_shown(cli: Cli) -> None:
+    made = cli("trigger", "wave", "1", "--scheduled-for", "9999-12-31T23:59:59-12:00", "--json").json
+    assert cli("runs", "list", "--json").json["runs"][0]["due_at"] == "9999-12-30T00:00:00.000Z"
+    assert "9999-12-30" in cli("runs", "show", made["id"]).out
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -139,6 +145,7 @@ def test_an_id_that_looks_misspelt_is_refused_unless_it_is_meant(cli: Cli) -> No
         (["1", "--delay", "soon"], "delay"),
         (["1", "--delay", "1h", "--scheduled-for", "2999-01-01"], "scheduled_for"),
         (["1", "--scheduled-for", "tomorrow"], "2027"),
+        (["1", "--scheduled-for", "0001-01-01T00:00:00"], "2027"),
         (["1", "--metadata", "[1]"], "metadata"),
         (["1", "--metadata", "{"], "--metadata"),
         (["1", "--max-attempts", "0"], "max_attempts"),

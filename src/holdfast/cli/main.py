@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, TextIO
 
 import typer
@@ -66,6 +67,7 @@ class Commands(TyperGroup):
         if threading.current_thread() is threading.main_thread():  # elsewhere signals are somebody else's
             signal.signal(signal.SIGTERM, terminated)
         try:
+            check_text(sys.argv[1:] if args is None else args)
             code = super().main(args=args, standalone_mode=False, **more)
             sys.stdout.flush()
         except KeyboardInterrupt:
@@ -87,6 +89,15 @@ def loaded(name: str) -> Any:
     command = typer.main.get_command(importlib.import_module(f"holdfast.cli.{name}").app)
     command.help = command.help or COMMANDS[name]
     return command
+
+
+def check_text(words: Sequence[str]) -> None:
+    """Refuse what no database keeps: bytes that are no UTF-8 come in as lone surrogates."""
+    for word in words:
+        if not word.isascii() and word != word.encode("utf-8", "replace").decode("utf-8"):
+            from holdfast.errors import InvalidOption, shown
+
+            raise InvalidOption("An argument is not UTF-8", seen=shown(word), do="Write it in UTF-8.")
 
 
 def tolerate(stream: TextIO) -> None:

@@ -12,12 +12,12 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from holdfast.clock import utc
 from holdfast.duration import format_ms
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def document(value: Any) -> Any:
 
 def dated(field: str, value: Any) -> Any:
     if isinstance(value, int) and (field in ("at", "now") or field.endswith("_at")):
-        return datetime.fromtimestamp(value / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return utc(value).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return document(value)
 
 
@@ -181,7 +181,7 @@ def age(now: int, at: int | None) -> str:
 
 def moment(at: int | None) -> str:
     """A moment in the local time of whoever looks."""
-    return "" if at is None else datetime.fromtimestamp(at / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return "" if at is None else utc(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def when(now: int, at: int | None) -> str:

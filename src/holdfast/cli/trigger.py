@@ -201,11 +201,11 @@ def read_moment(text: str, option: str = "--scheduled-for") -> datetime:
     """A date and time; without a zone that of whoever asks."""
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return moment.astimezone() if moment.tzinfo is None else moment
+    except (ValueError, OverflowError):  # the second: there is no such time in this zone
         raise InvalidOption(
             f"{option} is not a date and time", seen=shown(text), do='Write "2027-01-31T09:00+01:00".'
         ) from None
-    return moment.astimezone() if moment.tzinfo is None else moment
 
 
 # -- waiting and telling ----------------------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from holdfast.clock import utc
 from holdfast.duration import format_ms
 from holdfast.frames import frames
 from holdfast.model import FINAL, STATUSES
@@ -32,7 +33,7 @@ def moment(at: int | datetime | None, kind: str = "ago") -> Markup:
     if at is None:
         return NONE
     ms = round(at.timestamp() * 1000) if isinstance(at, datetime) else at
-    when = datetime.fromtimestamp(ms / 1000, UTC)
+    when = utc(ms)
     exact = f"{when:%Y-%m-%d %H:%M:%S}.{ms % 1000:03d} UTC"
     said = f"{when:%d %b %H:%M:%S}" if kind != "clock" else exact[11:23]
     machine = f"{exact[:10]}T{exact[11:23]}Z"
@@ -41,13 +42,13 @@ def moment(at: int | datetime | None, kind: str = "ago") -> Markup:
 
 def axis(ms: int, day: bool) -> str:
     """A time on an axis, in UTC until the script says it in the viewer's zone."""
-    when = datetime.fromtimestamp(ms / 1000, UTC)
+    when = utc(ms)
     return f"{when:%d %b}" if day else f"{when:%H:%M}"
 
 
 def iso(ms: int) -> str:
     """A time as addresses say it."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc(ms).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def span(ms: int | None) -> str | Markup:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from holdfast import codec, secret
-from holdfast.clock import moment_ms
+from holdfast.clock import moment_ms, utc
 from holdfast.errors import InvalidOption
 from holdfast.ids import new_secret
 from holdfast.model import RunError
@@ -89,7 +89,7 @@ def duration(ms: int) -> str:
 
 
 def iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / SECOND, UTC).isoformat(timespec="milliseconds")
+    return utc(ms).isoformat(timespec="milliseconds")
 
 
 def bare(id: str) -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal, get_args
 
 from holdfast.api.refused import Refused
+from holdfast.clock import utc
 from holdfast.duration import LONGEST_MS
 from holdfast.model import FINAL
 
@@ -56,7 +57,7 @@ PART: Final = re.compile(r"([0-9]+)(w|d|hr|h|m|s)", re.ASCII)
 
 def iso(ms: int) -> str:
     """Milliseconds since the epoch as ISO 8601, in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def maybe_iso(ms: int | None) -> str | None:

@@ -16,6 +16,7 @@ from fastapi import Request as HttpRequest
 
 from holdfast import codec
 from holdfast.api.refused import Refused, all_of, invalid
+from holdfast.clock import utc
 from holdfast.errors import InvalidOption, PayloadInvalid
 from holdfast.ids import from_uuid
 from holdfast.request import Request, checked_headers, checked_url
@@ -209,7 +210,7 @@ def run_id(id: str, what: str) -> str:
 def iso(milliseconds: int | None) -> str | None:
     if milliseconds is None:
         return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc(milliseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encoded(request: Request, more: Mapping[str, Any] | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 
@@ -75,12 +76,8 @@ def known(status: str) -> str:
 
 def read_since(text: str) -> int:
     """A duration ago, or a date and time; without a zone that of whoever asks."""
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        moment = None
-    if moment is not None:
-        return int(moment.timestamp() * 1000)
+    with suppress(ValueError, OverflowError):
+        return int(datetime.fromisoformat(text.strip()).timestamp() * 1000)
     try:
         return now_ms() - to_ms(text, name="--since")
     except InvalidOption:
