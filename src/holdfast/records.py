@@ -229,7 +229,8 @@ class NewEntry(msgspec.Struct, kw_only=True, gc=False):
     """One entry of a run's journal, as its attempt writes it.
 
     ``state`` is done or failed for what has happened, and open for what is waited for: a sleep or a time limit
-    (``due_at`` or ``delay_ms``), a token (``target``), children (``remaining``). ``runs`` are made together with it.
+    (``due_at`` or ``delay_ms``), a token (``target``), children (``remaining``). ``runs`` are made together with it;
+    ``chunks`` are what its attempt had written to streams until then.
     """
 
     run_id: str
@@ -253,6 +254,7 @@ class NewEntry(msgspec.Struct, kw_only=True, gc=False):
     place: int = 1
     runs: list[NewRun] = []
     token: NewToken | None = None
+    chunks: list[Chunk] = []
 
 
 class NewToken(msgspec.Struct, kw_only=True):

@@ -55,8 +55,8 @@ class Teller:
     """The buffers of one attempt.
 
     A run that goes on after a wait begins at the top, and its code comes by what it has told before. Nothing of that is
-    told again: ``past`` knows whether the code that asks has come by here. After a crash it is not known what was
-    written, so metadata is told once more.
+    told again: ``past`` knows whether the code that asks has come by here. After a crash it is not known what of the
+    metadata was written, so that is told once more; pieces of streams are written with what is recorded after them.
     """
 
     def __init__(self, claimed: Claimed, stirs: Stirs | None = None, past: Past | None = None) -> None:

@@ -179,3 +179,34 @@ async def test_branches_of_any_length_get_their_own_results(inside: Inside, bran
     for k, (one, two) in enumerate(run.output):
         assert effects.of[f"first {k}"][-1] == one
         assert effects.of[f"second {k} after {one}"][-1] == two
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_what_was_streamed_before_something_recorded(
+    inside: Inside, when: When, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is there, each piece once, in a step and outside. Fails with leaving pieces to the buffer: whoever went on from
+    the record did not write them again, and they were lost."""
+    monkeypatch.setattr("holdfast.worker.reports.CHUNKS_SECONDS", (3600.0, 3600.0))
+
+    async def say(n: int) -> None:
+        await living()
+        AsyncContext.current().stream("said").write(n)
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    async def work(n: int, ctx: AsyncContext) -> None:
+        for k in range(0, 6, 3):
+            ctx.stream("said").write(k)
+            await ctx.step(say, k + 1)
+            ctx.stream("said").write(k + 2)
+            await ctx.sleep(0.01)
+
+    died, n = True, 2
+    while died:
+        handle = await work.atrigger(n)
+        frail = Frail(inside, n, when, suspend_after=0.0)
+        run = await outlive(inside, frail, handle, suspend_after=0.0)
+        died, n = frail.death.is_set(), n + 3
+        assert run.status == "completed"
+        assert [chunk.value async for chunk in handle.stream("said")] == list(range(6)), n
+    assert n > 6

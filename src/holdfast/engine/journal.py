@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from holdfast.engine import telling
 from holdfast.engine.trigger import trigger
 from holdfast.errors import AttemptLost
 from holdfast.records import Ended, Entry, NewEntry, NewToken, Recorded, Triggered
@@ -78,6 +79,7 @@ def write(tx: Tx, entries: list[NewEntry]) -> list[Written | Exception]:
     for entry in mine:
         if entry.kind == "wait":
             answer_at_once(entry, answers[entry.target or ""])
+    telling.write_chunks(tx, [chunk for entry in mine for chunk in entry.chunks])
     number(mine)
     rows = {(row[0], row[1]): row for row in tx.batch("write_entries", list(map(bare, mine))).rows()} if mine else {}
     trust(tx, {row[0] for row in there if row[3]} & {run_id for run_id, _ in rows})

@@ -19,7 +19,7 @@ import msgspec
 
 from holdfast import jsontext
 from holdfast.errors import HoldfastError
-from holdfast.records import Note, Telling, Tidings
+from holdfast.records import Chunk, Note, Telling, Tidings
 from holdfast.sizes import METADATA_LIMIT, size_of
 from holdfast.storage.base import Tx, repeatable
 from holdfast.storage.runs import Fence
@@ -58,7 +58,7 @@ class Written(msgspec.Struct):
 @repeatable
 def write(tx: Tx, telling: Sequence[Telling]) -> None:
     """Write what running attempts tell. Of one that has lost its run nothing is taken."""
-    write_chunks(tx, telling)
+    write_chunks(tx, chunks_of(telling))
     if not any(one.tidings.notes for one in telling):
         return
     documents = Documents(tx, telling)
@@ -82,7 +82,7 @@ def with_outcomes(tx: Tx, outcomes: list[One]) -> list[One]:
     telling = [Telling(one.id, one.claim, one.tidings) for one in outcomes if one.tidings is not None]
     if not telling:
         return outcomes
-    write_chunks(tx, telling)
+    write_chunks(tx, chunks_of(telling))
     documents = Documents(tx, telling)
     ending = {one.id for one in documents.told}
     others = [Written(row.id, documents.text(row.id), row.noted) for row in documents.hot() if row.id not in ending]
@@ -99,10 +99,14 @@ def replaced(outcome: One, metadata: str | None) -> One:
     return msgspec.structs.replace(outcome, metadata=metadata, tidings=None)  # type: ignore[type-var]
 
 
-def write_chunks(tx: Tx, telling: Sequence[Telling]) -> None:
+def write_chunks(tx: Tx, chunks: Sequence[Chunk]) -> None:
     """Add to streams."""
-    if chunks := [chunk for one in telling for chunk in one.tidings.chunks]:
+    if chunks:
         tx.batch("insert_chunks", chunks)
+
+
+def chunks_of(telling: Sequence[Telling]) -> list[Chunk]:
+    return [chunk for one in telling for chunk in one.tidings.chunks]
 
 
 class Documents:

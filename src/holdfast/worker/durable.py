@@ -28,7 +28,7 @@ from holdfast.engine import journal as written
 from holdfast.errors import InvalidOption, JournalMismatch, NotDurable, Suspended, TokenUnknown, WaitTimedOut, shown
 from holdfast.ids import new_id, new_secret
 from holdfast.model import Results
-from holdfast.records import Entry, NewEntry, NewRun, NewToken
+from holdfast.records import Entry, NewEntry, NewRun, NewToken, Tidings
 from holdfast.task import Task
 from holdfast.worker import children, steps
 from holdfast.worker.calls import Calls
@@ -192,6 +192,7 @@ class Operations:
             kind=asked.kind,
             name=asked.name,
             digest=asked.digest,
+            chunks=self.live.chunks(),  # whoever goes on from here does not tell them again
             **columns,
         )
 
@@ -202,6 +203,8 @@ class Operations:
             if made.news or not self.journal.follows(made.entry):
                 await self.live.hear()
         self.host.trust(self.live)
+        if entry.chunks:
+            self.live.written(Tidings([], entry.chunks))
         self.arrived([made.entry])
         return cast("written.Written", made)
 
