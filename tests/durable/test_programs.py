@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from holdfast import AsyncContext, Retry
+from holdfast import AsyncContext, Context, Retry
 from holdfast.engine import tokens
 from holdfast.errors import RunFailed, StepFailed, WaitTimedOut
 from tests.durable.test_kills import Effects, quick
@@ -25,7 +26,10 @@ from tests.support.inside import Inside
 
 Program = list[list[Any]]
 MINUTE = 60_000
-SIMPLE = ("step", "broken", "sleep", "token", "late", "failing", "canceled", "limited", "unlimited")
+SIMPLE = (
+    *("step", "broken", "sleep", "token", "late", "failing", "canceled", "limited", "unlimited"),
+    *("retried", "raced", "halved", "overdone", "outlasted", "threaded", "told"),
+)
 __all__ = ["quick"]
 
 
@@ -43,19 +47,38 @@ PROGRAMS = nested(nested(st.lists(PLAIN.map(list), min_size=1, max_size=4)))
 def model(operations: Program) -> list[Any]:
     """What a program comes to."""
     plain = {"broken": "StepFailed", "late": "WaitTimedOut", "failing": "RunFailed", "canceled": "RunCanceled"}
-    plain |= {"limited": "TimeoutError"}
+    plain |= {"limited": "TimeoutError", "overdone": "RunTimedOut"}
     said: list[Any] = []
     for kind, what in operations:
         if kind == "child":
             said.append(model(what[0]))
         elif kind in ("children", "gather"):
             said.append([model(each) for each in what])
+        elif kind == "raced":
+            said.append(["WaitTimedOut", what, "TimeoutError"])
+        elif kind == "halved":
+            said.append(["canceled", "completed", "canceled"])
+        elif kind == "threaded":
+            said.append([what, "StepFailed", what + 1])
         else:
             said.append(plain.get(kind, None if kind in ("sleep", "unlimited") else what))
     return said
 
 
-def interpreter(inside: Inside, effects: Effects) -> Any:
+class Deeds(Effects):
+    """What steps have done, how often those have failed that do at first, and which runs have told something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tries: Counter[str] = Counter()
+        self.told: set[str] = set()
+
+
+def refuse(n: int) -> None:
+    raise ConnectionError(n)
+
+
+def interpreter(inside: Inside, effects: Deeds) -> Any:
     """The task that carries programs out."""
     once = Retry(max_attempts=1)
 
@@ -70,6 +93,43 @@ def interpreter(inside: Inside, effects: Effects) -> Any:
     @inside.app.task(retry=once, max_crashes=1000)
     async def failing(n: int) -> None:
         raise ValueError(n)
+
+    async def balky(n: int, name: str) -> int:
+        await living()
+        if effects.tries[name] < 2:
+            effects.tries[name] += 1
+            raise ConnectionError(n)
+        return await echo(n, name)
+
+    @inside.app.task(retry=once, max_crashes=1000, max_duration=0.1)
+    async def overdone(n: int, ctx: AsyncContext) -> None:
+        await ctx.sleep(n / 100)
+        await asyncio.sleep(60)
+
+    @inside.app.task(retry=once, max_crashes=1000, max_duration=20)
+    async def outlasting(n: int, ctx: AsyncContext) -> int:
+        await ctx.sleep(n / 100)
+        return n
+
+    @inside.app.task(retry=once, max_crashes=1000)
+    def threaded(n: int, ctx: Context) -> list[Any]:
+        said: list[Any] = [ctx.step(lambda: n, name="same")]
+        ctx.sleep(n / 1000)
+        try:
+            ctx.step(refuse, n)
+        except StepFailed:
+            said.append("StepFailed")
+        return [*said, ctx.trigger_and_wait(outlasting, n) + 1]
+
+    @inside.app.task(retry=once, max_crashes=1000)
+    async def telling(n: int, ctx: AsyncContext) -> int:
+        for k in range(3):
+            ctx.metadata["k"] = k
+            ctx.metadata.increment("times")
+            ctx.stream("said").write(k)
+            await ctx.sleep(n / 1000)
+            await ctx.step(echo, k, f"{ctx.run.id} {k}")
+        return n
 
     @inside.app.task(retry=once, max_crashes=1000)
     async def hanging(n: int, ctx: AsyncContext) -> None:
@@ -95,6 +155,20 @@ def interpreter(inside: Inside, effects: Effects) -> Any:
             case "unlimited":
                 async with asyncio.timeout(3600):
                     await ctx.sleep(what / 1000)
+            case "retried":
+                return await ctx.step(balky, what, name, retry=Retry(max_attempts=3, min_delay=0.01))
+            case "raced":
+                return await race(what, name, ctx)
+            case "halved":
+                return await halve(what, name, ctx)
+            case "overdone":
+                await ctx.trigger_and_wait(overdone, what)
+            case "outlasted":
+                return await ctx.trigger_and_wait(outlasting, what)
+            case "threaded":
+                return await ctx.trigger_and_wait(threaded, what)
+            case "told":
+                return await tell(what, ctx)
             case "failing":
                 await ctx.trigger_and_wait(failing, what)
             case "canceled":
@@ -109,6 +183,36 @@ def interpreter(inside: Inside, effects: Effects) -> Any:
             case "gather":
                 return await asyncio.gather(*(carry(each, f"{name}/{k}", ctx) for k, each in enumerate(what)))
         return None
+
+    async def race(n: int, name: str, ctx: AsyncContext) -> list[Any]:
+        """Tokens side by side: one nobody completes in time, one that is, and one that is waited for too briefly."""
+        late, come, never = [await ctx.token(int, timeout=timeout) for timeout in (n / 1000, None, "1h")]
+        await ctx.step(complete, come.id, n)
+        waits = [ctx.wait_for(late), ctx.wait_for(come), asyncio.wait_for(ctx.wait_for(never), n / 1000)]
+        said = await asyncio.gather(*waits, return_exceptions=True)
+        return [type(each).__name__ if isinstance(each, Exception) else each for each in said]
+
+    async def complete(token: str, n: int) -> None:
+        await inside.store.run(tokens.complete, token, str(n))
+
+    async def halve(n: int, name: str, ctx: AsyncContext) -> list[str]:
+        """A batch of which some are canceled while it is waited for."""
+        keys = [f"{name} {n} {k}" for k in range(2)]
+        ids = [(await hanging.atrigger(n, idempotency_key=key)).id for key in keys]
+        one, other = [hanging.item(n, idempotency_key=key) for key in keys]
+        batch = ctx.batch_trigger_and_wait([one, outlasting.item(n), other])
+        results, _ = await asyncio.gather(batch, ctx.step(cancel, ids))
+        return [run.status for run in results]
+
+    async def cancel(ids: list[str]) -> None:
+        for run_id in ids:
+            await inside.app.runs.acancel(run_id)
+
+    async def tell(n: int, ctx: AsyncContext) -> int:
+        handle = await telling.atrigger(n)
+        told = await ctx.trigger_and_wait(telling, n)
+        effects.told.add(handle.id)
+        return told
 
     async def carry(operations: Program, name: str, ctx: AsyncContext) -> list[Any]:
         said: list[Any] = []
@@ -143,27 +247,38 @@ class Lives(RuleBasedStateMachine):
     """Runs, and the workers that carry them out, one after the other or several at once."""
 
     url: str
+    pins = False
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.clock = Leaping()
-        self.inside, self.effects = Inside(self.url, self.clock), Effects()
+        self.inside, self.effects = Inside(self.url, self.clock), Deeds()
         self.task = interpreter(self.inside, self.effects)
         self.runs: dict[str, tuple[Program, Any]] = {}
         self.canceled: set[str] = set()
         self.workers: list[Frail] = []
         self.sweeping = self.runner.get_loop().create_task(self.inside.sweeping())
 
+    @initialize(pins=st.booleans())
+    def pin(self, pins: bool) -> None:
+        """Whether what one version has begun goes on with that one only."""
+        self.pins = pins
+
     @rule(operations=PROGRAMS)
     def trigger(self, operations: Program) -> None:
         handle = self.runner.run(self.task.atrigger(operations))
         self.runs[handle.id] = (operations, handle)
 
-    @rule(n=st.integers(2, 25), when=st.sampled_from(["before", "after"]), suspend_after=st.sampled_from([0.0, 30.0]))
-    def worker(self, n: int, when: Any, suspend_after: float) -> None:
+    @rule(
+        n=st.integers(2, 25),
+        when=st.sampled_from(["before", "after"]),
+        suspend_after=st.sampled_from([0.0, 30.0]),
+        version=st.sampled_from(["1", "2"]),
+    )
+    def worker(self, n: int, when: Any, suspend_after: float, version: str) -> None:
         """One that dies at its n-th write."""
-        self.runner.run(self.hire(n, when, suspend_after=suspend_after))
+        self.runner.run(self.hire(n, when, suspend_after=suspend_after, version=version, pins=self.pins))
 
     @rule(ms=st.integers(0, 200))
     def while_away(self, ms: int) -> None:
@@ -204,11 +319,20 @@ class Lives(RuleBasedStateMachine):
             self.runner.close()
 
     async def end(self) -> None:
-        await self.hire()
+        for version in "12":
+            await self.hire(version=version, pins=self.pins)
         for run_id, (operations, handle) in self.runs.items():
             run = await self.inside.ended(handle, 100)
             if run_id not in self.canceled or run.status != "canceled":
                 assert (run.status, run.output) == ("completed", model(operations)), (operations, run.error)
+        for run_id in self.effects.told:
+            handle = self.inside.app.handle(run_id)
+            run = await self.inside.ended(handle, 100)
+            if run.status == "completed":
+                assert run.metadata["k"] == 2
+                assert run.metadata["times"] >= 3
+                said = {chunk.value async for chunk in handle.stream("said")}
+                assert said == {0, 1, 2}
 
     async def close(self) -> None:
         self.sweeping.cancel()

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from holdfast import storage
 from holdfast.context import running
 from holdfast.engine import workers
+from holdfast.errors import DatabaseUnavailable
 from holdfast.storage import Store
 from holdfast.worker.worker import Worker
 from tests.support.inside import Inside
@@ -27,6 +28,7 @@ class Frail:
 
     def __init__(self, inside: Inside, n: int = NEVER, when: When = "before", **settings: Any) -> None:
         self.n, self.when, self.writes, self.dead = n, when, 0, False
+        self.unheard: list[Future[Any]] = []  # answers that it is still waiting for when it is put away
         self.loop, self.death = asyncio.get_running_loop(), asyncio.Event()
         self.inside = inside
         self.store: Store = storage.open(inside.database, clock=inside.clock)
@@ -39,7 +41,7 @@ class Frail:
     def send(self, f: Callable[..., Any], *, write: bool = True, again: bool = False) -> Future[Any]:
         """The only door: everything that the worker says goes through it."""
         if self.dead:
-            return Future()
+            return self.silence()
         self.writes += write
         fatal = write and self.writes == self.n and bool(self.worker.me)
         if not fatal:
@@ -49,7 +51,12 @@ class Frail:
             self.die()
         else:
             self.submit(f, write=write, again=again).add_done_callback(lambda _: self.die())
-        return Future()
+        return self.silence()
+
+    def silence(self) -> Future[Any]:
+        """No answer, ever; but a thread that waits for one must end before the test can."""
+        self.unheard.append(unheard := Future[Any]())
+        return unheard
 
     def let_through(self, answer: Future[Any]) -> Future[Any]:
         """What is answered after its death is not heard."""
@@ -57,6 +64,7 @@ class Frail:
 
         def tell(answer: Future[Any]) -> None:
             if self.dead:
+                self.unheard.append(heard)
                 return
             if (error := answer.exception()) is not None:
                 heard.set_exception(error)
@@ -85,6 +93,9 @@ class Frail:
                 live.work.cancel()
         self.work.cancel()
         await asyncio.gather(self.work, return_exceptions=True)
+        for answer in self.unheard:
+            if not answer.done():
+                answer.set_exception(DatabaseUnavailable("this worker is dead", do="nothing"))
         self.store.close()
 
 
