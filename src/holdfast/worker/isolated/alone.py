@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import signal
 import threading
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -41,7 +40,6 @@ class Alone(Guest):
 
     def carry(self) -> None:
         """Carry it out, in the main thread."""
-        signal.signal(signal.SIGTERM, self.signalled)
         claimed = self.job.claimed
         live = self.live = Here(claimed, self.home.tasks[claimed.task], self)
         self.held[claimed.id] = live

@@ -20,7 +20,9 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 from holdfast.machine import machine_in, machine_of
@@ -36,15 +38,23 @@ from holdfast.worker.isolated.main_thread import MainThread
 from holdfast.worker.isolated.wire import Begun, Fallen, Job, Owes, Wire
 
 
-class Mouth:
-    """What this process has to say things with, and whether it has logged anything."""
+class Process:
+    """What this process has to say things with, who hears of SIGTERM, and whether anything was logged."""
 
     def __init__(self) -> None:
         self.wire: Wire | None = None
+        self.signalled: Callable[[int, FrameType | None], None] = ignored
         self.logged = False
 
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        self.signalled(number, frame)
 
-mouth = Mouth()
+
+def ignored(number: int, frame: FrameType | None) -> None:
+    """Of an ``async def`` task: there an interrupt comes by the wire."""
+
+
+process = Process()
 
 
 def carry(end: int, home: Home, settings: Settings) -> None:
@@ -57,7 +67,7 @@ def carry(end: int, home: Home, settings: Settings) -> None:
     if (word := machine_in(job.options)) is not None:
         confine.confine(machine_of(word), os.getppid(), job.number)
     wire.send(Begun())
-    mouth.wire = wire
+    process.wire = wire
     if isinstance(job, Owes):
         After(wire, job, home, settings, began).go()
     else:
@@ -71,19 +81,19 @@ def end_well() -> None:
         if not isinstance(stream, CaptureStream):
             with contextlib.suppress(Exception):
                 stream.flush()
-    if mouth.logged:
+    if process.logged:
         logging.shutdown()
 
 
 def attempt(wire: Wire, job: Job | Fallen, home: Home, settings: Settings, began: float) -> Guest:
     """Carry an attempt out; answers what did, whose loop is still open if it had one."""
     if isinstance(job, Fallen) or home.tasks[job.claimed.task].signature.is_async:
-        signal.signal(signal.SIGTERM, lambda number, frame: None)  # an interrupt comes by the wire
         guest = Guest(wire, job, home, settings, ThreadPoolExecutor(4, "holdfast-task"), began)
         guest.go()
         return guest
     if job.claimed.payload is not None and wrapping_of(home.tasks[job.claimed.task]) is None:
         alone = Alone(wire, job, home, settings, began)
+        process.signalled = alone.signalled
         alone.carry()
         return alone
     main = MainThread()
@@ -94,7 +104,7 @@ def attempt(wire: Wire, job: Job | Fallen, home: Home, settings: Settings, began
 
 def beside(main: MainThread, guest: Guest) -> None:
     """The loop in a thread, and the code here."""
-    signal.signal(signal.SIGTERM, main.signalled)
+    process.signalled = main.signalled
 
     def loop() -> None:
         try:
@@ -117,15 +127,16 @@ REHEARSALS = 40  # the interpreter adapts code that runs often, and writes to le
 def prepare() -> None:
     """What those that are forked inherit."""
     faulthandler.enable(file=2)
+    signal.signal(signal.SIGTERM, process.hear)
     heed_logging()
     os.register_at_fork(after_in_child=be_mortal)
 
 
 def be_mortal() -> None:
     """What code forks ends by SIGTERM, like any process, and does not speak for the run, whatever it goes on with."""
-    if mouth.wire is not None:
-        mouth.wire.close()
-        mouth.wire = None
+    if process.wire is not None:
+        process.wire.close()
+        process.wire = None
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -134,7 +145,7 @@ def heed_logging() -> None:
     make = logging.getLogRecordFactory()
 
     def made(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        mouth.logged = True
+        process.logged = True
         return make(*args, **kwargs)
 
     logging.setLogRecordFactory(made)
@@ -158,13 +169,12 @@ def rehearse(home: Home) -> None:
             wrapping_of(task)
             task.secrets("null")
             task.output_codec.dump(task.load("null"))
-    before = signal.getsignal(signal.SIGTERM)
     for task in (define(rehearsal, {}), define(rehearsal_here, {})):
         for _ in range(REHEARSALS):
             contextvars.copy_context().run(attempt_at_nothing, task, home)
-    signal.signal(signal.SIGTERM, before)
+    process.signalled = ignored
     asyncio.set_event_loop(None)
-    mouth.logged = False
+    process.logged = False
 
 
 def attempt_at_nothing(task: Task[Any, Any], home: Home) -> None:

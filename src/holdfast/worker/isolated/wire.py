@@ -266,7 +266,7 @@ class Line:
         end.setblocking(False)
         self.frames = Frames()
         self.left = bytearray()
-        self.closed = False
+        self.waits = self.closed = False  # for room in the socket
         self.fd = end.fileno()
         loop.add_reader(self.fd, self.read)
 
@@ -287,10 +287,9 @@ class Line:
             self.left.clear()
             sent = 0
         del self.left[:sent]
-        if self.left:
-            self.loop.add_writer(self.fd, self.write)
-        else:
-            self.loop.remove_writer(self.fd)
+        if bool(self.left) != self.waits:
+            self.waits = not self.waits
+            self.loop.add_writer(self.fd, self.write) if self.waits else self.loop.remove_writer(self.fd)
 
     def read(self) -> bool:
         """Hear what has arrived; False if there was nothing."""
@@ -316,5 +315,6 @@ class Line:
         if not self.closed:
             self.closed = True
             self.loop.remove_reader(self.fd)
-            self.loop.remove_writer(self.fd)
+            if self.waits:
+                self.loop.remove_writer(self.fd)
             self.end.close()

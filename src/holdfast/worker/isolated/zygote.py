@@ -72,7 +72,8 @@ class Zygote:
     def serve(self) -> NoReturn:
         """Do as the worker says until it is gone."""
         confine.adopt_orphans()
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)  # runs inherit it, and …
+        signal.siginterrupt(signal.SIGCHLD, False)  # … are not interrupted by it, as if they did not
         signal.set_wakeup_fd(self.woken, warn_on_full_buffer=False)
         gc.collect()
         gc.freeze()  # so that a collection in a child does not copy all that was imported
@@ -136,7 +137,6 @@ class Zygote:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for fd in (self.wake, self.woken):
                 os.close(fd)
             self.control.close()
