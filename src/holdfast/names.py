@@ -20,6 +20,7 @@ __all__ = [
     "checked_run_id",
     "checked_text",
     "not_text",
+    "storable",
 ]
 
 NAME_LENGTH: Final = 200
@@ -88,3 +89,14 @@ def not_text(value: str) -> bool:
     if value.isascii():
         return "\0" in value
     return "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def storable(text: str) -> str:
+    """Text for people, as every text column takes it: NUL and lone surrogates are spelled out.
+
+    >>> storable("a\\0")
+    'a\\\\x00'
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

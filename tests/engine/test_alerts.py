@@ -218,3 +218,7 @@ def test_what_is_declared_no_more_is_gone_and_the_rest_stays_as_it_was(desk: Des
     assert json.loads(ops.state)["failed"] == {"greet": {"failed": 1}}
     store.run_sync(engine.declare, "shop:tasks", [])
     assert store.read_sync(engine.alerts) == []
+
+
+def test_an_error_is_told_in_text_that_every_channel_takes() -> None:
+    assert engine.line('{"type":"ValueError","message":"a\\u0000 \\ud800"}') == "ValueError: a\\x00 \\ud800"

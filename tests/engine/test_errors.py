@@ -81,6 +81,24 @@ def test_what_ends_well_or_on_purpose_is_no_error(store: Store) -> None:
     assert grouped(store) == []
 
 
+@pytest.mark.parametrize("message", ["half a pair: \ud800", "a NUL: \0"])
+def test_what_no_column_holds_keeps_no_other_from_being_counted(store: Store, clock: FrozenClock, message: str) -> None:
+    end(store, "ValueError", message)
+    clock.advance(1)
+    end(store, "KeyError", "'ada'")
+    assert [each.type for each in grouped(store)] == ["KeyError", "ValueError"]
+    assert grouped(store)[1].message.startswith(message[:6])
+
+
+def test_an_error_that_cannot_be_read_goes_by_its_status(store: Store) -> None:
+    (run_id,) = send(store, new())
+    hand = Hand(store)
+    (run,) = hand.claim()
+    hand.end(run, status="failed", error="{")
+    (found,) = grouped(store)
+    assert (found.type, found.message, found.last_run) == ("failed", "", run_id)
+
+
 def test_a_run_without_an_error_goes_by_its_status(store: Store, clock: FrozenClock) -> None:
     send(store, new(ttl_ms=1_000))
     clock.advance(2)

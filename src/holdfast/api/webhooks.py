@@ -38,6 +38,7 @@ from holdfast.codec import AnyCodec
 from holdfast.engine import webhooks as engine
 from holdfast.errors import DatabaseError
 from holdfast.ids import new_id
+from holdfast.names import storable
 from holdfast.rate import read_rate
 from holdfast.records import Rejected
 from holdfast.webhooks.endpoint import Endpoint
@@ -165,8 +166,3 @@ class Keeping:
 
     async def store(self) -> Any:
         return await asyncio.to_thread(lambda: self.client().store)
-
-
-def storable(text: str) -> str:
-    """Text that both databases can keep."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from holdfast import jsontext
+from holdfast.names import storable
 from holdfast.records import AlertEntry
 from holdfast.storage.base import Tx
 
@@ -109,7 +110,7 @@ def line(error: str | None) -> str:
     said = jsontext.decode(error)
     if not isinstance(said, dict):
         return ""
-    text = " ".join(f"{said.get('type', '')}: {said.get('message', '')}".split())
+    text = storable(" ".join(f"{said.get('type', '')}: {said.get('message', '')}".split()))
     return text if len(text) <= ERROR_LENGTH else f"{text[:ERROR_LENGTH]}…"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from holdfast.ids import new_id
+from holdfast.names import storable
 from holdfast.storage.base import Tx
 
 LAST = "~"  # comes after every id
@@ -30,13 +31,9 @@ class AuditLine(NamedTuple):
 
 def write(tx: Tx, actor: str, verb: str, subject: str, origin: str, key_id: str | None = None) -> None:
     """Note a change. What is too long is cut."""
-    said = {name: storable(text) for name, text in (("verb", verb), ("subject", subject), ("origin", origin))}
-    tx.rows("insert_audit", id=new_id(), actor=storable(actor), key_id=key_id, **said)
-
-
-def storable(text: str) -> str:
-    """``text`` as any database keeps it, and no longer than a line."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")[:LONGEST]
+    texts = {"actor": actor, "verb": verb, "subject": subject, "origin": origin}
+    said = {name: storable(text)[:LONGEST] for name, text in texts.items()}
+    tx.rows("insert_audit", id=new_id(), key_id=key_id, **said)
 
 
 def page(tx: Tx, *, before: str | None = None, n: int = 50) -> list[AuditLine]:

@@ -11,7 +11,10 @@ from typing import Final
 
 import msgspec
 
+from holdfast import jsontext
+from holdfast.errors import PayloadInvalid
 from holdfast.fingerprint import fingerprint
+from holdfast.names import storable
 from holdfast.storage.base import Tx
 
 SWEEP: Final = 500
@@ -61,7 +64,7 @@ def group(tx: Tx, n: int = SWEEP) -> int:
 
 def grouped(run_id: str, task: str, status: str, error: str | None, version: str | None, ended_at: int) -> Group:
     """A run as a group of its own."""
-    said = Said() if error is None else msgspec.json.decode(error, type=Said)
+    said = said_in(error)
     kind = said.type or status
     print_ = fingerprint(task, kind, said.message, said.traceback)
     return Group(
@@ -77,6 +80,17 @@ def grouped(run_id: str, task: str, status: str, error: str | None, version: str
         last_version=version,
         last_run=run_id,
     )
+
+
+def said_in(error: str | None) -> Said:
+    """What a stored error says, as columns take it. One that cannot be read says nothing: it must not keep others from
+    being counted."""
+    try:
+        found = None if error is None else jsontext.decode(error)
+    except PayloadInvalid:
+        return Said()
+    said = found if isinstance(found, dict) else {}
+    return Said(*(storable(str(said.get(field, ""))) for field in Said.__struct_fields__))
 
 
 def merged(found: Iterable[Group]) -> list[Group]:

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, TextIO
 
 from holdfast import codec
 from holdfast.errors import shown
+from holdfast.names import storable
 from holdfast.records import LogLine
 from holdfast.secret import Scrubber
 
@@ -121,7 +122,7 @@ class CaptureHandler(logging.Handler):
                 message = f"{message}\n{record.stack_info}"
         except Exception as error:
             message = f"{shown(record.msg)} could not be formatted: {type(error).__name__}"
-        lines.add(storable(record.levelname), storable(record.name), message, int(record.created * 1000))
+        lines.add(storable(str(record.levelname)), storable(str(record.name)), message, int(record.created * 1000))
 
     def stand_aside(self, record: logging.LogRecord) -> None:
         """Where nobody has set up logging, warnings go to stderr, by logging's last resort: unless it has a handler."""
@@ -170,14 +171,6 @@ def hushed_record(record: logging.LogRecord) -> logging.LogRecord:
 
 
 _plain = logging.Formatter()
-
-
-def storable(name: object) -> str:
-    """A name as every database takes it. A message is kept as JSON, which can say anything; a name is kept as it is."""
-    text = str(name)
-    if text.isascii() and "\x00" not in text:
-        return text
-    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 class CaptureStream:
