@@ -17,9 +17,11 @@ from holdfast.api.app import application, routes
 from holdfast.api.auth import need_of
 from holdfast.api.limit import MOST, Limits
 from holdfast.engine import audit, keys
+from holdfast.engine.keys import Known
 from holdfast.ids import new_api_key
 from holdfast.rate import Rate
 from holdfast.scopes import Right
+from holdfast.storage import Tx
 
 OPERATORS = "whatever it looks like, though one of 64 bytes is what signing tokens asks for"
 
@@ -83,6 +85,27 @@ async def test_what_is_known_of_keys_is_read_again_after_a_second(
     assert (await served.ask(key)).status_code == 200
     now += 1.0
     assert (await served.ask(key)).status_code == 401
+
+
+async def test_a_key_counts_at_once_and_guesses_cost_few_looks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, looks = time.monotonic(), list[float]()
+    known = keys.known
+
+    def counted(tx: Tx) -> Known:
+        looks.append(now)
+        return known(tx)
+
+    monkeypatch.setattr(keyring.time, "monotonic", lambda: now)
+    monkeypatch.setattr(keys, "known", counted)
+    assert (await served.ask("nobody's")).status_code == 401
+    key = new_api_key()
+    await served.home.client.awrite(keys.create, key, "web", ["read"], None)
+    now += 0.001
+    assert (await served.ask(key)).status_code == 200
+    for _ in range(90):
+        now += 0.01
+        assert (await served.ask(new_api_key())).status_code == 401
+    assert len(looks) == 1 + keyring.LOOKS.starts
 
 
 async def test_a_key_ends_by_itself(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

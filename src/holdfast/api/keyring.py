@@ -1,7 +1,8 @@
 """Which keys there are, and whose a call brings.
 
 What the database says of keys is read again when it is older than a second, so a key that is revoked opens nothing a
-second later, on any server. When a key was used last is written once in a minute for each.
+second later, on any server. For a key that is not there it is read once more, as it may have been made just now, but
+only so often, whoever guesses. When a key was used last is written once in a minute for each.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from fastapi import Request
 
 from holdfast.api import public
 from holdfast.api.auth import THIS_MACHINE, Caller
+from holdfast.api.limit import Limit
 from holdfast.client import Client
 from holdfast.engine import keys
 from holdfast.engine.keys import Known, KnownKey
 from holdfast.errors import DatabaseError
 from holdfast.ids import new_secret
+from holdfast.rate import Rate
 from holdfast.scopes import right_of
 
 FRESH_SECONDS: Final = 1.0
+LOOKS: Final = Rate(5, 1_000)  # more, for keys that are not known
 USED_SECONDS: Final = 60.0
 ENVIRONMENT_KEY: Final = "HOLDFAST_API_KEY"
 Session = Callable[[Request], Awaitable[Caller | None]]
@@ -41,6 +45,7 @@ class Keyring:
         self.client, self.key = client, key
         self.sessions: list[Session] = []
         self.lock = asyncio.Lock()
+        self.looks = Limit(LOOKS)
         self.read_at = float("-inf")
         self.snapshot = Known((), False, None)
         self.by_hash: dict[str, tuple[KnownKey, float]] = {}
@@ -58,8 +63,10 @@ class Keyring:
         """Whose key this is; None if nobody's."""
         if self.key is not None and same(given, self.key):
             return Caller(ENVIRONMENT_KEY, None, THIS_MACHINE.rights)
+        came, hashed = time.monotonic(), keys.hash_of(given)
         await self.refresh()
-        hashed = keys.hash_of(given)
+        if hashed not in self.by_hash and self.read_at < came and self.looks.count(came).allowed:
+            await self.refresh(came)
         key, until = self.by_hash.get(hashed, (None, 0.0))
         if key is None or not hmac.compare_digest(key.hash, hashed) or time.monotonic() >= until:
             return None
@@ -117,13 +124,14 @@ class Keyring:
 
     # -- what the database says --
 
-    async def refresh(self) -> None:
-        """Read the keys again, if it was too long ago. Who comes meanwhile waits for the same answer."""
-        if time.monotonic() - self.read_at < FRESH_SECONDS:
+    async def refresh(self, since: float | None = None) -> None:
+        """Read the keys again, if it was too long ago, or before then. Who comes meanwhile waits for the same."""
+        oldest = time.monotonic() - FRESH_SECONDS if since is None else since
+        if self.read_at > oldest:
             return
         async with self.lock:
             began = time.monotonic()
-            if began - self.read_at < FRESH_SECONDS:
+            if self.read_at > oldest:
                 return
             self.snapshot = await self.client().aread(keys.known)
             self.by_hash = {key.hash: (key, ends(key, began)) for key in self.snapshot.keys}
