@@ -128,7 +128,7 @@ class Holdfast(Hooked[Any, Any]):
             lambda: str(self.settings.get("database").value),
             queues=self._queues,
             payload_limit=self.settings.get("payload_limit").value,
-            public_url=lambda: str(self.settings.get("public_url").value),
+            said_url=self._said_url,
         )
         self._factory = TaskFactory(self._register)
 
@@ -493,6 +493,10 @@ class Holdfast(Hooked[Any, Any]):
             ttl_ms=settled["ttl"],
             machine=settled["machine"],
         )
+
+    def _said_url(self) -> str | None:
+        setting = self.settings.get("public_url")
+        return None if setting.source == "default" else str(setting.value)
 
     def _push(self, url: str, json: Any, content: str | bytes | None, options: PushOptions) -> NewRun:
         if isinstance(queue := options.get("queue"), Queue):

@@ -50,6 +50,7 @@ from holdfast.options import Target
 from holdfast.queue import Queue, own_queue
 from holdfast.records import Chunk, LogLine, NewRun, QueueEntry, Recorded, RunRecord, TaskEntry, Triggered
 from holdfast.request import HTTP_TASK
+from holdfast.settings import PUBLIC_URL, SERVED_AT
 from holdfast.sizes import MIB, check_size, size_of
 from holdfast.storage import Store, Tx
 from holdfast.views import Mark
@@ -84,12 +85,12 @@ class Client:
         clock: Clock | None = None,
         queues: dict[str, Queue] | None = None,
         payload_limit: int = 10 * MIB,
-        public_url: Callable[[], str] = lambda: "http://127.0.0.1:8765",
+        said_url: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._url = url
         self.queues = {} if queues is None else queues
         self.payload_limit = payload_limit
-        self.public_url = public_url
+        self.said_url = said_url  # where the outside finds the server, if anybody has said so
         self._clock = clock
         self.http_tasks: dict[str, Callable[[], TaskEntry]] = {HTTP_TASK: http_entry}  # whoever triggers announces them
         self._named: set[RouteName] = set()
@@ -287,9 +288,13 @@ class Client:
             await store.run(catalogue.ensure_names, *names)
             self._remember(*runs)
 
-    def token_url(self, token: str, secret: str) -> str:
+    def public_url(self) -> str:
+        """Where the outside finds the server: as was said, or else where the one that started this process listens."""
+        return self.said_url() or os.environ.get(SERVED_AT) or PUBLIC_URL
+
+    def token_url(self, token: str, secret: str, base: str | None = None) -> str:
         """Where a token is completed by HTTP, by whoever has this URL."""
-        return f"{self.public_url()}/api/v1/waitpoints/tokens/{token}/callback/{secret}"
+        return f"{base or self.public_url()}/api/v1/waitpoints/tokens/{token}/callback/{secret}"
 
     def _join(self, runs: list[NewRun], connection: object) -> list[Outcome]:
         """Make runs in the caller's transaction."""

@@ -113,6 +113,9 @@ def _origins(value: Any, name: str) -> str:
     return " ".join(origins)
 
 
+PUBLIC_URL: Final = "http://127.0.0.1:8765"
+SERVED_AT: Final = "HOLDFAST_SERVED_AT"  # what a server tells the processes that it starts: where it listens
+
 _DECLARED: Final[Mapping[str, _Declared]] = {
     "database": _Declared("HOLDFAST_DATABASE_URL", _text, "holdfast.db"),
     "max_duration": _Declared("HOLDFAST_MAX_DURATION", _lasting, None),
@@ -123,7 +126,7 @@ _DECLARED: Final[Mapping[str, _Declared]] = {
     "lease": _Declared("HOLDFAST_LEASE", _lasting, 30_000),
     "suspend_after": _Declared("HOLDFAST_SUSPEND_AFTER", _milliseconds, 30_000),
     "suspend_above": _Declared("HOLDFAST_SUSPEND_ABOVE", _whole, 64 * MIB),
-    "public_url": _Declared("HOLDFAST_PUBLIC_URL", _public_url, "http://127.0.0.1:8765"),
+    "public_url": _Declared("HOLDFAST_PUBLIC_URL", _public_url, PUBLIC_URL),
     "api_key": _Declared("HOLDFAST_API_KEY", _text, None),
     "api_rate": _Declared("HOLDFAST_API_RATE", _rate, None),
     "cors_origins": _Declared("HOLDFAST_CORS_ORIGINS", _origins, None),

@@ -90,6 +90,22 @@ async def test_what_it_declares_is_known_with_its_first_call(app: Holdfast, even
         await asyncio.to_thread(eventually, known)
 
 
+async def test_urls_lead_to_where_it_was_called_unless_it_is_said_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_API_KEY", KEY)
+    signed = {"Authorization": f"Bearer {KEY}"}
+    for said, found in ((None, "http://shop.test:8000/jobs/api"), ("https://jobs.test", "https://jobs.test/api")):
+        app = Holdfast(database="sqlite://:memory:", public_url=said)
+        transport = httpx.ASGITransport(app=Starlette(routes=[Mount("/jobs", app.asgi())]))
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test:8000/jobs/api/v1") as http:
+            made = (await http.post("/waitpoints/tokens", headers=signed)).json()
+            listed = (await http.get("/waitpoints/tokens", headers=signed)).json()["data"]
+            assert made["url"].startswith(f"{found}/v1/waitpoints/tokens/")
+            assert [each["url"] for each in listed] == [made["url"]]
+            one = (await http.get(f"/waitpoints/tokens/{made['id']}", headers=signed)).json()
+            assert one["url"] == made["url"]
+        await app.aclose()
+
+
 def test_an_app_that_declares_nothing_takes_nothing_away(app: Holdfast) -> None:
     app.task(id="nightly", schedule=Cron("0 3 * * *"))(nothing)
     announce_mounted(app)

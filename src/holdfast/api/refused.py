@@ -53,6 +53,12 @@ def path_of(request: Request) -> str:
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
+def called(request: Request) -> str:
+    """Where this application was called, without a slash at the end."""
+    root: str = request.scope.get("root_path", "").rstrip("/")
+    return f"{request.url.scheme}://{request.url.netloc}{root}"
+
+
 def invalid(message: str, param: str | None = None) -> Refused:
     return Refused(422, message, param)
 

@@ -31,7 +31,7 @@ from fastapi.responses import JSONResponse
 from holdfast import codec
 from holdfast.api.auth import needs
 from holdfast.api.limit import Limit
-from holdfast.api.refused import Refused
+from holdfast.api.refused import Refused, called
 from holdfast.api.v2.reading import limited
 from holdfast.client import Client
 from holdfast.codec import AnyCodec
@@ -87,9 +87,9 @@ def webhooks(client: Callable[[], Client], endpoints: Endpoints, elsewhere: Else
         return JSONResponse({"run": made.id}, status_code=endpoint.success if made.created else 200)
 
     @router.get("/api/v1/webhooks", summary="Where requests come in that become runs", dependencies=READ)
-    async def announced() -> dict[str, Any]:
-        found = await client().aread(engine.announced)
-        return {"data": [{**each._asdict(), "url": f"{client().public_url()}{PREFIX}{each.path}"} for each in found]}
+    async def announced(request: Request) -> dict[str, Any]:
+        found, base = await client().aread(engine.announced), client().said_url() or called(request)
+        return {"data": [{**each._asdict(), "url": f"{base}{PREFIX}{each.path}"} for each in found]}
 
     @router.get("/api/v1/webhooks/rejected", summary="Requests that were refused, the newest first", dependencies=READ)
     async def rejected(

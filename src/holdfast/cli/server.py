@@ -16,6 +16,7 @@ from holdfast.cli.options import PORT, Database, DrainTimeout, Host, Json, Port,
 from holdfast.cli.place import Place, file_of, place
 from holdfast.duration import to_ms
 from holdfast.errors import HoldfastError
+from holdfast.settings import SERVED_AT
 
 if TYPE_CHECKING:
     import socket
@@ -98,12 +99,13 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
     """Run a supervisor with so many workers and a pusher, and the API beside it."""
     from holdfast import schema
     from holdfast.cli import room
-    from holdfast.cli.dev.serve import Server
+    from holdfast.cli.dev.serve import Server, url_from_here
     from holdfast.inside import announce
     from holdfast.worker.supervisor import Supervisor
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     check_push_settings(here)
+    os.environ[SERVED_AT] = url_from_here(listening)
     with schema.ready(here.url) as store:
         if count == 0 and here.name is not None:
             announce(here.app, store)  # an app may need no workers, or have none yet

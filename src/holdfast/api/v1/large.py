@@ -15,7 +15,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from holdfast.api.auth import needs
-from holdfast.api.refused import Refused
+from holdfast.api.refused import Refused, called
 from holdfast.api.v1.documents import answered, body_of, documented
 from holdfast.api.v1.packets import JSON
 from holdfast.client import Client
@@ -80,11 +80,8 @@ def large(client: Callable[[], Client]) -> APIRouter:
 def base_of(request: Request, client: Client) -> str:
     """Where whoever calls finds this API: where they called it. If that is the public URL, as that says: a proxy may
     have taken the TLS off."""
-    public = client.public_url().rstrip("/")
-    if urlsplit(public).netloc == request.url.netloc:
-        return public
-    root: str = request.scope.get("root_path", "").rstrip("/")
-    return f"{request.url.scheme}://{request.url.netloc}{root}"
+    public = client.said_url()
+    return public if public is not None and urlsplit(public).netloc == request.url.netloc else called(request)
 
 
 async def signed(request: Request, packet_id: str) -> str:

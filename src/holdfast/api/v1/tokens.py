@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from holdfast import codec
 from holdfast.api.auth import changed, needs, public_token
+from holdfast.api.refused import called
 from holdfast.api.v1 import listing, packets, shown, wire
 from holdfast.api.v1.documents import Parameter, answered, documented, said
 from holdfast.api.v1.listing import PAGING, Pagination, Paging, refused, several
@@ -120,7 +121,7 @@ def tokens(client: Callable[[], Client]) -> APIRouter:
         token_id = wire.told("waitpoint", record.id)
         changed(request, "tokens create", record.id)
         jwt = await public_token(request, [f"write:waitpoints:{token_id}"], seconds=DAY_SECONDS)
-        answer = Created(id=token_id, is_cached=not fresh, url=verbs.token_url(record.id, record.secret or ""))
+        answer = Created(id=token_id, is_cached=not fresh, url=url_of(record, verbs, request))
         return answered(answer, headers={"x-trigger-jwt": jwt})
 
     @router.get(
@@ -131,15 +132,16 @@ def tokens(client: Callable[[], Client]) -> APIRouter:
         verbs = client()
         wanted = wanted_in(listing.said_in(request))
         found, pages = listing.ends(await verbs.aread(page, wanted), wanted.paging, "waitpoint")
-        return answered(TokenPage([listed(verbs, each) for each in found], pages))
+        return answered(TokenPage([listed(each, url_of(each, verbs, request)) for each in found], pages))
 
     @router.get(
         f"{PLACE}/{{id}}",
         **documented("A token", needs=needs("read", token="id"), answer=Token, refusals=[404]),
     )
-    async def retrieve(id: str) -> Response:
+    async def retrieve(request: Request, id: str) -> Response:
         verbs = client()
-        return answered(full(verbs, await found(verbs, id)))
+        record = await found(verbs, id)
+        return answered(full(record, url_of(record, verbs, request)))
 
     @router.post(
         f"{PLACE}/{{id}}/complete",
@@ -249,10 +251,15 @@ async def found(client: Client, id: str) -> TokenRecord:
 # -- telling ----------------------------------------------------------------------------------------------------------
 
 
-def common(client: Client, record: TokenRecord) -> dict[str, Any]:
+def url_of(record: TokenRecord, client: Client, request: Request) -> str:
+    """Where a token is completed: at the public URL, or else where this call came in."""
+    return client.token_url(record.id, record.secret or "", client.said_url() or called(request))
+
+
+def common(record: TokenRecord, url: str) -> dict[str, Any]:
     return {
         "id": wire.told("waitpoint", record.id),
-        "url": client.token_url(record.id, record.secret or ""),
+        "url": url,
         "status": THEIRS[record.state],
         "tags": [] if record.tags is None else codec.decode(record.tags),
         "created_at": wire.iso(record.created_at),
@@ -262,18 +269,18 @@ def common(client: Client, record: TokenRecord) -> dict[str, Any]:
     }
 
 
-def listed(client: Client, record: TokenRecord) -> Listed:
-    return Listed(**common(client, record))
+def listed(record: TokenRecord, url: str) -> Listed:
+    return Listed(**common(record, url))
 
 
-def full(client: Client, record: TokenRecord) -> Token:
+def full(record: TokenRecord, url: str) -> Token:
     output = None
     if record.state == "expired":
         output = codec.encode(TIMED_OUT)
     elif record.state == "completed":
         output = shown.text(record.result or "null")
     return Token(
-        **common(client, record),
+        **common(record, url),
         output=output,
         output_type=None if output is None else JSON,
         output_is_error=None if output is None else record.state == "expired",

@@ -15,6 +15,7 @@ import typer
 
 from holdfast.cli.options import PORT, Concurrency, Database, Host, Port, Target
 from holdfast.request import LOOPBACK_NETWORKS
+from holdfast.settings import SERVED_AT
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -43,7 +44,7 @@ def dev(
     import logging
     import os
 
-    from holdfast.cli.dev.serve import Server, is_loopback, listen, url_of
+    from holdfast.cli.dev.serve import Server, is_loopback, listen, url_from_here, url_of
     from holdfast.cli.dev.session import Session, Wanted
     from holdfast.cli.dev.tell import Tell
     from holdfast.cli.show import note
@@ -55,8 +56,7 @@ def dev(
     alone = is_loopback(listening)
     if not alone and not os.environ.get("HOLDFAST_API_KEY"):
         note("There is no HOLDFAST_API_KEY, so the API and its pages are for programs on this machine only.")
-    if alone:
-        os.environ.setdefault("HOLDFAST_PUBLIC_URL", url_of(listening))  # for the tokens of this machine
+    os.environ[SERVED_AT] = url_from_here(listening)
     if "HOLDFAST_PUSH_ALLOW" not in os.environ:  # what one develops against is on this machine
         os.environ["HOLDFAST_PUSH_ALLOW"] = LOOPBACK_NETWORKS
     session = Session(Wanted(target, database, concurrency, reload), Tell(url_of(listening), reload=reload))

@@ -58,6 +58,13 @@ def url_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def url_from_here(listening: socket.socket) -> str:
+    """Where programs of this machine find it, whichever addresses it listens on."""
+    every = {"http://0.0.0.0:": "http://127.0.0.1:", "http://[::]:": "http://[::1]:"}
+    url = url_of(listening)
+    return next((url.replace(one, other) for one, other in every.items() if url.startswith(one)), url)
+
+
 def is_loopback(listening: socket.socket) -> bool:
     """Whether only this machine can reach it."""
     return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
