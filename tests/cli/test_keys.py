@@ -30,6 +30,8 @@ CHANGES = {
     "alerts test",
     "workers drain",
     "secret",
+    "variables set",
+    "variables remove",
     "keys create",
     "keys revoke",
 }

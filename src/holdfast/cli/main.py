@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "alerts": "List alerts, and try whether their messages arrive.",
     "tasks": "List the tasks, and who knows them.",
     "workers": "List the workers and what they hold, and drain them.",
+    "variables": "List, set and remove environment variables of the workers.",
     "keys": "Make, list and revoke keys of the HTTP API.",
     "audit": "List who changed what.",
     "secret": "Print, or replace, the secret that requests are signed with.",

@@ -6,12 +6,38 @@ read the database.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
+from holdfast.names import not_text
+from holdfast.sizes import KIB, size_of
 from holdfast.storage.base import Tx, repeatable
+
+LONGEST: Final = 32 * KIB
+MOST: Final = 500
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
+OURS: Final = ("HOLDFAST_", "LD_", "DYLD_", "PYTHON")  # what says how a worker is run, or what runs in its place
+
+
+class Problem(NamedTuple):
+    """What speaks against a variable: its ``part``, which is its name or its value, and a sentence."""
+
+    part: str
+    what: str
+
+
+def problem(name: str, value: str) -> Problem | None:
+    """Why a worker cannot be given this; None if it can."""
+    if NAME.fullmatch(name) is None:
+        return Problem("name", "The name of a variable is made of letters, digits and _")
+    if name.upper().startswith(OURS):
+        return Problem("name", f"{name} says how a worker is run: set it where the worker is started")
+    if not_text(value) or size_of(value) > LONGEST:
+        return Problem("value", f"The value of {name} is larger than {LONGEST} bytes, or no text")
+    return None
 
 
 class Variable(NamedTuple):

@@ -6,7 +6,6 @@ those of its own environment; a secret one is not shown again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Final
 
@@ -18,16 +17,10 @@ from holdfast.api.refused import Refused
 from holdfast.api.v1.documents import answered, documented, said
 from holdfast.client import Client
 from holdfast.engine import variables as engine
-from holdfast.engine.variables import Variable
-from holdfast.names import not_text
+from holdfast.engine.variables import MOST, Variable
 from holdfast.secret import STARS
-from holdfast.sizes import KIB, size_of
 
 BODY_BYTES: Final = 1_048_576
-LONGEST: Final = 32 * KIB
-MOST: Final = 500
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}", re.ASCII)
-OURS: Final = ("HOLDFAST_", "LD_", "DYLD_", "PYTHON")  # what says how a worker is run, or what runs in its place
 PLACE: Final = "/api/v1/projects/{project}/envvars/{environment}"
 
 
@@ -123,7 +116,8 @@ def variables(client: Callable[[], Client]) -> APIRouter:
 
     async def keep(request: Request, wanted: dict[str, str], secret: bool | None, *, override: bool) -> list[str]:
         for name, value in wanted.items():
-            check(name, value)
+            if (problem := engine.problem(name, value)) is not None:
+                raise Refused(422, problem.what, problem.part)
         if len(wanted) + len(await client().aread(engine.every)) > MOST:
             raise Refused(422, f"There can be {MOST} variables")
         changed(request, "variables set", ", ".join(sorted(wanted)))
@@ -138,13 +132,3 @@ async def named(project: str, environment: str) -> None:
 
 def shown(variable: Variable) -> Shown:
     return Shown(variable.name, STARS if variable.secret else variable.value, variable.secret)
-
-
-def check(name: str, value: str) -> None:
-    """Raises Refused (422): this is no variable that a worker can be given."""
-    if NAME.fullmatch(name) is None:
-        raise Refused(422, "The name of a variable is made of letters, digits and _", "name")
-    if name.upper().startswith(OURS):
-        raise Refused(422, f"{name} says how a worker is run: set it where the worker is started", "name")
-    if size_of(value) > LONGEST or not_text(value):
-        raise Refused(422, f"The value of {name} is larger than {LONGEST} bytes, or no text", "value")
