@@ -6,13 +6,20 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
-from holdfast import Cron, Holdfast
-from holdfast.engine import catalogue
-from holdfast.records import TaskEntry
+from markupsafe import escape
+from pydantic import ConfigDict, Field, create_model
+
+from holdfast import Cron, Holdfast, Queue
+from holdfast.engine import alerts, audit, catalogue, keys, pushes, webhooks
+from holdfast.ids import new_api_key, new_id
+from holdfast.records import AlertEntry, Rejected, TaskEntry
 from tests.dashboard.conftest import Served
 
 NAME = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}</pre></textarea>"
 MARKUP = NAME + "\x00\u202e\x1b[31m"
+
+
+TELLING = ("/tokens", "/hosts", "/alerts", "/webhook-deliveries", "/keys", "/audit", "/queues", "/schedules")
 
 
 async def test_markup_in_every_field_is_text_on_every_page(tmp_path: Path, served: Served) -> None:
@@ -23,7 +30,9 @@ async def test_markup_in_every_field_is_text_on_every_page(tmp_path: Path, serve
     told = {"queue": NAME, "tags": [NAME], "concurrency_key": NAME, "idempotency_key": NAME, "metadata": {NAME: NAME}}
     run = home.trigger(NAME, {NAME: MARKUP}, **told)
     schedule = home.schedules.create(NAME, Cron("@daily"), {NAME: MARKUP}, external_id=NAME)
-    token = home.tokens.create(tags=[NAME])
+    titled = create_model("Titled", __config__=ConfigDict(title=NAME), field=(str, Field(title=NAME, description=NAME)))
+    token = home.tokens.create(titled, tags=[NAME])
+    strangers(home)
     home.runs.cancel(home.trigger(NAME, {NAME: MARKUP}, delay="1h").id)
     name = quote(NAME, safe="")
     pages = f"""
@@ -32,6 +41,7 @@ async def test_markup_in_every_field_is_text_on_every_page(tmp_path: Path, serve
         /tasks /tasks/{name} /tasks/{name}x /tasks/{name}/test /tasks/{name}/test?from={run.id}
         /queues /queues/{name} /queues/{name}x /errors /errors/nothing /tokens /tokens/{token.id} /tokens?tag={name}
         /schedules /schedules/{schedule.id} /schedules/{schedule.id}/edit /schedules/new?task={name}
+        /queues/{name}-in-line /hosts /webhook-deliveries /keys /audit
         /alerts /schedules/preview?rule={name}&timezone={name}
     """
     async with served(home) as http:
@@ -42,4 +52,25 @@ async def test_markup_in_every_field_is_text_on_every_page(tmp_path: Path, serve
             assert "<script>alert" not in answer.text, path
             assert "<img" not in answer.text, path
             assert "script-src 'self'" in answer.headers["content-security-policy"], path
+            if path in TELLING or "in-line" in path:
+                assert str(escape(NAME)) in answer.text, f"{path} says nothing of it"
     await home.aclose()
+
+
+def strangers(home: Holdfast) -> None:
+    """What others have written: a host that is down, an alert that holds, a refused request, a key, what stands in line
+    under a concurrency key, a change."""
+    write = home.client.write
+    write(pushes.open_circuit, NAME, 10, NAME, 60_000, "w")
+    body = {"conditions": [], "channels": [], "gather_ms": 0, "every_ms": 0}
+    write(alerts.declare, NAME, [AlertEntry(name=NAME, body=json.dumps(body))])
+    standing = {"problems": {"x": {"text": NAME, "since": 1}}}
+    write(alerts.settle, [alerts.Standing(app=NAME, name=NAME, state=json.dumps(standing), next_at=2**52)])
+    refused = Rejected(
+        id=new_id(), path=f"/{NAME}", reason=NAME, source=NAME, headers=json.dumps({NAME: NAME}), body=NAME, size=1
+    )
+    write(webhooks.reject, [refused])
+    write(keys.create, new_api_key(), NAME, ["read"], None)
+    write(keys.revoke, home.client.read(keys.listed)[0].id)
+    write(audit.write, NAME, NAME, NAME, NAME)
+    home.trigger(NAME, queue=Queue(f"{NAME}-in-line", concurrency_limit=1), concurrency_key=NAME)

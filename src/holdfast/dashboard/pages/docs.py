@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request, Response
@@ -29,15 +29,22 @@ class Operation(NamedTuple):
 
 def routes(site: Site) -> APIRouter:
     router = site.router()
+    groups: dict[str, list[Operation]] = {}  # they are the same as long as this server is there
 
     @router.get("/docs", dependencies=READ)
     async def docs(request: Request) -> Response:
-        groups: dict[str, list[Operation]] = {}
-        for each in operations(request.app.openapi()):
-            groups.setdefault(group_of(each.path), []).append(each)
+        if not groups:
+            groups.update(grouped(operations(request.app.openapi())))
         return packed(request, site.page(request, "docs.html", here="docs", groups=groups))
 
     return router
+
+
+def grouped(found: Iterable[Operation]) -> dict[str, list[Operation]]:
+    groups: dict[str, list[Operation]] = {}
+    for each in found:
+        groups.setdefault(group_of(each.path), []).append(each)
+    return groups
 
 
 def packed(request: Request, answer: Response) -> Response:
