@@ -121,6 +121,7 @@ def prepare(orders: Orders, channel: Channel) -> Worker:
         settings,
         registered=lambda me: channel.tell(News(worker=me, tasks=tasks, database=store.url)),
         spent=lambda why: channel.tell(News(spent=why)),
+        apart=lambda there: channel.hint(News(apart=there)),
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from holdfast import alerting
@@ -34,7 +34,7 @@ from holdfast.engine import (
     webhooks,
     workers,
 )
-from holdfast.engine.workers import Beat
+from holdfast.engine.workers import Beat, WorkerUsage
 from holdfast.loops import Loop
 from holdfast.storage import Store, Tx
 
@@ -124,16 +124,16 @@ class Upkeep:
         while self.store.run_sync(errors.group) == errors.SWEEP:
             pass
 
-    def beat(self, names: list[str]) -> dict[str, bool]:
-        """Beat for workers of this host; answers those that are still taken to be alive, and whether each was asked to
-        drain.
+    def beat(self, names: list[str], usage: Mapping[str, WorkerUsage] | None = None) -> dict[str, bool]:
+        """Beat for workers of this host, and say what they use; answers those that are still taken to be alive, and
+        whether each was asked to drain.
 
         What keeps our beats from being written keeps those of others, too: after it nobody is judged by what was seen
         before.
         """
         began = time.monotonic()
         try:
-            return self.store.run_sync(workers.beat, names)
+            return self.store.run_sync(workers.beat, names, usage or {})
         except BaseException:
             self.doubtful = True
             raise

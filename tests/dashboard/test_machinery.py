@@ -9,6 +9,7 @@ import pytest
 
 from holdfast import Holdfast
 from holdfast.engine import pushes, workers
+from holdfast.sizes import MIB
 from holdfast.storage import Store
 from holdfast.views import http_hosts
 from tests.dashboard.conftest import Served, post
@@ -75,6 +76,35 @@ async def test_hosts_by_how_they_answer(store: Store, tmp_path: Path, served: Se
     assert (bad.host, bad.requests, bad.failed) == ("bad.example:8080", 2, 2)
     assert (good.host, good.requests, good.failed, good.p50_us) == ("good.example:443", 2, 0, 2_000)
     assert good.down_since is None
+
+
+async def test_workers_are_a_tree_with_what_each_process_uses(tmp_path: Path, served: Served) -> None:
+    """The supervisor, what it has started, and below that runs in processes of their own; what nobody supervises stands
+    for itself."""
+    home = Holdfast(database=f"sqlite:///{tmp_path}/holdfast.db")
+    async with served(home) as http:
+        await http.get("/workers")
+        for name in ("w1", "w2", "alone"):
+            enter(home, name, "reef")
+        run = home.trigger("send", 1)
+        above = workers.ProcessUsage(pid=4000, cpu_millis=3, memory_bytes=30 * MIB)
+        apart = workers.RunUsage(pid=4002, cpu_millis=1990, memory_bytes=70 * MIB, run_id=run.id)
+        usage = workers.WorkerUsage(pid=4001, cpu_millis=420, memory_bytes=50 * MIB, supervisor=above, runs=[apart])
+        home.client.write(workers.beat, ["w1", "w2"], {"w1": usage, "w2": msgspec.structs.replace(usage, runs=[])})
+        page = (await http.get("/workers")).text
+        rows = [row.partition("</tr>")[0] for row in page.split("<tr data-row")[1:]]
+        depths = [row.partition('class="process p-')[2][:1] for row in rows]
+        assert depths == ["0", "0", "1", "2", "1"]
+        assert all(
+            word in row for word, row in zip(("worker", "supervisor", "worker", "send", "worker"), rows, strict=True)
+        )
+        assert [("42%" in row, "199%" in row, f"/runs/{run.id}" in row) for row in rows[2:4]] == [
+            (True, False, False),
+            (False, True, True),
+        ]
+        assert "50.0 MiB" in rows[2]
+        assert page.count(">Drain<") == 3
+    await home.aclose()
 
 
 @pytest.mark.parametrize("path", ["/hosts", "/workers", "/errors"])

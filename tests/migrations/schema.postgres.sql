@@ -433,7 +433,8 @@ CREATE TABLE holdfast.worker (
   cpu_millis bigint,
   memory_bytes bigint,
   machines text,
-  drain_asked_at bigint
+  drain_asked_at bigint,
+  usage text
 ) WITH (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_cost_delay=0);
 CREATE TABLE holdfast.worker_task (
   worker_id text COLLATE "C" NOT NULL,

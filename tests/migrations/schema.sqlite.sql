@@ -404,7 +404,7 @@ CREATE TABLE holdfast_worker (
   queues TEXT,
   version TEXT,
   started_at BIGINT NOT NULL
-, app TEXT, declares TEXT, cpu_millis BIGINT, memory_bytes BIGINT, machines TEXT, drain_asked_at BIGINT);
+, app TEXT, declares TEXT, cpu_millis BIGINT, memory_bytes BIGINT, machines TEXT, drain_asked_at BIGINT, usage TEXT);
 CREATE TABLE holdfast_worker_task (
   worker_id TEXT NOT NULL,
   task TEXT NOT NULL,

@@ -49,6 +49,13 @@ async def beside(n: int) -> int:
 
 
 @app.task(isolation="process")
+async def stays(n: int) -> None:
+    """As long as the gate is shut."""
+    ledger.note("stays", os.getpid())
+    await ledger.until(ledger.is_open)
+
+
+@app.task(isolation="process")
 async def waits(n: int, ctx: AsyncContext) -> list[int]:
     first = await ctx.step(os.getpid, name="first")
     await ctx.sleep("50ms")

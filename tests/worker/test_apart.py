@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import Holdfast, Run, RunCanceled, RunCrashed, RunFailed, RunTimedOut
+from holdfast import Holdfast, Run, RunCanceled, RunCrashed, RunFailed, RunTimedOut, views
 from holdfast.sizes import MIB
 from tests.support import apart, ledger
 from tests.support.host import Host, children_of, hosts, kill, reached, state
@@ -61,6 +61,26 @@ def worker(place: Path) -> int:
     """The worker's own process."""
     ledger.open_gate(place)
     return apart.beside.trigger(0).result(timeout=60)
+
+
+def test_what_the_process_of_a_run_uses_is_told_with_the_beats(place: Path) -> None:
+    """Beneath its worker, which stands beneath the supervisor, with the pids that each has. Fails with telling nobody
+    which process carries out which run."""
+    run = apart.stays.trigger(7)
+
+    def there() -> Any:
+        found = apart.app.client.read(views.workers)
+        return next((each for each in found if each.usage and run.id in [one.run_id for one in each.usage.runs]), None)
+
+    reached(there)
+    seen = there()
+    carried = next(each for each in seen.usage.runs if each.run_id == run.id)
+    assert [str(carried.pid)] == [line[1] for line in ledger.lines(place, "stays")]
+    assert seen.usage.pid == seen.pid
+    assert seen.pid in children_of(seen.usage.supervisor.pid)
+    assert min(each.memory_bytes for each in (carried, seen.usage, seen.usage.supervisor)) > 5 * MIB
+    ledger.open_gate(place)
+    run.result(timeout=60)
 
 
 def heard(place: Path, word: str, run: Run[Any]) -> list[tuple[str, ...]]:

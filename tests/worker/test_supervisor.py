@@ -423,7 +423,7 @@ class Silent(Child):
         self.channel = Channel(ours)
         self.started_at = time.monotonic()
         self.names, self.news, self.error, self.told_at, self.spent = [], None, None, None, None
-        self.mark, self.ready_seconds, self.asked_at, self.dismissed = "", 60.0, None, False
+        self.mark, self.ready_seconds, self.asked_at, self.dismissed, self.apart = "", 60.0, None, False, {}
         self.listening = threading.Thread(target=self.listen, daemon=True)
         self.listening.start()
 
@@ -496,7 +496,7 @@ def test_what_a_child_said_last_is_heard(idle: Supervisor, monkeypatch: pytest.M
 def test_a_beat_is_for_those_that_live(idle: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """None for one that is stopped by a signal, or gone: a lease says what is true."""
     beaten: list[list[str]] = []
-    monkeypatch.setattr(idle.upkeep, "beat", lambda names: beaten.append(names) or {})
+    monkeypatch.setattr(idle.upkeep, "beat", lambda names, usage: beaten.append(names) or {})
     running, stopped, dead = Silent(), Silent(), Silent()
     idle.children = [running, stopped, dead]
     for name, child in (("running", running), ("stopped", stopped), ("dead", dead)):

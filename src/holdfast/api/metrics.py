@@ -18,6 +18,7 @@ from holdfast.api.auth import needs
 from holdfast.api.refused import Refused
 from holdfast.client import Client
 from holdfast.engine import pushes
+from holdfast.engine.workers import ProcessUsage
 from holdfast.storage import Tx
 from holdfast.views import QueueView, WorkerView
 from holdfast.views.hosts import pushers
@@ -148,6 +149,8 @@ class Collected:
         workers = GaugeMetricFamily("holdfast_workers", "Processes that carry runs out, by kind.", labels=names)
         slots = GaugeMetricFamily("holdfast_slots", "Runs that the live ones can carry out at once.", labels=["kind"])
         used = GaugeMetricFamily("holdfast_slots_used", "Runs that the live ones hold.", labels=["kind"])
+        cpus = GaugeMetricFamily("holdfast_cpus_used", "CPUs that their processes keep busy.", labels=["kind"])
+        memory = GaugeMetricFamily("holdfast_memory_bytes", "Memory that their processes use.", labels=["kind"])
         for kind in ("worker", "pusher"):
             mine = [each for each in self.facts.workers if (each.id in self.facts.pushers) == (kind == "pusher")]
             for state in ("live", "draining", "silent"):
@@ -155,7 +158,11 @@ class Collected:
                 workers.add_metric([kind, state], n)
             slots.add_metric([kind], sum(each.concurrency for each in mine if each.alive))
             used.add_metric([kind], sum(each.held for each in mine if each.alive))
-        yield from (workers, slots, used)
+            usage = [each.usage for each in mine if each.usage is not None]
+            seen: list[ProcessUsage] = [*usage, *(run for each in usage for run in each.runs)]
+            cpus.add_metric([kind], sum(each.cpu_millis or 0 for each in seen) / 1000)
+            memory.add_metric([kind], sum(each.memory_bytes for each in seen))
+        yield from (workers, slots, used, cpus, memory)
 
     def of_schedules(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily

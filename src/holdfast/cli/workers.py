@@ -14,6 +14,7 @@ from holdfast.cli.place import opened
 from holdfast.cli.show import DIM, Column, duration, note, out, plural, print_json, print_list, styled
 from holdfast.engine import workers as engine
 from holdfast.errors import HoldfastError, InvalidOption, shown
+from holdfast.sizes import MIB
 from holdfast.views import WorkerView
 
 app = typer.Typer(add_completion=False)
@@ -114,6 +115,8 @@ def columns() -> list[Column]:
         Column("WORKER", lambda each: each.id, style=DIM),
         Column("STATE", lambda each: styled("silent" if each.silent else each.state)),
         Column("HOLDS", held, right=True),
+        Column("CPU", cpu, right=True),
+        Column("MEMORY", memory, right=True),
         Column("BEAT", lambda each: f"{duration(each.silent_ms)} ago", right=True),
         Column("HOST", lambda each: each.host, flexible=True, from_width=72),
         Column("PID", lambda each: str(each.pid), right=True),
@@ -129,6 +132,16 @@ def columns() -> list[Column]:
         Column("VERSION", lambda each: each.version, from_width=110),
         Column("UP", lambda each: duration(each.seen_at - each.started_at), right=True, from_width=110),
     ]
+
+
+def cpu(each: WorkerView) -> str | None:
+    """Of one CPU, over the last two seconds."""
+    share = None if each.usage is None else each.usage.cpu_millis
+    return None if share is None else f"{share / 10:.0f}%"
+
+
+def memory(each: WorkerView) -> str | None:
+    return None if each.usage is None else f"{each.usage.memory_bytes / MIB:.0f} MiB"
 
 
 def held(each: WorkerView) -> Any:

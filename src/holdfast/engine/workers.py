@@ -8,7 +8,7 @@ old name never comes back to life.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -82,6 +82,39 @@ class Beat(msgspec.Struct):
     lease_ms: int
 
 
+class ProcessUsage(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What a process uses: CPU in thousandths of one since it was looked at before, None the first time; and memory
+    that is in use, in bytes."""
+
+    pid: int
+    cpu_millis: int | None = None
+    memory_bytes: int = 0
+
+
+class RunUsage(ProcessUsage, frozen=True, kw_only=True):
+    """The same of a run in a process of its own, with all that it has started."""
+
+    run_id: str
+
+
+class WorkerUsage(ProcessUsage, frozen=True, kw_only=True, omit_defaults=True):
+    """The same of a worker's process, of the supervisor that has started it, if there is one, and of the largest of its
+    runs in processes of their own."""
+
+    supervisor: ProcessUsage | None = None
+    runs: Sequence[RunUsage] = ()
+
+
+class Told(msgspec.Struct):
+    """A beat as it is written: with the JSON text of what the worker uses."""
+
+    id: str
+    usage: str | None
+
+
+NOTHING: Mapping[str, WorkerUsage] = {}
+
+
 def register(tx: Tx, worker: WorkerEntry, tasks: list[str]) -> None:
     """Enter a worker under a new id, live from now on, with the tasks it knows."""
     tx.rows(
@@ -102,9 +135,15 @@ def register(tx: Tx, worker: WorkerEntry, tasks: list[str]) -> None:
     tx.batch("insert_worker_tasks", [WorkerTask(worker.id, task) for task in tasks])
 
 
-def beat(tx: Tx, ids: list[str]) -> dict[str, bool]:
-    """Beat for these workers; answers those that are still taken to be alive, and whether each was asked to drain."""
-    return {worker: bool(asked) for worker, asked in tx.rows("beat", ids=ids)}
+def beat(tx: Tx, ids: Sequence[str], usage: Mapping[str, WorkerUsage] = NOTHING) -> dict[str, bool]:
+    """Beat for these workers, and say what they use; answers those that are still taken to be alive, and whether each
+    was asked to drain."""
+    said = [Told(worker, usage_text(usage.get(worker))) for worker in ids]
+    return {worker: bool(asked) for worker, asked in tx.alone("beat", said).rows()}
+
+
+def usage_text(usage: WorkerUsage | None) -> str | None:
+    return None if usage is None else msgspec.json.encode(usage).decode()
 
 
 def beats(tx: Tx) -> list[Beat]:

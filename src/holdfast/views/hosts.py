@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from holdfast import codec
+from holdfast.engine.workers import WorkerUsage
 from holdfast.machine import Machine, machine_of
 from holdfast.storage import Tx
 from holdfast.views.served import served
@@ -19,7 +20,8 @@ class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
     declare it lost, or one will soon. ``held`` are the runs it has claimed; it carries ``concurrency`` out at once.
 
     For runs with machines it has so much CPU, in thousandths of a vCPU, and memory, of which those that it holds use
-    some. None: it takes them whatever they ask for. ``machines`` are those it takes, None for all that fit."""
+    some. None: it takes them whatever they ask for. ``machines`` are those it takes, None for all that fit.
+    ``usage`` is what its process was seen to use with its last beat."""
 
     id: str
     state: str
@@ -40,6 +42,7 @@ class WorkerView(msgspec.Struct, kw_only=True, frozen=True):
     cpu_millis_used: int = 0
     memory_bytes_used: int = 0
     machines: list[str] | None = None
+    usage: WorkerUsage | None = None
 
     @property
     def alive(self) -> bool:
@@ -105,6 +108,11 @@ def pushers(tx: Tx) -> frozenset[str]:
     return frozenset(row[0] for row in tx.rows("pushers"))
 
 
+def tasks_of(tx: Tx, run_ids: Sequence[str]) -> dict[str, str]:
+    """The tasks of those of these runs that have not ended."""
+    return dict(tx.rows("tasks_of_runs", ids=list(run_ids))) if run_ids else {}
+
+
 def worker(tx: Tx, worker_id: str) -> WorkerView | None:
     """One worker, or None if it is long forgotten."""
     row = tx.row("one_worker", id=worker_id)
@@ -118,7 +126,7 @@ def workers_of(tx: Tx, task: str) -> list[WorkerView]:
 
 def worker_view(row: tuple[Any, ...]) -> WorkerView:
     worker_id, state, seen, lease, host, pid, concurrency, queues, version, started, now, held, tasks, *room = row
-    cpu, memory, machines, busy = room
+    cpu, memory, machines, busy, usage = room
     used = [machine_of(word) for word in (busy or "").split()]
     return WorkerView(
         id=worker_id,
@@ -140,6 +148,7 @@ def worker_view(row: tuple[Any, ...]) -> WorkerView:
         cpu_millis_used=sum(machine.cpu_millis for machine in used),
         memory_bytes_used=sum(machine.memory_bytes for machine in used),
         machines=None if machines is None else msgspec.json.decode(machines, type=list[str]),
+        usage=None if usage is None else msgspec.json.decode(usage, type=WorkerUsage),
     )
 
 

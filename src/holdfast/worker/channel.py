@@ -40,11 +40,13 @@ class Orders(msgspec.Struct, kw_only=True):
 
 
 class News(msgspec.Struct, kw_only=True):
-    """What a child tells its supervisor: the worker it is now, why it cannot start, or why it should be replaced."""
+    """What a child tells its supervisor: the worker it is now, why it cannot start, why it should be replaced, or which
+    of its runs are in processes of their own, by pid."""
 
     worker: str | None = None
     error: str | None = None
     spent: str | None = None
+    apart: dict[int, str] | None = None
     tasks: list[str] = []
     database: str | None = None
 

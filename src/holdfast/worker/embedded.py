@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -26,6 +27,7 @@ from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
 from holdfast.worker import capture
 from holdfast.worker.home import Home, Settings
+from holdfast.worker.meter import Measured, Meter
 from holdfast.worker.worker import Worker
 
 log = logging.getLogger("holdfast")
@@ -55,7 +57,9 @@ class Embedded:
         self.make_pusher = pusher  # called once there is something for one to do
         self.pusher: Worker | None = None
         self.ready: Future[str] = Future()
-        self.worker = Worker(home, store, settings, registered=self.registered)
+        self.worker = Worker(home, store, settings, registered=self.registered, apart=self.know_apart)
+        self.apart: dict[int, str] = {}  # runs in processes of their own, by pid
+        self.meter = Meter()
         self.beating = Loop("beat", self.beat, BEAT_SECONDS, store.outage)
         self.upkeep = Upkeep(store, retention_ms=retention_ms)
         self.scheduler = Scheduler(store)
@@ -68,9 +72,17 @@ class Embedded:
         if not self.ready.done():
             self.ready.set_result(me)
 
+    def know_apart(self, there: dict[int, str]) -> None:
+        self.apart = there
+
     def beat(self) -> None:
         living = {each.me: each for each in (self.worker, self.pusher) if each is not None and each.me}
-        asked = self.upkeep.beat(list(living)) if living else {}
+        if not living:
+            return
+        here = os.getpid()
+        apart = {name: self.apart if each is self.worker else {} for name, each in living.items()}
+        usage = self.meter.look({name: Measured(here, there) for name, there in apart.items()})
+        asked = self.upkeep.beat(list(living), usage)
         for worker in [living[name] for name, drains in asked.items() if drains]:
             with contextlib.suppress(RuntimeError):  # it has just ended
                 worker.loop.call_soon_threadsafe(worker.drain)

@@ -34,11 +34,12 @@ from holdfast.engine import pushes, variables, workers
 from holdfast.errors import HoldfastError
 from holdfast.loops import Loop
 from holdfast.scheduler import Scheduler
-from holdfast.sizes import KIB, MIB
+from holdfast.sizes import MIB
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
 from holdfast.worker import leftovers
 from holdfast.worker.channel import CANNOT_START, CHANNEL, Beaten, Channel, News, Orders
+from holdfast.worker.meter import Measured, Meter, alive, memory_of
 
 log = logging.getLogger("holdfast")
 
@@ -69,6 +70,7 @@ class Child:
         self.started_at = time.monotonic()
         self.names: list[str] = []  # every worker it has been; the last one is the one it is
         self.news: News | None = None
+        self.apart: dict[int, str] = {}  # its runs in processes of their own, by pid
         self.error: str | None = None
         self.spent: str | None = None  # why it should be replaced
         self.told_at: float | None = None  # to drain
@@ -88,7 +90,9 @@ class Child:
     def listen(self) -> None:
         while line := self.channel.hear():
             news = msgspec.json.decode(line, type=News)
-            self.error, self.spent = news.error, self.spent or news.spent
+            self.error, self.spent = news.error or self.error, self.spent or news.spent
+            if news.apart is not None:
+                self.apart = news.apart
             if news.worker is not None:
                 self.news = news
                 self.names.append(news.worker)
@@ -160,6 +164,7 @@ class Supervisor:
         self.children: list[Child] = []
         self.upkeep = Upkeep(store) if retention_ms is None else Upkeep(store, retention_ms=retention_ms)
         self.scheduler = Scheduler(store)
+        self.meter = Meter(os.getpid())
         self.beating = Loop("beat", self.beat, BEAT_SECONDS, store.outage)
         self.looking = Loop("pusher", self.look_for_requests, BEAT_SECONDS, store.outage)
         self.stopping = self.signal = 0
@@ -353,11 +358,12 @@ class Supervisor:
     def beat(self) -> None:
         """One beat for every child that lives and is not stopped; and a word to each that there was one, also if it
         came too late, for then the child comes back under a new name."""
-        living = {child.worker: child for child in self.children if child.worker and alive(child.pid)}
+        living = {name: child for child in self.children if (name := child.worker) and alive(child.pid)}
         if living:
-            asked = self.upkeep.beat(list(living))
-            for child in living.values():
-                if asked.get(child.worker or ""):
+            usage = self.meter.look({name: Measured(child.pid, child.apart) for name, child in living.items()})
+            asked = self.upkeep.beat(list(living), usage)
+            for name, child in living.items():
+                if asked.get(name):
                     self.dismiss(child)
                 child.channel.hint(Beaten(time.monotonic()))
                 self.weigh(child)
@@ -395,31 +401,3 @@ def described(code: int | None) -> str:
         with contextlib.suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name}"
     return f"exited with {code}"
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs: not gone, not a zombie, and not stopped by a signal."""
-    return state_of(pid) not in ("", "Z", "X", "T", "t")
-
-
-def state_of(pid: int) -> str:
-    """The letter of a process's state, as in ``ps``; empty if there is none."""
-    if os.path.isdir("/proc/self"):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[0]
-        return ""
-    return asked_of_ps("stat", pid)[:1]
-
-
-def memory_of(pid: int) -> int:
-    """The memory that a process has in use, in bytes; 0 if there is none."""
-    if os.path.isdir("/proc/self"):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return 0
-    return int(asked_of_ps("rss", pid) or 0) * KIB
-
-
-def asked_of_ps(column: str, pid: int) -> str:
-    answer = subprocess.run(["ps", "-o", f"{column}=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return answer.stdout.strip()

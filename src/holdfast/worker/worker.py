@@ -68,10 +68,13 @@ class Worker:
         *,
         registered: Callable[[str], None] = lambda _: None,
         spent: Callable[[str], None] = lambda _: None,
+        apart: Callable[[dict[int, str]], None] = lambda _: None,
     ) -> None:
         self.home, self.store, self.settings = home, store, settings
         self.registered = registered  # told the worker's id each time it has one
         self.spent = spent  # told once why this process should be replaced
+        self.apart = apart  # told again and again which runs are in processes of their own, by pid
+        self.any_apart = False  # … there were some last time
         self.me = ""
         self.outbox = Outbox(store)
         self.routes: list[int] = []
@@ -415,6 +418,7 @@ class Worker:
         self.hold.hand_back(orders.held)
         self.hold.share()
         self.count()
+        self.tell_apart()
         await self.trust_survivors()
         self.hold.reports.stir_notes()  # for what was changed in place
 
@@ -439,6 +443,13 @@ class Worker:
         if most is not None and done >= most:
             self.settings = self.settings._replace(max_runs=None)
             self.spent(f"it has carried out {done} runs")
+
+    def tell_apart(self) -> None:
+        """Say which processes carry out which runs, for whoever measures them; once more when there are none left."""
+        there = self.hold.apart.processes(self.hold.held)
+        if there or self.any_apart:
+            self.apart(there)
+            self.any_apart = bool(there)
 
     # sleep
 

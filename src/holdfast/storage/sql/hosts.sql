@@ -11,8 +11,9 @@ VALUES (:id, 'live', 0, {now}, :lease_ms, 1, :host, :pid, :concurrency, CAST(:qu
 
 -- name: beat
 -- Nothing comes back for a worker that was declared lost: it stops what it holds and registers anew.
-UPDATE {s}worker SET beat = beat + 1, seen_at = {now} WHERE id {in:ids} AND state IN ('live', 'draining')
-RETURNING id, drain_asked_at IS NOT NULL
+UPDATE {s}worker SET beat = beat + 1, seen_at = {now}, usage = x.usage FROM {rows(id text, usage text)}
+WHERE {by {s}worker.id} {s}worker.id = x.id AND state IN ('live', 'draining')
+RETURNING {s}worker.id, drain_asked_at IS NOT NULL
 
 -- name: beats
 SELECT id, beat, lease_ms FROM {s}worker WHERE state IN ('live', 'draining')

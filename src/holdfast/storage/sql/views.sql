@@ -150,28 +150,31 @@ WHERE w.state = 'live' AND w.seen_at >= {now} - w.lease_ms GROUP BY wt.task, w.q
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
   (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks, w.cpu_millis, w.memory_bytes, w.machines,
-  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy
+  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy, w.usage
 FROM {s}worker w WHERE w.state IN ('live', 'draining') ORDER BY w.started_at, w.id
 
 -- name: list_ended_workers
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
   (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks, w.cpu_millis, w.memory_bytes, w.machines,
-  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy
+  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy, w.usage
 FROM {s}worker w WHERE w.state IN ('lost', 'stopped') ORDER BY w.seen_at DESC, w.id LIMIT :n
 
 -- name: one_worker
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
   (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks, w.cpu_millis, w.memory_bytes, w.machines,
-  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy
+  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy, w.usage
 FROM {s}worker w WHERE w.id = :id
+
+-- name: tasks_of_runs
+SELECT id, task FROM {s}run WHERE id {in:ids}
 
 -- name: workers_of_task
 SELECT w.id, w.state, w.seen_at, w.lease_ms, w.host, w.pid, w.concurrency, w.queues, w.version, w.started_at, {now} AS now,
   (SELECT count(*) FROM {s}run r WHERE r.worker_id = w.id) AS held,
   (SELECT count(*) FROM {s}worker_task wt WHERE wt.worker_id = w.id) AS tasks, w.cpu_millis, w.memory_bytes, w.machines,
-  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy
+  (SELECT string_agg(o.machine, ' ') FROM {s}run r JOIN {s}route o ON o.id = r.route_id WHERE r.worker_id = w.id AND o.machine IS NOT NULL) AS busy, w.usage
 FROM {s}worker w WHERE w.state IN ('live', 'draining')
   AND EXISTS (SELECT 1 FROM {s}worker_task k WHERE k.worker_id = w.id AND k.task = :task) ORDER BY w.started_at, w.id
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from holdfast.engine.aftermath import Owed
@@ -20,7 +20,7 @@ from holdfast.worker.isolated.wire import Call, Over, Owes, Wrote
 from holdfast.worker.isolated.zygote import Report
 
 if TYPE_CHECKING:
-    from holdfast.worker.live import Host
+    from holdfast.worker.live import Host, Live
 
 log = logging.getLogger("holdfast")
 
@@ -53,6 +53,13 @@ class Apart:
                 run.task,
             )
         return None
+
+    def processes(self, held: Mapping[str, Live]) -> dict[int, str]:
+        """Which processes carry out which of these runs."""
+        if self.pool is None or not self.pool.there:
+            return {}
+        apart = [live for live in held.values() if isinstance(live, Isolated) and live.process is not None]
+        return {live.process.pid: live.claimed.id for live in apart if live.process and live.process.pid}
 
     async def call_hooks(self, owed: Owed, sink: Callable[[LogLine], None]) -> bool:
         """Call the hooks of a run that has ended in a process of their own, if the run should have had one."""
