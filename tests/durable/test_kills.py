@@ -162,9 +162,8 @@ async def test_branches_of_any_length_get_their_own_results(inside: Inside, bran
     sweeping = asyncio.create_task(inside.sweeping())
     lives: list[Frail] = []
     while not ended.done():
-        lives.append(
-            Frail(inside, dice.randint(2, 6) if len(lives) < deaths else NEVER, dice.choice(["before", "after"]))
-        )
+        n = dice.randint(1, 4) if len(lives) < deaths else NEVER
+        lives.append(Frail(inside, n, dice.choice(["before", "after"]), at_work=True))
         death = asyncio.create_task(lives[-1].death.wait())
         await asyncio.wait({ended, death}, return_when=asyncio.FIRST_COMPLETED)
         death.cancel()
@@ -176,6 +175,7 @@ async def test_branches_of_any_length_get_their_own_results(inside: Inside, bran
     run = await ended
     assert run.status == "completed", run.error
     assert len(lives) > deaths // 2
+    assert sum(map(len, effects.of.values())) > 2 * branches  # or they died before there was anything to go on from
     for k, (one, two) in enumerate(run.output):
         assert effects.of[f"first {k}"][-1] == one
         assert effects.of[f"second {k} after {one}"][-1] == two

@@ -341,6 +341,19 @@ class Lives(RuleBasedStateMachine):
         await self.inside.close()
 
 
+@pytest.mark.parametrize("suspend_after", [0.0, 30.0])
+def test_every_kind_of_operation(database_url: str, suspend_after: float) -> None:
+    """In a row, side by side and in children, with two deaths in between."""
+    each = [[kind, 3] for kind in SIMPLE]
+    together = [["gather", [[one] for one in each]], ["child", [each]], ["children", [[one] for one in each[::3]]]]
+    lives = type("Lives", (Lives,), {"url": database_url})()
+    lives.trigger([*each, *together])
+    for n, when in [(15, "after"), (40, "before")]:
+        lives.worker(n=n, when=when, suspend_after=suspend_after, version="1")
+        lives.while_away(ms=300)
+    lives.teardown()
+
+
 @pytest.mark.parametrize(
     "examples", [4, pytest.param(80, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])], ids=["few", "many"]
 )

@@ -24,10 +24,14 @@ NEVER = 10**9
 
 
 class Frail:
-    """A worker with its own way to the database, that dies before or after its ``n``-th write."""
+    """A worker with its own way to the database, that dies before or after its ``n``-th write; ``at_work``, of those
+    that it sends while it holds a run."""
 
-    def __init__(self, inside: Inside, n: int = NEVER, when: When = "before", **settings: Any) -> None:
+    def __init__(
+        self, inside: Inside, n: int = NEVER, when: When = "before", *, at_work: bool = False, **settings: Any
+    ) -> None:
         self.n, self.when, self.writes, self.dead = n, when, 0, False
+        self.at_work = at_work
         self.unheard: list[Future[Any]] = []  # answers that it is still waiting for when it is put away
         self.loop, self.death = asyncio.get_running_loop(), asyncio.Event()
         self.inside = inside
@@ -42,10 +46,11 @@ class Frail:
         """The only door: everything that the worker says goes through it."""
         if self.dead:
             return self.silence()
-        self.writes += write
-        fatal = write and self.writes == self.n and bool(self.worker.me)
+        counts = write and (not self.at_work or bool(self.worker.me and self.worker.hold.held))
+        self.writes += counts
+        fatal = counts and self.writes == self.n and bool(self.worker.me)
         if not fatal:
-            self.n += write and not self.worker.me and self.writes == self.n  # it dies as somebody
+            self.n += counts and not self.worker.me and self.writes == self.n  # it dies as somebody
             return self.let_through(self.submit(f, write=write, again=again))
         if self.when == "before":
             self.die()
