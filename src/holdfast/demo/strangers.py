@@ -1,5 +1,5 @@
-"""Who comes to the shop from outside: the bank, whose webhooks are runs; strangers, whose requests are refused; and the
-operators, whose changes are in the audit log.
+"""Who comes to the shop from outside: the bank, whose webhooks are runs; strangers, whose requests are refused; the
+operators, whose changes are in the audit log; and a host that requests are sent to in vain.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import json
 import random
 from typing import Any, Final
 
-from holdfast.engine import audit, webhooks
+from holdfast.engine import audit, pushes, webhooks
 from holdfast.ids import new_id
 from holdfast.records import Rejected
 from holdfast.storage import Store
@@ -19,6 +19,7 @@ REFUSED: Final = (
     ("It has no header stripe-signature", "198.51.100.23", "<?php system($_GET['c']); ?>"),
     ("It was not signed just now", "192.0.2.81", '{"id": "evt_4", "type": "paid", "order": 4711}'),
 )
+DOWN: Final = "10.0.4.9:8080"  # a host that requests are sent to
 CHANGES: Final = (
     ("grace", "queues pause", "newsletter", "10.0.4.12"),
     ("grace", "schedules update", "nightly-report", "10.0.4.12"),
@@ -35,7 +36,7 @@ def told(order: int, amount: float) -> dict[str, Any]:
 
 
 def come(store: Store) -> None:
-    """What was refused, and what was changed."""
+    """What was refused, what was changed, and who does not answer."""
     refused = [
         Rejected(
             id=new_id(),
@@ -51,3 +52,4 @@ def come(store: Store) -> None:
     store.run_sync(webhooks.reject, refused)
     for actor, verb, subject, origin in CHANGES:
         store.run_sync(audit.write, actor, verb, subject, origin)
+    store.run_sync(pushes.open_circuit, DOWN, 12, "connection refused", 900_000, "reef-2")
