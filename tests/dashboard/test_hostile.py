@@ -10,10 +10,11 @@ from markupsafe import escape
 from pydantic import ConfigDict, Field, create_model
 
 from holdfast import Cron, Holdfast, Queue
-from holdfast.engine import alerts, audit, catalogue, keys, pushes, webhooks
+from holdfast.engine import alerts, audit, catalogue, errors, keys, pushes, webhooks
 from holdfast.ids import new_api_key, new_id
 from holdfast.records import AlertEntry, Rejected, TaskEntry
 from tests.dashboard.conftest import Served
+from tests.engine.making import Hand
 
 NAME = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}</pre></textarea>"
 MARKUP = NAME + "\x00\u202e\x1b[31m"
@@ -74,3 +75,29 @@ def strangers(home: Holdfast) -> None:
     write(keys.revoke, home.client.read(keys.listed)[0].id)
     write(audit.write, NAME, NAME, NAME, NAME)
     home.trigger(NAME, queue=Queue(f"{NAME}-in-line", concurrency_limit=1), concurrency_key=NAME)
+
+
+async def test_text_that_no_utf8_holds_is_spelled_out_on_every_page_and_by_the_api(
+    tmp_path: Path, served: Served
+) -> None:
+    """Half of a pair of surrogates, as JSON may say it: one such error kept the first page from being shown."""
+    home = Holdfast(database=f"sqlite:///{tmp_path}/holdfast.db")
+    home.client.write(catalogue.announce, [TaskEntry(id="greet", queue="task/greet", options="{}")], [])
+    run = home.trigger("greet", {"\ud800": "\ud800"}, metadata={"\ud800": "\ud800"})
+    hand = Hand(home.client.store, "greet")
+    (claimed,) = hand.claim()
+    error = {"type": "Odd\ud800", "message": "half \ud800", "traceback": "at \ud800\0"}
+    hand.end(claimed, status="failed", error=json.dumps(error))
+    home.client.write(errors.group)
+    pages = f"""
+        / /runs /runs/{run.id} /runs/{run.id}/replay /errors /tasks/greet /tasks/greet/test?from={run.id}
+        /api/v1/runs /api/v3/runs/run_{run.id} /api/v1/runs/run_{run.id}/events /api/v1/runs/run_{run.id}/trace
+        /realtime/v1/runs/run_{run.id}?offset=-1
+    """
+    async with served(home) as http:
+        for path in pages.split():
+            answer = await http.get(path)
+            assert answer.status_code == 200, f"{path}: {answer.text}"
+        assert "half \\ud800" in (await http.get("/runs")).text
+        assert (await http.get(f"/api/v3/runs/run_{run.id}")).json()["error"]["message"] == "half \\ud800"
+    await home.aclose()

@@ -104,7 +104,8 @@ class Site:
                 "caller": caller.name if caller is not None and COOKIE in request.cookies else None,
             }
         )
-        answer = HTMLResponse(placed(text, root_of(request)), status_code=status, headers=HEADERS)
+        page = placed(text, root_of(request)).encode("utf-8", "backslashreplace")  # a run may say what no UTF-8 holds
+        answer = HTMLResponse(page, status_code=status, headers=HEADERS)
         if FORM_COOKIE not in request.cookies:
             secure = request.url.scheme == "https"
             answer.set_cookie(FORM_COOKIE, mark, httponly=True, samesite="strict", secure=secure)

@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from holdfast.api.live.hub import Hub
 from holdfast.api.live.topics import Change, Followed, Topic
-from holdfast.api.v1 import failures, shown
+from holdfast.api.v1 import documents, failures, shown
 from holdfast.records import RunRecord
 
 PING_SECONDS: Final = 15.0
@@ -115,7 +114,7 @@ def event(state: int, record: RunRecord) -> bytes:
     told = Told(**shown.common(record), error=failures.error_of(record))
     if record.metadata is not None and len(record.metadata) > METADATA_BYTES:
         told.metadata = None
-    return b"id: %x\nevent: run\ndata: %b\n\n" % (state, msgspec.json.encode(told))
+    return b"id: %x\nevent: run\ndata: %b\n\n" % (state, documents.encoded(told))
 
 
 def read_state(text: str | None) -> int | None:

@@ -19,7 +19,7 @@ from fastapi import Request, Response
 
 from holdfast.api.live.hub import Hub
 from holdfast.api.live.topics import Change, Followed, Topic
-from holdfast.api.v1 import shown
+from holdfast.api.v1 import documents, shown
 from holdfast.ids import hash63
 from holdfast.records import RunRecord
 from holdfast.views import followed
@@ -86,7 +86,7 @@ async def changed(hub: Hub, changes: list[Change], skipped: frozenset[str]) -> l
 async def row(hub: Hub, record: RunRecord, skipped: frozenset[str]) -> bytes:
     streams = await hub.client().aread(followed.stream_names, record.id)
     found = {**shown.row(record), "realtimeStreams": streams}
-    return msgspec.json.encode({name: value for name, value in found.items() if name not in skipped})
+    return documents.encoded({name: value for name, value in found.items() if name not in skipped})
 
 
 def message(row: bytes, operation: str) -> bytes:

@@ -15,6 +15,7 @@ from fastapi import Depends, Request, Response
 
 from holdfast.api.auth import Needs
 from holdfast.api.refused import Refused
+from holdfast.names import storable
 
 T = TypeVar("T")
 ERROR: Final = {
@@ -145,4 +146,23 @@ async def body_of(request: Request, limit: int) -> bytes:
 
 def answered(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A value as the answer to a call."""
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+    return Response(encoded(value), status, headers, "application/json")
+
+
+def encoded(value: object) -> bytes:
+    """A value as JSON. Lone surrogates, as they may stand in an error or in a line of a log, are spelled out."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(spelled(msgspec.to_builtins(value, builtin_types=(msgspec.Raw,))))
+
+
+def spelled(value: Any) -> Any:
+    match value:
+        case str():
+            return storable(value)
+        case dict():
+            return {spelled(name): spelled(each) for name, each in value.items()}
+        case list() | tuple():
+            return [spelled(each) for each in value]
+    return value
