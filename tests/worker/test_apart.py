@@ -408,6 +408,20 @@ def test_code_that_will_not_end_is_killed_when_its_worker_must(app: Any, host: H
 
 
 @on_one
+def test_nothing_is_left_of_a_run_when_who_forks_them_is_killed(app: Any, host: Hosts, folder: Path) -> None:
+    """And the run goes on in another process. Fails where the zygote alone looks after what runs have started."""
+    hired = host(app=APP).ready()
+    apart.parent.trigger(1)
+    reached(lambda: len(members(folder)) == 5)
+    first = members(folder)
+    (zygote,) = (pid for pid in children_of(hired.children()[0]) if set(children_of(pid)) & set(first))
+    kill(zygote, signal.SIGKILL)
+    reached(lambda: gone(first))
+    reached(lambda: len(members(folder)) == 10)
+    assert ledger.lines(folder, "finally") == []
+
+
+@on_one
 @pytest.mark.parametrize("victim", ["worker", "supervisor"])
 def test_nobody_goes_on_when_the_worker_or_its_supervisor_is_killed(
     app: Any, host: Hosts, folder: Path, victim: str

@@ -4,9 +4,11 @@ A process group can be left, and a parent may die first. An environment stays: a
 its mark, through ``setsid`` and ``nohup`` as well, unless somebody takes it out on purpose. So when the process has
 ended, what still carries its mark is killed: its runs go on elsewhere, and nothing of them is done twice at once.
 
-Whoever ends it is the supervisor; and if that is killed, the guard: a copy of the worker process, forked before it has
-threads, that only waits for the two. A worker whose interpreter is held, by a long regular expression for instance, or
-that is stopped by a signal, cannot notice by itself that nobody beats for it any more.
+So it is with the zygote of a worker, which has a mark of its own: if it is killed, the worker ends what it has left.
+
+Whoever ends a worker process is the supervisor; and if that is killed, the guard: a copy of the worker process, forked
+before it has threads, that only waits for the two. A worker whose interpreter is held, by a long regular expression for
+instance, or that is stopped by a signal, cannot notice by itself that nobody beats for it any more.
 
 Only Linux tells the environments of other processes. Elsewhere this does nothing.
 """
@@ -24,19 +26,20 @@ from collections.abc import Iterator
 from typing import Final
 
 MARK: Final = "HOLDFAST_PROCESS"
+ZYGOTE: Final = "HOLDFAST_ZYGOTE"
 LINUX: Final = sys.platform == "linux"
 TRIES: Final = 100
 PAUSE_SECONDS: Final = 0.01
 
 
 def new_mark() -> str:
-    """What one worker process, and all that comes of it, is known by."""
+    """What one process, and all that comes of it, is known by."""
     return secrets.token_hex(12)
 
 
-def marked(mark: str) -> Iterator[int]:
+def marked(mark: str, variable: str = MARK) -> Iterator[int]:
     """The processes that carry this mark and have not ended."""
-    wanted = f"{MARK}={mark}".encode()
+    wanted = f"{variable}={mark}".encode()
     for name in os.listdir("/proc") if LINUX else ():
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as environment:
@@ -44,12 +47,12 @@ def marked(mark: str) -> Iterator[int]:
                     yield int(name)
 
 
-def end(mark: str, *, spare: int = 0) -> int:
+def end(mark: str, variable: str = MARK, *, spare: int = 0) -> int:
     """Kill all that carries this mark, and what it starts meanwhile; answers how many there were. ``spare`` is left
     alone."""
     ended: set[int] = set()
     for _ in range(TRIES):
-        found = [pid for pid in marked(mark) if pid != spare]
+        found = [pid for pid in marked(mark, variable) if pid != spare]
         for pid in found:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

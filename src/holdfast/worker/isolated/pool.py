@@ -25,6 +25,7 @@ import msgspec
 from holdfast.errors import HoldfastError
 from holdfast.machine import Machine
 from holdfast.storage import Store
+from holdfast.worker import leftovers
 from holdfast.worker.home import Origin
 from holdfast.worker.isolated.wire import Answer, Call, Line
 from holdfast.worker.isolated.zygote import EXITED, FORK, KILL, ORDER, REPORT, STARTED, TERM, WATCH, Report
@@ -130,6 +131,7 @@ class Pool:
         self.idle: deque[Process] = deque()
         self.control: socket.socket | None = None
         self.zygote: subprocess.Popen[bytes] | None = None
+        self.mark = leftovers.new_mark()
         self.arrived = bytearray()
         self.start_at = 0.0
         self.closed = False
@@ -196,6 +198,7 @@ class Pool:
                 pass_fds=(number,),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
+                env=os.environ | {leftovers.ZYGOTE: self.mark},
             )
         except OSError as error:
             log.error("no process can be started for runs of their own, which is tried again: %s", error)
@@ -236,7 +239,7 @@ class Pool:
             process.over(report)
 
     def bereaved(self) -> None:
-        """The zygote has died, and all of its processes with it."""
+        """The zygote has died, and all of its processes with it. If it was killed, it has not buried who is left."""
         control, self.control = self.control, None
         if control is not None:
             self.loop.remove_reader(control)
@@ -246,6 +249,7 @@ class Pool:
                 self.zygote.wait(END_SECONDS)
             if not self.closed:
                 log.error("the process that starts those of runs has ended: it is started again")
+                leftovers.end(self.mark, leftovers.ZYGOTE)
         self.start_at = time.monotonic() + PAUSE_SECONDS
         lost = list(self.there.values())
         self.there.clear()
