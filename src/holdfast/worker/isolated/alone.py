@@ -31,7 +31,7 @@ class Alone(Guest):
     """A guest that has no loop before somebody asks for it."""
 
     def __init__(self, wire: Wire, job: Job, home: Home, settings: Settings, began: float) -> None:
-        self.main = MainThread()
+        self.main = MainThread(wire)
         super().__init__(wire, job, home, settings, self.main, began)
         self.reports: Any = Later(self)
         self.lock = threading.RLock()

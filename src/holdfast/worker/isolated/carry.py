@@ -96,7 +96,7 @@ def attempt(wire: Wire, job: Job | Fallen, home: Home, settings: Settings, began
         process.signalled = alone.signalled
         alone.carry()
         return alone
-    main = MainThread()
+    main = MainThread(wire)
     guest = Guest(wire, job, home, settings, main, began)
     beside(main, guest)
     return guest

@@ -221,14 +221,21 @@ class Wire:
         self.frames = Frames()
         self.lock = threading.Lock()
         self.closed = False
+        self.writer = 0  # the thread that just writes; it should not be interrupted before it has
+        self.written: Callable[[], None] = lambda: None
 
     def send(self, message: object) -> None:
         if self.closed:
             return
         left = framed(message)
         with self.lock, contextlib.suppress(OSError):  # the worker is gone, and this process with it
-            while left:
-                left = left[os.write(self.end, left) :]
+            self.writer = threading.get_ident()
+            try:
+                while left:
+                    left = left[os.write(self.end, left) :]
+            finally:
+                self.writer = 0
+        self.written()
 
     def close(self) -> None:
         """Say and hear nothing any more: what code forks is not the run."""
