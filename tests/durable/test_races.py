@@ -82,6 +82,27 @@ def test_two_children_that_end_at_the_same_instant_wake_their_parent(
             hand.end(hand.claim_one())
 
 
+@pytest.mark.parametrize("times", [60, pytest.param(5_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
+def test_two_branches_whose_children_end_at_the_same_instant(
+    database_url: str, store: Store, hand: Hand, times: int
+) -> None:
+    """Each has its own place in the order of what has settled. Fails on PostgreSQL with not locking the parent: both
+    had one place, and what its worker had not heard of did not keep the run from being suspended."""
+    with closing(storage.open(database_url)) as elsewhere:
+        other = Hand(elsewhere)
+        for _ in range(times):
+            send(store, new())
+            run = hand.claim_one()
+            branches = ["child#1", "child#2"]
+            write(store, *(waits_for(run, child(run, key), key=key) for key in branches))
+            assert suspend(hand, run)
+            one, two = hand.claim_one(), other.claim_one()
+            both(partial(hand.exchange, ended=[ending(one)]), partial(other.exchange, ended=[ending(two)]))
+            assert state(store, run.id) == "ready"
+            assert {stands(store, run, key).settled for key in branches} == {1, 2}
+            hand.end(hand.claim_one())
+
+
 def test_a_child_that_ends_before_its_parent_is_suspended(store: Store, hand: Hand, parent: Claimed) -> None:
     """It is not suspended, but told."""
     write(store, waits_for(parent, child(parent, "child#1")))
