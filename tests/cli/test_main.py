@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,19 @@ def test_help_imports_nothing_that_is_slow(nowhere: Path) -> None:
     code += f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_an_interrupt_while_it_is_imported_is_one_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    asked = [sys.executable, "-m", "holdfast", "--version"]
+    done = subprocess.run(asked, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_python_m_holdfast() -> None:
+    asked = [sys.executable, "-m", "holdfast", "--version"]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout.startswith("holdfast ")
 
 
 def test_every_command_tells_what_it_does(bare: Cli) -> None:
