@@ -107,6 +107,13 @@ async def test_the_search_box_says_the_same_in_words(home: Holdfast, served: Ser
     assert (answer.status_code, answer.headers["location"]) == (303, address)
 
 
+async def test_what_was_mistyped_stays_in_the_search_box(home: Holdfast, served: Served) -> None:
+    async with served(home) as http:
+        answer = await http.get("/runs", params={"q": "stauts:failed"})
+    assert (answer.status_code, "Did you mean status:?" in answer.text) == (422, True)
+    assert 'name="q" value="stauts:failed"' in answer.text
+
+
 async def test_the_id_of_a_run_leads_to_its_page(home: Holdfast, served: Served) -> None:
     run = home.trigger("send")
     async with served(home) as http:

@@ -22,12 +22,12 @@ def routes(site: Site) -> APIRouter:
     @router.get("/runs", dependencies=READ)
     async def runs(request: Request) -> Response:
         asked = request.query_params.get("q")
-        if asked is not None:
-            return await search(request, asked)
-        query = Query.of(request.query_params.multi_items())
+        query = Query.of(request.query_params.multi_items()) if asked is None else Query()
         cursor, after = request.query_params.get("cursor") or None, request.query_params.get("after") or None
         problem, page = None, None
         try:
+            if asked is not None:
+                return back(await meant(asked))
             page = await site.read(listed, query, cursor, after)
         except InvalidOption as error:
             problem = error
@@ -38,7 +38,7 @@ def routes(site: Site) -> APIRouter:
             status=422 if problem else 200,
             here="runs",
             query=query,
-            text=query.text(),
+            text=query.text() if asked is None else asked,
             page=page,
             problem=problem,
             cursor=cursor or after,
@@ -48,14 +48,14 @@ def routes(site: Site) -> APIRouter:
             times=SINCE,
         )
 
-    async def search(request: Request, text: str) -> Response:
-        """Say in the address what the search box says."""
+    async def meant(text: str) -> str:
+        """The address that says what the search box says. Raises InvalidOption: it cannot be read."""
         said, alone = words(text)
         if len(alone) == 1 and not said and await site.read(is_run, alone[0]):
-            return back(f"/runs/{alone[0]}")
+            return f"/runs/{alone[0]}"
         tasks, queues = await site.read(names)
         known = dict.fromkeys(queues, "queue") | dict.fromkeys(tasks, "task")
-        return back(Query.of(said + resolved(alone, known)).url())
+        return Query.of(said + resolved(alone, known)).url()
 
     return router
 
