@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -109,14 +109,7 @@ class Queues:
         return await self._connection.awaited(self._limit(name, concurrency_limit))
 
     async def _list(self) -> QueueList:
-        found, page = QueueList(), 1
-        while True:
-            query = {"page": str(page), "perPage": str(PAGE)}
-            said = await self._connection.ask("GET", "api", "v1", "queues", query=query)
-            found += [queue_of(each) for each in said["data"]]
-            if page >= said["pagination"]["totalPages"]:
-                return found
-            page += 1
+        return [queue_of(each) async for each in everything(self._connection, "queues")]
 
     async def _retrieve(self, name: str) -> Queue:
         kind, path = named(name)
@@ -221,14 +214,7 @@ class Schedules:
         return schedule_of(await self._connection.ask("POST", "api", "v1", "schedules", body=body))
 
     async def _list(self) -> ScheduleList:
-        found, page = ScheduleList(), 1
-        while True:
-            query = {"page": str(page), "perPage": str(PAGE)}
-            said = await self._connection.ask("GET", "api", "v1", "schedules", query=query)
-            found += [schedule_of(each) for each in said["data"]]
-            if page >= said["pagination"]["totalPages"]:
-                return found
-            page += 1
+        return [schedule_of(each) async for each in everything(self._connection, "schedules")]
 
     async def _one(self, method: str, schedule_id: str, *verb: str) -> Schedule:
         return schedule_of(await self._ask(method, schedule_id, *verb))
@@ -319,6 +305,18 @@ class Tokens:
         query = {"page[size]": str(limit)} | ({} if cursor is None else {"page[after]": cursor})
         said = await self._connection.ask("GET", "api", "v1", "waitpoints", "tokens", query=query)
         return Page([token_of(each) for each in said["data"]], said["pagination"].get("next"))
+
+
+async def everything(connection: Connection, things: str) -> AsyncIterator[Mapping[str, Any]]:
+    """All of what is listed in numbered pages."""
+    page, pages = 0, 1
+    while page < pages:
+        page += 1
+        query = {"page": str(page), "perPage": str(PAGE)}
+        said = await connection.ask("GET", "api", "v1", things, query=query)
+        pages = said["pagination"]["totalPages"]
+        for each in said["data"]:
+            yield each
 
 
 def named(name: str) -> tuple[str, str]:
