@@ -282,18 +282,23 @@ def settle_others(tx: Tx, n: int = DUE) -> int:
 
 def due(tx: Tx, n: int = DUE) -> int:
     """Runs whose wait is over by the clock go on. Answers how many."""
-    ids = [row[0] for row in tx.rows("due_waits", n=n)]
-    expire(tx, ids)
+    ids = [row[0] for row in tx.rows("due_waits", n=n)]  # which locks them
+    settle_due(tx, ids)
     return len(ids)
 
 
 def expire(tx: Tx, ids: Sequence[str]) -> None:
     """Settle what is due in these runs, whose rows are locked here."""
-    if not ids:
-        return
-    tx.rows("lock_waiting", ids=sorted(ids))
-    tx.rows("expire_entries", ids=list(ids))
-    wake(tx, ids)
+    if ids:
+        tx.send("lock_waiting", ids=sorted(ids))
+        settle_due(tx, ids)
+
+
+def settle_due(tx: Tx, ids: Sequence[str]) -> None:
+    """The same where their rows are locked."""
+    if ids:
+        tx.send("expire_entries", ids=list(ids))
+        wake(tx, ids)
 
 
 # -- what workers read ------------------------------------------------------------------------------------------------

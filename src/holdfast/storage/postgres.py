@@ -113,6 +113,8 @@ class PostgresTx(Tx):
         statement = self.store.statements[name]
         if "now" in statement.parameters:
             parameters["now"] = self.store.frozen_now()
+        if "ids" in parameters:
+            parameters["ids"] = array_of(parameters["ids"])
         return Answer(self.connection.execute(statement.text.encode(), parameters or None))
 
     def batch(self, name: str, rows: Batch, /, **parameters: Any) -> Answer:
@@ -132,6 +134,16 @@ class PostgresTx(Tx):
         self.connection.prepare_threshold = None
         for statement in split(text):
             self.connection.execute(statement.encode())
+
+
+def array_of(ids: list[str]) -> str | list[str]:
+    """An array of ids as the text that the driver would make of it one by one. What could need quotes is left to it."""
+    if not ids or not isinstance(ids[0], str):
+        return ids
+    text = ",".join(ids)
+    plain = text.replace(",", "")
+    odd = not (plain.isascii() and plain.isalnum()) or len(text) - len(plain) != len(ids) - 1 or "" in ids
+    return ids if odd or "null" in map(str.lower, ids) else f"{{{text}}}"
 
 
 def lines_of(rows: Batch, columns: tuple[str, ...]) -> dict[str, str]:

@@ -56,7 +56,7 @@ class Operations:
         self.fresh = False  # it has asked for something that is not recorded
         self.root = Branch()
         self.branches: weakref.WeakKeyDictionary[asyncio.Task[Any], Branch] = weakref.WeakKeyDictionary()
-        self.listed: weakref.WeakKeyDictionary[Coroutine[Any, Any, Any], Branch] = weakref.WeakKeyDictionary()
+        self.listed: weakref.WeakKeyDictionary[Coroutine[Any, Any, Any], Branch] | None = None
         if live.attempt.root is not None:
             self.branches[live.attempt.root] = self.root
             self.turns.add(live.attempt.root)
@@ -76,6 +76,8 @@ class Operations:
         given = given_to_as_completed()
         if given is None:
             return parent.start(name_of(coroutine))
+        if self.listed is None:
+            self.listed = weakref.WeakKeyDictionary()
         for each in given if isinstance(given, list | tuple) else ():
             if asyncio.iscoroutine(each) and each not in self.listed:
                 self.listed[each] = parent.start(name_of(each))

@@ -56,7 +56,8 @@ class Turns:
 
     def ended(self, task: asyncio.Task[Any]) -> None:
         self.branches.discard(task)
-        self.look_again()
+        if self.waits:
+            self.look_again()
 
     def alone(self) -> bool:
         """Whether there is only one branch, so that nothing can race."""
