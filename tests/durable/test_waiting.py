@@ -95,12 +95,11 @@ async def test_nothing_is_left_of_runs_that_have_ended(inside: Inside, suspend_a
         ctx.step(abs, n)
         ctx.sleep(0.05)
 
-    kinds = (step, fan, thread) if suspend_after else (step, fan)
     worker = inside.start(suspend_after=suspend_after)
     gc.collect()
     gc.disable()
     try:
-        for handle in [await task.atrigger(k) for k in range(3) for task in kinds]:
+        for handle in [await task.atrigger(k) for k in range(3) for task in (step, fan, thread)]:
             assert (await inside.ended(handle)).status == "completed"
         await until(lambda: not alive(worker.hold))
     finally:

@@ -37,6 +37,8 @@ class Calls:
             return future.result()
         except Canceled:
             raise asyncio.CancelledError from None
+        finally:
+            del future  # an error in it has this frame, which has it
 
     def called(self) -> tuple[Any, BaseException | None]:
         token = in_step.set("step")

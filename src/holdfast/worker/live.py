@@ -485,9 +485,13 @@ class Live:
 
     async def call_in_thread(self, payload: Any) -> Any:
         inside = contextvars.copy_context()
+        came: list[Any] = []  # and not what the thread returns: an error has the frames that would keep it
         self.in_thread = True
         try:
-            return await self.host.loop.run_in_executor(self.host.threads, lambda: inside.run(self.call_here, payload))
+            await self.host.loop.run_in_executor(
+                self.host.threads, lambda: came.append(inside.run(self.call_here, payload))
+            )
+            return came.pop()
         finally:
             self.left_thread()
 
