@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from holdfast import AsyncContext, Context, Retry
-from holdfast.errors import StepFailed
+from holdfast.errors import InvalidOption, NotDurable, StepFailed
 from tests.support.inside import Inside
 from tests.support.ledger import until
 
@@ -177,3 +179,50 @@ async def test_a_journal_is_limited(
     there = "3 entries" if what == "entries" else "1 entries"
     assert f"({there}, " in run.error.message
     assert "now it asks for step str" in run.error.message
+
+
+@dataclass
+class Page:
+    size: int
+
+
+async def test_a_lambda_that_gives_something_to_await(inside: Inside) -> None:
+    """As the type checkers allow. Fails with taking for async only what says so: the coroutine was to be recorded."""
+
+    async def fetch(n: int) -> Page:
+        await asyncio.sleep(0)
+        return Page(n)
+
+    def fetching(n: int) -> Coroutine[Any, Any, Page]:
+        return fetch(n)
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    async def work(n: int, ctx: AsyncContext) -> list[Any]:
+        said: list[Any] = [await ctx.step(lambda: asyncio.sleep(0, n), name="same"), (await ctx.step(fetching, n)).size]
+        for step in (lambda: asyncio.sleep(60), lambda: ctx.sleep(60)):
+            try:
+                await ctx.step(step, name="slow", timeout=0.05)
+            except (StepFailed, NotDurable) as error:
+                said.append(type(error).__name__)
+        return said
+
+    inside.start()
+    run = await inside.run(work, 7)
+    assert (run.status, run.output) == ("completed", [7, 7, "StepFailed", "NotDurable"]), run.error
+
+
+async def test_a_def_task_cannot_await_a_step(inside: Inside) -> None:
+    async def fetch(n: int) -> int:
+        return n
+
+    @inside.app.task(retry=Retry(max_attempts=1))
+    def work(n: int, ctx: Context) -> str:
+        try:
+            ctx.step(fetch, n)
+        except InvalidOption as error:
+            return str(error)
+        return ""
+
+    inside.start()
+    run = await inside.run(work, 7)
+    assert run.output.startswith("A def task cannot await a step (fetch). Make the task async def")

@@ -246,6 +246,10 @@ class Operations:
         return steps.carry(self, asked, call, options, steps.output_codec(fn))
 
     def step(self, fn: Callable[..., Any], args: tuple[Any, ...], options: StepOptions) -> Any:
+        if steps.is_coroutine_function(fn):
+            raise InvalidOption(
+                "A def task cannot await a step", seen=options.name, do="Make the task async def, or the step a def."
+            )
         if options.timeout_ms is not None:  # a thread of its own, which can be left to itself
             return self.blocking(self.astep(fn, args, options))
         asked = self.ask("step", options.name, key=options.key, digest=digest_of(args))

@@ -10,11 +10,12 @@ code that works now works after a crash.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast, get_args, get_origin
 
 from holdfast import codec
 from holdfast.annotations import annotations_of
@@ -85,15 +86,17 @@ def described(ops: Operations, error: BaseException) -> str:
 
 
 async def called(fn: Callable[..., Any], args: tuple[Any, ...], options: StepOptions) -> Any:
-    """Call the function of a step: an ``async def`` here, a ``def`` in a thread. A thread that is late goes on, and
-    what it comes to changes nothing."""
+    """Call the function of a step: an ``async def`` here, a ``def`` in a thread, and what that gives to await, as a
+    lambda does, here. A thread that is late goes on, and what it comes to changes nothing."""
     seconds = None if options.timeout_ms is None else options.timeout_ms / 1000
     limit = asyncio.timeout(seconds)
     try:
-        if not is_coroutine_function(fn):
-            return await in_thread(fn, *args, seconds=seconds)
+        here = is_coroutine_function(fn)
+        value = fn(*args) if here else await in_thread(fn, *args, seconds=seconds)
+        if not (here or inspect.iscoroutine(value)):
+            return value
         async with limit:
-            return await fn(*args)
+            return await value
     except (Late, TimeoutError) as error:
         if not (limit.expired() or isinstance(error, Late)):
             raise
@@ -107,6 +110,8 @@ def output_codec(fn: Callable[..., Any]) -> Codec[Any]:
         annotation = annotations_of(getattr(fn, "func", fn)).get("return", Any)
     except Exception:
         return AnyCodec()
+    if get_origin(annotation) in (Coroutine, Awaitable):  # a def that gives something to await
+        annotation = get_args(annotation)[-1]
     return codec_for(annotation, role="output of the step")
 
 
