@@ -25,6 +25,7 @@ from holdfast.demo.past import fill
 from holdfast.engine import alerts, errors, keys, pushes, workers
 from holdfast.engine.workers import WorkerEntry
 from holdfast.ids import new_api_key
+from holdfast.sizes import MIB
 from tests.conftest import eventually_holds
 
 LONG = "a-name-that-somebody-has-made-too-long-" * 3
@@ -109,12 +110,20 @@ def write_more(app: Holdfast, key: str) -> None:
         entry = WorkerEntry(id=f"w{n}{'z' * 12}", lease_ms=10**9, host=f"reef-{n % 2}", pid=40 + n, concurrency=8)
         entry.version, entry.queues = LONG, [LONG, "mail"] if n else None
         write(workers.register, entry, ["charge-card", "fulfil-order"])
+    write(workers.beat, [f"w0{'z' * 12}"], {f"w0{'z' * 12}": busy(app.runs.list(limit=1)[0].id)})
     write(workers.drain, f"w1{'z' * 12}")
     write(errors.group)
     write(pushes.open_circuit, "hooks.reef.example:443", 12, "12 failures in a row", 60_000, f"w0{'z' * 12}")
     app.tokens.create(demo.Approval, tags=["refund", LONG], timeout="1h")
     app.schedules.create("charge-card", Cron("30 2 * * *", timezone="Europe/Berlin"), external_id=LONG)
     app.trigger(LONG, {"customer": LONG}, tags=[LONG])
+
+
+def busy(run_id: str) -> workers.WorkerUsage:
+    """A worker with all that can stand above it and below."""
+    above = workers.ProcessUsage(pid=39, cpu_millis=4, memory_bytes=41 * MIB)
+    apart = workers.RunUsage(pid=50, cpu_millis=1990, memory_bytes=1800 * MIB, run_id=run_id)
+    return workers.WorkerUsage(pid=40, cpu_millis=420, memory_bytes=95 * MIB, supervisor=above, runs=[apart])
 
 
 def addresses(app: Holdfast) -> dict[str, str]:
