@@ -73,15 +73,19 @@ async def test_a_search_for_what_hardly_exists_asks_whether_to_look_further(
     home: Holdfast, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("holdfast.views.lists.FAR", 200)
+    """Also where some are on the page already: they are not taken for all there are."""
     wanted = home.trigger("rare")
     many = [NewRun(id=new_id(), task="send", queue="task/send", payload="null") for _ in range(400)]
     home.client.write(trigger.trigger, many)
+    newest = home.trigger("rare")
     async with served(home) as http:
         first = (await http.get("/runs?task=rare")).text
         page, looks = first, 0
         while wanted.id not in page and looks < 5:
             page, looks = (await http.get(link(page, "next"))).text, looks + 1
     assert "Look further" in first
+    assert "there may be more like these" in first
+    assert newest.id in first
     assert wanted.id not in first
     assert wanted.id in page
 

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -43,6 +43,19 @@ FLAGS = (
     "--mute-audio",
     "--remote-debugging-port=0",
 )
+
+
+class Heard(NamedTuple):
+    """Something that a screen reader says: what it is, how it is called, and its properties."""
+
+    role: str
+    name: str
+    properties: dict[str, Any]
+
+
+def heard_of(node: dict[str, Any]) -> Heard:
+    properties = {each["name"]: each["value"].get("value") for each in node.get("properties", [])}
+    return Heard(node["role"]["value"], node.get("name", {}).get("value", ""), properties)
 
 
 class Page:
@@ -142,6 +155,19 @@ class Page:
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus(); e.select?.() }})()"
         )
         await self.send("Input.insertText", text=text)
+
+    async def key(self, key: str) -> None:
+        """Press a key, wherever the focus is."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        code = {"Enter": 13, "Tab": 9}.get(key, 0)
+        down = {"text": text} if text else {}
+        await self.send("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **down)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    async def heard(self) -> list[Heard]:
+        """What a screen reader is told of this page, in its order."""
+        nodes = (await self.send("Accessibility.getFullAXTree"))["nodes"]
+        return [heard_of(node) for node in nodes if not node.get("ignored")]
 
     async def text(self) -> str:
         """What is to be read."""

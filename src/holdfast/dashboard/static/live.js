@@ -90,12 +90,19 @@ function pointedAt(old, fresh) {
   return [...rowsOf(old).keys()].join("\n") !== [...rowsOf(fresh).keys()].join("\n");
 }
 
+function announce(words) {
+  // To whoever listens to the page: that something is new, and not each time how many.
+  const heard = document.querySelector("[data-heard]");
+  if (heard) heard.textContent = words;
+}
+
 function tell(old, fresh) {
   // How many new rows there are.
   const button = document.querySelector("[data-new]");
   if (!button) return;
   const here = rowsOf(old), first = [...here.keys()][0] || "";
   const more = [...rowsOf(fresh).keys()].filter((id) => id > first).length;
+  if (button.hidden !== !more) announce(more ? "There are new runs" : "");
   button.hidden = !more;
   button.querySelector("span").textContent = more >= 50 ? "50 or more new" : `${more} new`;
 }
@@ -171,6 +178,7 @@ document.addEventListener("click", (event) => {
   const old = document.querySelector("[data-kind=rows]"), fresh = latest.querySelector("[data-kind=rows]");
   if (old && fresh) morph(old, fresh);
   button.hidden = true;
+  announce("");
   scrollTo({ top: 0 });
   refreshed();
 });
