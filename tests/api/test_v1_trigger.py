@@ -53,6 +53,14 @@ async def test_a_call_that_is_sent_again_makes_no_second_run(here: Here) -> None
     assert len(await here.runs()) == 2
 
 
+@pytest.mark.parametrize(("path", "body"), [("/api/v1/waitpoints/tokens", {}), ("/api/v3/batches", {"runCount": 2})])
+async def test_nor_a_second_token_or_batch(here: Here, path: str, body: dict[str, Any]) -> None:
+    first, again = [await here.http.post(path, json=body, headers=REPEATED) for _ in range(2)]
+    assert (first.status_code, first.json()) == (again.status_code, again.json())
+    other = await here.http.post(path, json=body, headers=dict.fromkeys(REPEATED, "another"))
+    assert other.json()["id"] != first.json()["id"]
+
+
 async def test_nor_one_that_is_sent_again_to_another_server(database_url: str) -> None:
     app = Holdfast(database_url)
     one, other = Here(app), Here(app)

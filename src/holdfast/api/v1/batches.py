@@ -18,8 +18,9 @@ from holdfast.api.auth import Caller, caller_of, needs, public_token
 from holdfast.api.refused import Refused
 from holdfast.api.v1 import wire
 from holdfast.api.v1.documents import answered, documented, read, said, schema_of
+from holdfast.api.v1.repeats import Repeats
 from holdfast.api.v1.runs import Result, result_of
-from holdfast.api.v1.trigger import NO_OPTIONS, SLACK_BYTES, KeySaid, Options, run_of
+from holdfast.api.v1.trigger import NO_OPTIONS, SLACK_BYTES, KeySaid, Options, request_name, run_of
 from holdfast.client import Client
 from holdfast.engine import batches as engine
 from holdfast.engine import read as reading
@@ -115,7 +116,7 @@ _line: Final = msgspec.json.Decoder(Line)
 
 def batches(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
-    router = APIRouter()
+    router, repeats = APIRouter(), Repeats[tuple[BatchRecord, bool]]()
 
     @router.post(
         "/api/v3/batches",
@@ -127,7 +128,9 @@ def batches(client: Callable[[], Client]) -> APIRouter:
         if not caller.may("trigger"):
             for task in asked.task_identifiers or [""]:
                 caller.check("trigger", "task", task)
-        batch, fresh = await client().awrite(engine.open_batch, new_id(), *opening(asked))
+        batch, fresh = await repeats.once(
+            request_name(request), lambda: client().awrite(engine.open_batch, new_id(), *opening(asked))
+        )
         batch_id = wire.told("batch", batch.id)
         jwt = await public_token(request, [f"read:batch:{batch_id}"])
         answer = Created(id=batch_id, run_count=batch.run_count, is_cached=not fresh)

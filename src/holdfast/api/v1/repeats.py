@@ -1,8 +1,9 @@
-"""Calls that are sent again: the client repeats a trigger whose answer it has not seen, under the same name.
+"""Calls that are sent again: the client repeats one that makes something and whose answer it has not seen, under the
+same name.
 
 Such a call is answered with what came of the first one, also while that is still under way. What is remembered here is
-in this process. On PostgreSQL the names of calls are kept beside idempotency keys, too, for as long as a client repeats
-and a good while more: so it holds for any number of servers.
+in this process. On PostgreSQL the names of triggers are kept beside idempotency keys, too, for as long as a client
+repeats and a good while more: so it holds for any number of servers.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ class Repeats(Generic[T]):
         self.most, self.seconds = most, seconds
         self.known: dict[Hashable, tuple[float, T | asyncio.Future[T]]] = {}
 
-    async def once(self, name: Hashable, do: Callable[[], Awaitable[T]]) -> T:
-        """What ``do`` answers, or answered when it was called under this name. What it raised is not remembered."""
+    async def once(self, name: Hashable | None, do: Callable[[], Awaitable[T]]) -> T:
+        """What ``do`` answers, or answered when it was called under this name, if it has one. What it raised is not
+        remembered."""
+        if name is None:
+            return await do()
         now = time.monotonic()
         if (found := self.known.get(name)) is not None:
             at, outcome = found

@@ -18,7 +18,8 @@ from holdfast.api.v1 import listing, packets, shown, wire
 from holdfast.api.v1.documents import Parameter, answered, documented, said
 from holdfast.api.v1.listing import PAGING, Pagination, Paging, refused, several
 from holdfast.api.v1.packets import JSON
-from holdfast.api.v1.trigger import SLACK_BYTES, tags_of
+from holdfast.api.v1.repeats import Repeats
+from holdfast.api.v1.trigger import SLACK_BYTES, request_name, tags_of
 from holdfast.client import Client
 from holdfast.engine import tokens as engine
 from holdfast.engine.tokens import Search, TokenRecord, settled
@@ -111,13 +112,13 @@ PLACE: Final = "/api/v1/waitpoints/tokens"
 
 def tokens(client: Callable[[], Client]) -> APIRouter:
     """The routes, over the database of ``client()``."""
-    router = APIRouter()
+    router, repeats = APIRouter(), Repeats[tuple[TokenRecord, bool]]()
 
     @router.post(PLACE, **documented("Make a token", needs=needs("admin"), body=Create, answer=Created))
     async def create(request: Request) -> Response:
         verbs = client()
         new = new_token(await said(request, _create, SLACK_BYTES), verbs.now())
-        record, fresh = await verbs.awrite(engine.create, new)
+        record, fresh = await repeats.once(request_name(request), lambda: verbs.awrite(engine.create, new))
         token_id = wire.told("waitpoint", record.id)
         changed(request, "tokens create", record.id)
         jwt = await public_token(request, [f"write:waitpoints:{token_id}"], seconds=DAY_SECONDS)

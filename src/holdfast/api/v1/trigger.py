@@ -135,7 +135,7 @@ class Triggers:
             run.request = name if options.debounce is None and elsewhere(verbs) else None
             return await verbs.atrigger(run, OUTPUT)
 
-        handle = await (make() if name is None else self.repeats.once(name, make))
+        handle = await self.repeats.once(name, make)
         run_id = wire.told("run", handle.id)
         jwt = await public_token(request, [f"read:runs:{run_id}"])
         cached = not handle.created and options.idempotency_key is not None
