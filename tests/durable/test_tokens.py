@@ -215,9 +215,12 @@ class Between:
         return getattr(self.tx, name)
 
     def rows(self, statement: str, /, **parameters: Any) -> Any:
+        return self.send(statement, **parameters).rows()
+
+    def send(self, statement: str, /, **parameters: Any) -> Any:
         if statement == self.statement:
             self.happens()
-        return self.tx.rows(statement, **parameters)
+        return self.tx.send(statement, **parameters)
 
 
 def between(tx: Tx, statement: str, happens: Callable[[], None]) -> Any:
