@@ -76,7 +76,7 @@ def start_afresh(origin: Origin, wire: int, errors: int) -> int:
     command = [sys.executable, "-u", "-c", start, str(os.getpid()), str(wire), str(errors), said]
     for fd in (wire, errors):
         os.set_inheritable(fd, True)
-    return os.posix_spawn(sys.executable, command, os.environ, setsid=True)
+    return os.posix_spawn(sys.executable, command, os.environ)
 
 
 def afresh(zygote: int, wire: int, errors: int, said: str) -> NoReturn:

@@ -32,6 +32,12 @@ def here(n: int) -> tuple[int, int]:
 
 
 @app.task(isolation="process")
+def group(n: int) -> tuple[bool, bool]:
+    """Whether it leads its group, and whether it is in the session of the process that it was forked from."""
+    return os.getpid() == os.getpgid(0), os.getsid(0) == os.getsid(os.getppid())
+
+
+@app.task(isolation="process")
 async def says(n: int, ctx: AsyncContext) -> int:
     print("printed", n)
     log.info("logged %d", n)

@@ -102,6 +102,12 @@ def test_each_run_has_a_process_of_its_own(place: Path) -> None:
     reached(lambda: gone([pid for _, pid in found]))
 
 
+def test_runs_with_machines_share_a_session(place: Path) -> None:
+    """Fails with a session for each: many kernels share the CPU out between sessions, whatever their niceness is."""
+    assert apart.group.trigger(1, machine="micro").result(timeout=60) == (True, True)
+    assert apart.group.trigger(1).result(timeout=60) == (True, False)
+
+
 def test_an_app_that_starts_threads_is_not_forked(processes: None, tmp_path: Path) -> None:
     """A lock that such a thread holds would stay locked in the child: fails with forking all the same, by a run that
     waits for it for ever."""

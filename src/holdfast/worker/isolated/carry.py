@@ -64,7 +64,9 @@ def carry(end: int, home: Home, settings: Settings) -> None:
     if job is None:
         return
     began = time.monotonic()
-    if (word := machine_in(job.options)) is not None:
+    if (word := machine_in(job.options)) is None:
+        os.setsid()
+    else:
         confine.confine(machine_of(word), os.getppid(), job.number)
     wire.send(Begun())
     process.wire = wire

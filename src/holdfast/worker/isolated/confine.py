@@ -211,7 +211,12 @@ def niceness(cpu: float) -> int:
 
 
 def confine(machine: Machine, worker: int, number: int) -> None:
-    """Hold this process to its machine, before any code of a task runs in it."""
+    """Hold this process to its machine, before any code of a task runs in it.
+
+    It has a group of its own and no session: where the kernel shares the CPU out between sessions (autogroup), the
+    niceness of one means nothing beside another.
+    """
+    os.setpgid(0, 0)
     cage = cage_of(worker, number)
     if cage is not None:
         with contextlib.suppress(OSError):

@@ -133,7 +133,7 @@ class Zygote:
         self.tell(Report(STARTED, number, pid, 0, 0, False))
 
     def be_born(self, wire: int, errors: int) -> NoReturn:
-        """The child: a session of its own, that ends with the zygote."""
+        """The child, which ends with the zygote."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -141,7 +141,6 @@ class Zygote:
                 os.close(fd)
             self.control.close()
             zygote = os.getppid()
-            os.setsid()
             confine.begin_life(zygote, errors)
             self.carry(wire)
             code = 0
@@ -214,7 +213,7 @@ class Zygote:
 
 
 def send_signal(pid: int, number: signal.Signals) -> None:
-    """To a process and its group. It may not have made its group yet."""
+    """To a process and its group. It makes its group when it has a run."""
     for send in (os.killpg, os.kill):
         with contextlib.suppress(OSError):
             send(pid, number)
