@@ -145,7 +145,11 @@ async def cancels_a_hundred(page: Page, url: str, app: Holdfast) -> None:
     assert len(app.runs.list(tag="old", status="canceled", limit=200)) == 100
 
 
-async def test_new_runs_wait_to_be_asked_for_and_a_server_that_goes_is_told(tmp_path: Path) -> None:
+async def test_new_runs_wait_to_be_asked_for_and_a_server_that_goes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that newer ones have pushed from the page is kept up to date where it stands, and does not move."""
+    monkeypatch.setattr("holdfast.dashboard.pages.runs.LIMIT", 3)
     app = shop(tmp_path)
     try:
         async with browser() as chromium:
@@ -153,14 +157,16 @@ async def test_new_runs_wait_to_be_asked_for_and_a_server_that_goes_is_told(tmp_
                 first = await app.atrigger("pack", {"number": 1, "customer": "Ada"}, delay="1h")
                 page = await chromium.page(f"{url}/runs")
                 await page.until("!!source && source.readyState === 1")
+                place = await page.js("document.querySelector('[data-row]').getBoundingClientRect().y")
                 for _ in range(3):
                     await app.atrigger("pack", {"number": 2, "customer": "Ada"}, delay="1h")
                 await app.runs.acancel(first.id)
                 await page.until("document.querySelector('[data-new]')?.innerText === '3 new'")
                 await page.until("document.querySelector('[data-row] .status').innerText === 'canceled'")
                 assert await page.js("document.querySelectorAll('[data-row]').length") == 1
+                assert await page.js("document.querySelector('[data-row]').getBoundingClientRect().y") == place
                 await page.click("3 new")
-                await page.until("document.querySelectorAll('[data-row]').length === 4")
+                await page.until("document.querySelectorAll('[data-row]').length === 3")
             await page.until("!document.querySelector('[data-lost]').hidden")
             async with served(app, int(url.rpartition(":")[2])):
                 await app.atrigger("pack", {"number": 3, "customer": "Ada"}, delay="1h")

@@ -5,7 +5,7 @@
 
 const GAP = 150; // between two looks at the page, or twice what the last one took: a server that is slow is asked less
 const LINGER = 4000; // after it has moved last, the pointer means nothing any more
-let source, busy = false, again = false, latest = null, lost = false, pressed = false, pointed = -LINGER;
+let source, busy = false, again = false, latest = null, older = new Map(), lost = false, pressed = false, pointed = -LINGER;
 const known = new Map();
 
 function pieces(root) {
@@ -76,7 +76,7 @@ function update(old, fresh) {
   // Each row that is there, where it stands.
   const now = rowsOf(fresh);
   for (const [key, row] of rowsOf(old)) {
-    const other = now.get(key), was = row.querySelector(".status")?.textContent;
+    const other = now.get(key) || older.get(key), was = row.querySelector(".status")?.textContent;
     row.classList.toggle("left", !other);
     if (!other) continue;
     morph(row, other);
@@ -88,6 +88,20 @@ function pointedAt(old, fresh) {
   // Whether a row would move away under the pointer.
   if (performance.now() - pointed > LINGER || !old.querySelector("tbody > tr:hover, li:hover")) return false;
   return [...rowsOf(old).keys()].join("\n") !== [...rowsOf(fresh).keys()].join("\n");
+}
+
+async function lookBehind(fresh) {
+  // Rows that newer ones have pushed from the page still stand here: how they are by now.
+  const rows = document.querySelector("[data-kind=rows]"), now = fresh.querySelector("[data-kind=rows]");
+  const here = rows ? [...rowsOf(rows).keys()] : [], there = now ? rowsOf(now) : new Map();
+  older = new Map();
+  if (!now || here.every((key) => there.has(key))) return;
+  const address = new URL(location.href);
+  address.searchParams.delete("after");
+  address.searchParams.set("cursor", `${here[0]}~`); // from the first of them on
+  const behind = await read(address);
+  const found = behind?.querySelector("[data-kind=rows]");
+  if (found) older = rowsOf(found);
 }
 
 function announce(words) {
@@ -121,17 +135,25 @@ function show(fresh) {
 }
 
 function piece(name, here, element) {
+  if (element.dataset.kind === "rows") { update(here, element); tell(here, element); return; }
   const html = element.outerHTML;
   if (known.get(name) === html) return;
-  if (pointedAt(here, element) && element.dataset.kind !== "rows") {
+  if (pointedAt(here, element)) {
     update(here, element);
     setTimeout(() => show(latest), LINGER);
     return;
   }
   known.set(name, html);
-  if (element.dataset.kind === "rows") { update(here, element); tell(here, element); }
-  else if (!inUse(here)) morph(here, element);
+  if (!inUse(here)) morph(here, element);
   else known.delete(name);
+}
+
+async function read(address) {
+  // The page as it is by now; nothing if it cannot be had, or one has to log in again.
+  const answer = await fetch(address, { headers: { Accept: "text/html" }, cache: "no-store" });
+  if (answer.redirected || answer.status === 401) location.reload();
+  else if (answer.ok) return new DOMParser().parseFromString(await answer.text(), "text/html");
+  return null;
 }
 
 async function refresh() {
@@ -141,11 +163,10 @@ async function refresh() {
   again = false;
   const began = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (answer.redirected || answer.status === 401) return location.reload(); // one has to log in again
-    const text = await answer.text();
+    const fresh = await read(location.href);
+    if (fresh) await lookBehind(fresh);
     if (pressed) again = true;
-    else if (answer.ok) show(new DOMParser().parseFromString(text, "text/html"));
+    else if (fresh) show(fresh);
   } catch { again = true; }
   setTimeout(() => { busy = false; if (again && !lost) refresh(); }, Math.max(GAP, 2 * (performance.now() - began)));
 }
