@@ -122,13 +122,21 @@ def masked(value: Any) -> Any:
 
 
 def replaced(value: Any, by: Callable[[Any], Any]) -> Any:
-    if is_sealed(value):
-        return by(value[KEY])
-    if isinstance(value, dict):
-        return {name: replaced(each, by) for name, each in value.items()}
-    if isinstance(value, list):
-        return [replaced(each, by) for each in value]
-    return value
+    """A copy of a JSON value, of whatever depth, with something else for its secrets."""
+    whole = [value]
+    left: list[tuple[Any, Any]] = [(whole, 0)]
+    while left:
+        inside, place = left.pop()
+        each = inside[place]
+        if is_sealed(each):
+            inside[place] = by(each[KEY])
+        elif isinstance(each, dict):
+            inside[place] = copy = dict(each)
+            left += [(copy, name) for name in copy]
+        elif isinstance(each, list):
+            inside[place] = row = list(each)
+            left += [(row, number) for number in range(len(row))]
+    return whole[0]
 
 
 def back_again(value: Any, earlier: Any) -> Any:

@@ -176,6 +176,11 @@ def test_options_arrive(site: Site) -> None:
         jobs.trigger(site.greet, {"name": 5})  # type: ignore[arg-type]
 
 
+def test_a_filter_that_is_no_text_is_refused(site: Site) -> None:
+    with pytest.raises(InvalidOption, match="a filter has a character"):
+        site.jobs.list(tag="\ud800")
+
+
 def test_runs_are_canceled_listed_and_waited_for(site: Site) -> None:
     handle = site.jobs.trigger("greet", {"name": "Ada"}, tags=["x"])
     with pytest.raises(ResultTimeout):

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from holdfast import NotSerializable, PayloadInvalid, Secret, codec
 from holdfast.codec import AnyCodec, codec_for, decode, encode, masked
-from holdfast.secret import KEY, STARS, Scrubber, masked_url, sealed_by, secrets_in, values
+from holdfast.secret import KEY, STARS, Scrubber, masked_url, opened, sealed_by, secrets_in, values
 
 HUNTER = "hunter2"
 
@@ -297,6 +297,17 @@ def test_a_secret_is_taken_out_however_it_is_written(secret: str, said: str) -> 
     assert STARS in scrubbed
     assert secret not in scrubbed
     assert Scrubber([secret]).value({said: [said, 5, None]}) == {scrubbed: [scrubbed, 5, None]}
+
+
+def test_a_secret_is_found_however_deep_it_lies() -> None:
+    value: Any = {KEY: HUNTER}
+    for _ in range(5_000):
+        value = [{"a": value}]
+    found = opened(value)
+    for _ in range(5_000):
+        found = found[0]["a"]
+    assert found == HUNTER
+    assert opened({"a": [1, {KEY: 2}, "x"], "b": {}}) == {"a": [1, 2, "x"], "b": {}}
 
 
 def test_short_texts_are_left_and_longer_secrets_go_first() -> None:

@@ -19,7 +19,7 @@ from holdfast.errors import InvalidOption, ResultTimeout, RunNotFound, shown
 from holdfast.handle import BatchHandle, RunHandle
 from holdfast.ids import new_secret
 from holdfast.model import FINAL, Results, Run, RunStatus
-from holdfast.names import ID_LENGTH, checked_name, checked_run_id
+from holdfast.names import ID_LENGTH, checked_name, checked_run_id, checked_text
 from holdfast.options import TriggerOptions
 from holdfast.page import Page
 from holdfast.remote.connection import Connection, RemoteError
@@ -336,7 +336,7 @@ class Client:
             "filter[batch]": None if batch is None else f"batch_{bare(batch)}",
             "filter[createdAt][from]": None if since is None else moment_of(since),
         }
-        query = {name: value for name, value in said.items() if value is not None}
+        query = {name: checked_text(value, option="a filter") for name, value in said.items() if value is not None}
         found = await self._connection.ask("GET", "api", "v1", "runs", query=query)
         runs: list[Run[Any]] = [Run(record_of(each), ANYTHING, tuple) for each in found["data"]]
         return Page(runs, found["pagination"].get("next"))
