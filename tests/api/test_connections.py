@@ -208,7 +208,8 @@ async def endless(site: Site, head: bytes) -> tuple[int, bytes]:
         taken = asyncio.create_task(writer.drain())
         await asyncio.wait([closed, taken], return_when=asyncio.FIRST_COMPLETED)
         taken.cancel()
-        await asyncio.gather(taken, return_exceptions=True)
+        if isinstance((await asyncio.gather(taken, return_exceptions=True))[0], ConnectionError):
+            break
     writer.close()
     return sent, b"" if sent >= MOST_SENT else await closed
 
