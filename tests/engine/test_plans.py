@@ -199,7 +199,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         for name in ("prune_done", "prune_attempts", "prune_logs", "prune_chunks", "prune_tags", "prune_blobs")
     },
     "prune_keys": {"ids": DONE},
-    "beat": {"ids": ["w1"]},
+    "beat": {"rows": json.dumps([{"id": "w1", "usage": "{}"}])},
     "set_idle": {"me": "w1", "idle": 1},
     "set_lanes": {"rows": json.dumps([{"id": run, "lane_id": LANES} for run in HOT])},
     "starts": {"lane_id": LANES, "window_ms": 1_000},
