@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import statistics
 import tempfile
 import time
@@ -161,6 +162,8 @@ async def main(url: str, runs: int, times: int, only: str) -> None:
         aim = 50 if runs <= 100_000 else 150
         over = 0
         transport = httpx.ASGITransport(application(lambda: app.client))
+        gc.collect()
+        gc.freeze()  # as the server does
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=120) as client:
             print(f"{'least':>8} {'p50':>8} {'p95':>8} {'cpu':>8} {'KiB':>7}")
             for address in addresses(known):

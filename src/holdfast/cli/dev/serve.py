@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import ipaddress
 import socket
 import threading
@@ -99,6 +100,8 @@ class Server:
             timeout_graceful_shutdown=2,
         )
         self.server = uvicorn.Server(config)
+        gc.collect()
+        gc.freeze()  # what was imported lives for good: a collection that looks at it makes a page late
         if not self.stopping:
             self.server.run(sockets=[self.listening])
 
