@@ -45,6 +45,7 @@ PARTICULAR = {
     "POST /api/v1/projects/{project}/envvars/{environment}/import",
     "PUT /api/v1/projects/{project}/envvars/{environment}/{name}",
     *("GET /realtime/v1/runs", "GET /realtime/v1/streams/{run_id}/{key}"),
+    "HEAD /realtime/v1/streams/{run_id}/{target}/{key}",
     "PUT /realtime/v1/streams/{run_id}/{target}/{key}",
     "POST /realtime/v1/streams/{run_id}/{target}/{key}",
     "POST /realtime/v1/streams/{run_id}/{target}/{key}/append",

@@ -12,9 +12,10 @@ from holdfast.api.v1.listing import refused
 
 T = TypeVar("T")
 MOST: Final = 100
+LAST: Final = 1_000_000  # no list has as many pages
 WHOLE: Final = {"type": "integer", "minimum": 1}
 QUERY: Final = (
-    Parameter("page", "Which page, 1 if it is not said", WHOLE),
+    Parameter("page", "Which page, 1 if it is not said", WHOLE | {"maximum": LAST}),
     Parameter("perPage", "How many there are on a page", WHOLE | {"maximum": MOST}),
 )
 
@@ -42,7 +43,7 @@ class Numbered(NamedTuple):
 
 def numbered(said: Mapping[str, str], usual: int) -> Numbered:
     """Raises Refused (400)."""
-    return Numbered(whole(said, "page", 1, 1_000_000), whole(said, "perPage", usual, MOST))
+    return Numbered(whole(said, "page", 1, LAST), whole(said, "perPage", usual, MOST))
 
 
 def whole(said: Mapping[str, str], name: str, usual: int, most: int) -> int:
