@@ -260,7 +260,7 @@ class Run(Generic[R_co]):
 
     @property
     def status(self) -> RunStatus:
-        """See `STATUSES` for what each word means."""
+        """What `RunStatus` tells."""
         return cast("RunStatus", self._record.status)
 
     @property
