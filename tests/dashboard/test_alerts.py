@@ -21,7 +21,7 @@ async def test_an_alert_is_shown_and_tried(tmp_path: Path, served: Served) -> No
     await home.aclose()
     assert "hooks.example/…" in page
     assert "secret" not in page
-    assert "failures" in page.lower()
+    assert "runs that fail" in page
     assert (done.status_code, missing.status_code) == (303, 404)
     assert len(sent) == 1
     assert f"/runs/{sent[0].id}" in there, "what has become of the test is on the page"

@@ -22,6 +22,7 @@ AXE: Final = "4.14.1"
 BARE: Final = ("/schedules/preview",)  # a part of a page
 ALL: Final = "{resultTypes: ['violations']}"
 COLOURS: Final = "{resultTypes: ['violations'], runOnly: ['color-contrast']}"  # all that a theme changes
+ASSETS: Final = re.compile(r'(?:href|src)="(/assets/[^"]+)"')
 FORBIDDEN: Final = re.compile(
     r"<style|<script(?! src=)|\sstyle=|\son[a-z]+=|javascript:|<iframe|(src|action)=.https?:|<a [^>]*></a>"
 )
@@ -34,11 +35,13 @@ async def shown(tmp_path: Path) -> AsyncIterator[Shown]:
 
 
 async def test_every_page_reads_well_as_it_comes_from_the_server(shown: Shown) -> None:
-    """It has a heading, nothing that its policy forbids, and nothing that only a script would say."""
+    """It has a heading, nothing that its policy forbids, nothing that only a script would say, and with its style, its
+    scripts and its icon it is less than 100 KB over the wire."""
     assert pages(shown.served) <= {route.partition(" ")[0] for route in shown.addresses}, "give it an address"
     async with httpx.AsyncClient(base_url=shown.url, follow_redirects=True) as http:
         form = (await http.get("/login")).text.partition('name="mark" value="')[2].partition('"')[0]
         await http.post("/login", data={"mark": form, "key": shown.key})
+        weights: dict[str, int] = {}
         for route, address in shown.addresses.items():
             answer = await http.get(address)
             text, main = answer.text, answer.text.partition("<main")[2]
@@ -47,7 +50,14 @@ async def test_every_page_reads_well_as_it_comes_from_the_server(shown: Shown) -
             assert "…</time>" not in text, address
             if route not in BARE:
                 assert main.count("<h1") == 1, address
-                assert len(text.encode()) < 300_000, address
+                weight = answer.num_bytes_downloaded
+                assets = set(ASSETS.findall(text))
+                assert len(assets) >= 3, address
+                for asset in assets:
+                    if asset not in weights:
+                        weights[asset] = (await http.get(asset)).num_bytes_downloaded
+                    weight += weights[asset]
+                assert weight < 100_000, f"{address} weighs {weight}"
 
 
 @pytest.mark.slow

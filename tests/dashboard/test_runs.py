@@ -168,9 +168,11 @@ async def test_files_are_kept_for_ever_under_names_that_change_with_them(home: H
         page = (await http.get("/runs")).text
         address = page.partition('<link rel="stylesheet" href="')[2].partition('"')[0]
         style, other = await http.get(address), await http.get("/assets/style.000000000000.css")
+        plain = await http.get(address, headers={"accept-encoding": "identity"})
     assert style.status_code == 200
     assert style.headers["content-type"].startswith("text/css")
     assert "immutable" in style.headers["cache-control"]
+    assert (style.headers["content-encoding"], style.text) == ("gzip", plain.text)
     assert other.status_code == 404
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import Final, NamedTuple
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 KINDS: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -19,6 +20,7 @@ class Asset(NamedTuple):
 
     path: str
     content: bytes
+    packed: bytes
     kind: str
 
 
@@ -31,7 +33,8 @@ def known() -> dict[str, Asset]:
         if kind in KINDS:
             content = file.read_bytes()
             digest = hashlib.sha256(content).hexdigest()[:12]
-            found[file.name] = Asset(f"/assets/{stem}.{digest}.{kind}", content, KINDS[kind])
+            packed = gzip.compress(content, mtime=0)
+            found[file.name] = Asset(f"/assets/{stem}.{digest}.{kind}", content, packed, KINDS[kind])
     return found
 
 
@@ -48,11 +51,13 @@ def assets() -> APIRouter:
     router = APIRouter()
 
     @router.get("/assets/{name}")
-    async def read(name: str) -> Response:
+    async def read(request: Request, name: str) -> Response:
         for each in known().values():
             if each.path == f"/assets/{name}":
-                headers = {"Cache-Control": FOR_EVER, "X-Content-Type-Options": "nosniff"}
-                return Response(each.content, media_type=each.kind, headers=headers)
+                headers = {"Cache-Control": FOR_EVER, "X-Content-Type-Options": "nosniff", "Vary": "Accept-Encoding"}
+                if "gzip" not in request.headers.get("accept-encoding", ""):
+                    return Response(each.content, media_type=each.kind, headers=headers)
+                return Response(each.packed, media_type=each.kind, headers=headers | {"Content-Encoding": "gzip"})
         raise HTTPException(404)
 
     return router

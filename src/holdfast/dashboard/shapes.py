@@ -23,7 +23,7 @@ from holdfast.views import COUNTED
 
 STATUS_WORDS: Final[Mapping[str, str]] = {word: word.replace("_", " ") for word in STATUSES}
 LONGEST_JSON: Final = 40_000  # characters of a value that a page shows
-NONE: Final = Markup('<span class="none">\u2013</span>')
+NONE: Final = Markup('<span class="none dash">\u2013</span>')
 PART: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d[\d.eE+-]*)')
 
 

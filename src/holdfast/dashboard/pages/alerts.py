@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 from fastapi import APIRouter, Depends, Request, Response
 
 from holdfast import alerting, views
+from holdfast.alerting import Condition
 from holdfast.api.auth import changed, needs
 from holdfast.api.refused import Refused
 from holdfast.dashboard.site import READ, Site, back
@@ -67,20 +68,31 @@ def declared(tx: Tx, app: str, name: str) -> AlertRow | None:
 
 def alert(row: AlertRow) -> Alert:
     body, state = alerting.body_of(row), alerting.state_of(row)
-    conditions = [
-        " ".join(filter(None, (each.kind, each.name, format_ms(each.after_ms) if each.after_ms else "")))
-        for each in body.conditions
-    ]
     return Alert(
         row.name,
         row.app,
-        conditions,
+        [worded(each) for each in body.conditions],
         [where(each.url) for each in body.channels],
         body.gather_ms,
         body.every_ms,
         [each.text for each in state.problems.values()],
         state.sent_at,
     )
+
+
+def worded(condition: Condition) -> str:
+    """What a condition looks at, in words."""
+    name, after = condition.name, format_ms(condition.after_ms)
+    match condition.kind:
+        case "failures":
+            return f"runs of {name} that fail" if name else "runs that fail"
+        case "backlog":
+            return f"runs in {name or 'any queue'} that wait over {after}"
+        case "no_worker":
+            return f"{name or 'tasks'} without a worker for {after}"
+        case "missed_schedule":
+            return f"schedules{f' of {name}' if name else ''} that are {after} late"
+    return condition.kind
 
 
 def where(url: str) -> str:

@@ -11,6 +11,15 @@ from fastapi import APIRouter, Request, Response
 
 from holdfast.dashboard.site import READ, Site
 
+NAMES: Final = {
+    "healthz": "health",
+    "readyz": "health",
+    "idempotencyKeys": "idempotency keys",
+    "bulk-actions": "bulk actions",
+    "timezones": "time zones",
+    "projects": "variables",
+    "waitpoints": "tokens",
+}
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
@@ -93,9 +102,10 @@ def schema_in(told: Mapping[str, Any], document: Mapping[str, Any]) -> str | Non
 
 
 def group_of(path: str) -> str:
-    """What a path is about: ``runs`` of ``/api/v3/runs/{id}``, ``v2 tasks`` of ``/v2/tasks``."""
-    parts = [part for part in path.split("/") if part and part not in ("api", "v1", "v3")]
-    if path.startswith("/v2/"):
+    """What a path is about: ``Runs`` of ``/api/v3/runs/{id}``, ``HTTP tasks`` of ``/v2/tasks``."""
+    parts = [part for part in path.split("/") if part]
+    if parts[0] == "v2":
         return f"HTTP {parts[1]}"
-    parts = [part for part in parts if part != "v2"]
-    return parts[0].replace("healthz", "health").replace("readyz", "health") if parts else path
+    word = next(part for part in parts if part not in ("api", "v1", "v2", "v3"))
+    name = NAMES.get(word, word)
+    return name[0].upper() + name[1:]
