@@ -4,17 +4,18 @@
     said(schema, form)          the value that was written
 
 Objects are drawn field by field, one object in another as a group; what cannot be drawn (lists of objects, choices
-between types) is a field of JSON. What a task needs and nobody has written is left out, so that the check against the
-schema says so in its own words.
+between types) is a field of JSON that shows how it looks. What a task needs and nobody has written is left out, so that
+the check against the schema says so in its own words.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from holdfast import codec
+from holdfast.dashboard.schemas import DEEPEST, Schema, examples, kind_of, options, plain
 from holdfast.dashboard.shapes import pretty
 from holdfast.dashboard.site import Form
 from holdfast.errors import InvalidOption, PayloadInvalid
@@ -26,9 +27,8 @@ INPUTS: Final = {
     "uri": "url",
     "password": "password",
 }
-DEEPEST: Final = 4
+HINTS: Final = {"date-time": "2027-01-31T09:00:00Z", "time": "09:00:00", "duration": "PT5M"}
 NOTHING: Final = object()
-Schema = Mapping[str, Any]
 
 
 class Field(NamedTuple):
@@ -41,6 +41,7 @@ class Field(NamedTuple):
     value: Any
     required: bool
     about: str
+    hint: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     fields: tuple[Field, ...] = ()
     step: str = "any"
@@ -60,27 +61,33 @@ def drawn(
 ) -> Iterator[Field]:
     schema, nullable = plain(given, root)
     if value is NOTHING:
-        value = schema.get("default", given.get("default", NOTHING))
-    about = str(given.get("description") or schema.get("description") or "")
+        value = schema.get("default", NOTHING)
+    about = str(schema.get("description") or "")
     title = label or str(schema.get("title") or "payload")
     kind = kind_of(schema, root)
     if kind == "group" and depth < DEEPEST and (value is NOTHING or value is None or isinstance(value, dict)):
-        inner = tuple(properties(name, schema, root, value if isinstance(value, dict) else {}, depth))
+        needed, written_in = required and not nullable, value if isinstance(value, dict) else {}
+        inner = tuple(properties(name, schema, root, written_in, depth, needed=needed))
         if depth == 0:
             yield from inner
         else:
             yield Field(name, title, "group", "", None, required, about, fields=inner)
         return
+    if kind == "lines" and isinstance(value, list) and not in_lines(value):
+        name, kind = f"{name}:json", "json"
     kind = "json" if kind == "group" else kind
+    if kind == "json" and value in ([], {}) and value == schema.get("default"):
+        value = NOTHING  # how it looks says more
     required = required and not nullable and not schema.get("default")
     yield Field(
         name,
         title,
         kind,
-        INPUTS.get(str(schema.get("format")), "text"),
+        "password" if schema.get("writeOnly") else INPUTS.get(str(schema.get("format")), "text"),
         written(kind, value),
         required,
         about,
+        hint="\n".join(examples(schema, root)) if kind == "json" else HINTS.get(str(schema.get("format")), ""),
         choices=choices(schema, nullable or not required) if kind == "choice" else (),
         step="1" if schema.get("type") == "integer" else "any",
         least=schema.get("minimum"),
@@ -88,49 +95,21 @@ def drawn(
     )
 
 
-def properties(name: str, schema: Schema, root: Schema, value: Schema, depth: int) -> Iterator[Field]:
-    needed = schema.get("required", ())
+def properties(name: str, schema: Schema, root: Schema, value: Schema, depth: int, *, needed: bool) -> Iterator[Field]:
+    """Those of an object; where it may be left out altogether, none has to be filled in."""
+    names = schema.get("required", ()) if needed else ()
     for key, each in schema["properties"].items():
         inner = value.get(key, NOTHING)
-        yield from drawn(f"{name}.{key}", key, each, root, inner, required=key in needed, depth=depth + 1)
+        yield from drawn(f"{name}.{key}", key, each, root, inner, required=key in names, depth=depth + 1)
 
 
-def plain(schema: Schema, root: Schema) -> tuple[Schema, bool]:
-    """A schema with its reference followed, and whether null will do."""
-    seen = 0
-    while "$ref" in schema and seen < DEEPEST:
-        found: Any = root
-        for part in str(schema["$ref"]).removeprefix("#/").split("/"):
-            found = found.get(part, {}) if isinstance(found, Mapping) else {}
-        schema = {**found, **{key: value for key, value in schema.items() if key != "$ref"}}
-        seen += 1
-    either = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
-    if len(either) == 1 and len(schema["anyOf"]) == 2:
-        rest = {key: value for key, value in schema.items() if key != "anyOf"}
-        return {**plain(either[0], root)[0], **rest}, True
-    return schema, False
-
-
-def kind_of(schema: Schema, root: Schema) -> str:
-    """How a value of this schema is drawn."""
-    if "enum" in schema:
-        return "choice" if all(isinstance(each, str | int | float) for each in schema["enum"]) else "json"
-    match schema.get("type"):
-        case "string":
-            return "text"
-        case "integer" | "number":
-            return "number"
-        case "boolean":
-            return "check"
-        case "object" if schema.get("properties"):
-            return "group"
-        case "array" if plain(schema.get("items") or {}, root)[0].get("type") == "string":
-            return "lines"
-    return "json"
+def in_lines(values: list[Any]) -> bool:
+    """Whether values can stand one on each line."""
+    return all(str(each).strip() and "\n" not in str(each) for each in values)
 
 
 def choices(schema: Schema, none: bool) -> tuple[tuple[str, str], ...]:
-    named = [(json.dumps(each), str(each)) for each in schema["enum"]]
+    named = [(json.dumps(each), each if isinstance(each, str) else json.dumps(each)) for each in options(schema)]
     return (("", ""), *named) if none else tuple(named)
 
 
@@ -179,24 +158,38 @@ def read(name: str, given: Schema, root: Schema, form: Form, depth: int, *, stri
     kind = kind_of(schema, root)
     if kind == "group" and depth < DEEPEST and name not in form:
         return group(name, schema, root, form, nullable, depth, strict=strict)
+    if f"{name}:json" in form:
+        name, kind = f"{name}:json", "json"
     text = form.raw(name)
     if kind == "check":
         return name in form
-    if text == "" and not (kind == "text" and not nullable and "default" not in given and depth == 0):
-        if name not in form or "default" in given or not nullable:
-            return [] if kind == "lines" and "default" not in given else NOTHING
-        return None
+    if text == "":
+        return empty(kind, schema, nullable, depth) if name in form else NOTHING
     match kind:
         case "text":
             return text
         case "lines":
-            return [line for line in text.split("\n") if line.strip()]
+            lines = [line for line in text.split("\n") if line.strip()]
+            if plain(schema["items"], root)[0]["type"] == "string":
+                return lines
+            text = f"[{','.join(lines)}]"
     try:
-        return parsed(text, name.removeprefix(f"{ROOT}."))
+        return parsed(text, name.removeprefix(f"{ROOT}.").removesuffix(":json"))
     except InvalidOption:
         if strict:
             raise
         return text
+
+
+def empty(kind: str, schema: Schema, nullable: bool, depth: int) -> Any:
+    """What a field says in which nothing stands: where a default stood, that somebody has taken it away."""
+    default = schema.get("default", NOTHING)
+    if nullable:
+        return NOTHING if default is None else None
+    if kind == "lines":
+        return []
+    words = kind == "text" and "format" not in schema
+    return "" if words and default and (default is not NOTHING or depth == 0) else NOTHING
 
 
 def group(name: str, schema: Schema, root: Schema, form: Form, nullable: bool, depth: int, *, strict: bool) -> Any:
@@ -205,7 +198,15 @@ def group(name: str, schema: Schema, root: Schema, form: Form, nullable: bool, d
         value = read(f"{name}.{key}", each, root, form, depth + 1, strict=strict)
         if value is not NOTHING:
             found[key] = value
-    return None if nullable and not any(found.values()) else found
+    return None if nullable and untouched(found, schema, root) else found
+
+
+def untouched(value: Any, given: Schema, root: Schema) -> bool:
+    """Whether this is what an empty form says."""
+    schema = plain(given, root)[0]
+    if isinstance(value, dict) and kind_of(schema, root) == "group":
+        return all(untouched(each, schema["properties"][key], root) for key, each in value.items())
+    return value in (None, "", [], {}) or value is False or value == schema.get("default", NOTHING)
 
 
 def parsed(text: str, what: str) -> Any:
