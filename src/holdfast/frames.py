@@ -26,7 +26,9 @@ class Frame(NamedTuple):
 
 
 def frames(text: str) -> list[Frame]:
-    """The frames of a traceback as Python writes it, and what stands between them."""
+    """The frames of a traceback as Python writes it, and what stands between them: paragraphs of lines."""
+    if "Exception Group Traceback (most recent call last)" in text:  # its lines are a drawing
+        return [between(text)]
     found: list[Frame] = []
     for line in text.splitlines():
         match = FRAME.fullmatch(line)
@@ -36,6 +38,18 @@ def frames(text: str) -> list[Frame]:
         elif found and found[-1].file and line.startswith("    "):
             if not MARKS.fullmatch(line):
                 found[-1].code.append(line.strip())
-        elif line.strip() and not line.startswith("Traceback (most recent call last)"):
-            found.append(Frame("", 0, "", [line.rstrip()], True))
+        elif line.startswith("Traceback (most recent call last)"):
+            continue
+        elif found and not found[-1].file and found[-1].code[-1]:
+            found[-1].code.append(line.rstrip())
+        elif line.strip():
+            found.append(between(line))
+    for frame in found:
+        while frame.code and not frame.code[-1]:
+            frame.code.pop()
     return found
+
+
+def between(text: str) -> Frame:
+    """What is no place in code."""
+    return Frame("", 0, "", text.rstrip().splitlines(), True)

@@ -277,7 +277,7 @@ async def test_attempts_stand_side_by_side_and_runs_below_their_parents(tmp_path
     async def branch(ctx: AsyncContext) -> None:
         await ctx.trigger_and_wait(leaf)
 
-    @app.task(retry=Retry(max_attempts=2, min_delay="1ms", max_delay="1ms"))
+    @app.task(retry=Retry(max_attempts=2, min_delay="20ms", max_delay="20ms"))
     async def top(ctx: AsyncContext) -> None:
         await ctx.trigger_and_wait(branch)
         tries.append(1)
@@ -290,6 +290,7 @@ async def test_attempts_stand_side_by_side_and_runs_below_their_parents(tmp_path
         page = (await http.get(f"/runs/{run.id}")).text
         leaf_page = (await http.get(f"/runs/{app.runs.list(task='leaf')[0].id}")).text
     await app.aclose()
+    assert "Until attempt 2" in page.partition("Timeline")[2]
     beside = page.partition("Attempts side by side")[2].partition("</table>")[0]
     assert "the harbour is &lt;closed&gt;" in beside
     assert beside.count("s-completed") == 1

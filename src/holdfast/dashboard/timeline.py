@@ -76,13 +76,18 @@ def before(run: RunView) -> Iterator[Bar]:
 
 
 def carried_out(run: RunView) -> Iterator[Bar]:
+    """The attempts, and between them what it waited to be tried again."""
     last = None
     for attempt in run.attempts:
         started = attempt.started_at or last or run.started_at or run.created_at
+        if last is not None and started > last:
+            yield Bar("delayed", f"Until attempt {attempt.number}", "delayed", last, started, False, 0)
         ended = attempt.finished_at or run.now
         going = attempt.finished_at is None
         yield Bar("attempt", f"Attempt {attempt.number}", attempt.outcome, started, ended, going, 0, attempt=attempt)
         last = attempt.finished_at
+    if last is not None and run.finished_at is None and run.now > last and run.status not in ("executing", "waiting"):
+        yield Bar("delayed", f"Until attempt {run.attempt}", run.status, last, run.now, True, 0)
 
 
 def recorded(run: RunView) -> Iterator[Bar]:
