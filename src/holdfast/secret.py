@@ -140,39 +140,42 @@ def replaced(value: Any, by: Callable[[Any], Any]) -> Any:
 
 
 def back_again(value: Any, earlier: Any) -> Any:
-    """A value with the secrets of an ``earlier`` one in the places where it has stars for them."""
-    if is_sealed(earlier):
-        return earlier if value == STARS else value
-    if isinstance(value, dict) and isinstance(earlier, dict):
-        return {name: back_again(each, earlier.get(name)) for name, each in value.items()}
-    if isinstance(value, list) and isinstance(earlier, list) and len(value) == len(earlier):
-        return [back_again(*each) for each in zip(value, earlier, strict=True)]
-    return value
+    """A value, of whatever depth, with the secrets of an ``earlier`` one in the places where it has stars for them."""
+    whole = [value]
+    left: list[tuple[Any, Any, Any]] = [(whole, 0, earlier)]
+    while left:
+        inside, place, before = left.pop()
+        each = inside[place]
+        if is_sealed(before):
+            inside[place] = before if each == STARS else each
+        elif isinstance(each, dict) and isinstance(before, dict):
+            inside[place] = copy = dict(each)
+            left += [(copy, name, before.get(name)) for name in copy]
+        elif isinstance(each, list) and isinstance(before, list) and len(each) == len(before):
+            inside[place] = row = list(each)
+            left += [(row, number, other) for number, other in enumerate(before)]
+    return whole[0]
 
 
 def values(value: Any) -> Iterator[str]:
-    """The texts of all secrets inside."""
-    if is_sealed(value):
-        yield from texts(value[KEY])
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from values(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from values(each)
+    """The texts of all secrets inside, at whatever depth."""
+    left: list[tuple[Any, bool]] = [(value, False)]
+    while left:
+        each, secret = left.pop()
+        if is_sealed(each):
+            left.append((each[KEY], True))
+        elif isinstance(each, dict):
+            left += [(one, secret) for one in each.values()]
+        elif isinstance(each, list):
+            left += [(one, secret) for one in each]
+        elif secret and isinstance(each, str):
+            yield each
+        elif secret and is_number(each):
+            yield json.dumps(each)
 
 
-def texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield json.dumps(value)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from texts(each)
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def revealed(written: Any, real: Any, reveal: Callable[[Any], Any]) -> Any:
@@ -275,20 +278,23 @@ class Scrubber:
         return text if self.pattern is None else self.pattern.sub(STARS, text)
 
     def value(self, value: Any) -> Any:
-        """Decoded JSON, scrubbed."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(name): self.value(each) for name, each in value.items()}
-        if isinstance(value, list):
-            return [self.value(each) for each in value]
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and self.text(said := json.dumps(value)) != said
-        ):
-            return STARS
-        return value
+        """Decoded JSON, of whatever depth, scrubbed."""
+        whole = [value]
+        left: list[tuple[Any, Any]] = [(whole, 0)]
+        while left:
+            inside, place = left.pop()
+            each = inside[place]
+            if isinstance(each, dict):
+                inside[place] = copy = {self.text(name): one for name, one in each.items()}
+                left += [(copy, name) for name in copy]
+            elif isinstance(each, list):
+                inside[place] = row = list(each)
+                left += [(row, number) for number in range(len(row))]
+            elif isinstance(each, str):
+                inside[place] = self.text(each)
+            elif is_number(each) and self.text(said := json.dumps(each)) != said:
+                inside[place] = STARS
+        return whole[0]
 
 
 def written_as(secret: str) -> set[str]:

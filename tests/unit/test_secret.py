@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from holdfast import NotSerializable, PayloadInvalid, Secret, codec
 from holdfast.codec import AnyCodec, codec_for, decode, encode, masked
-from holdfast.secret import KEY, STARS, Scrubber, masked_url, opened, sealed_by, secrets_in, values
+from holdfast.secret import KEY, STARS, Scrubber, back_again, masked_url, opened, sealed_by, secrets_in, values
 
 HUNTER = "hunter2"
 
@@ -299,15 +299,37 @@ def test_a_secret_is_taken_out_however_it_is_written(secret: str, said: str) -> 
     assert Scrubber([secret]).value({said: [said, 5, None]}) == {scrubbed: [scrubbed, 5, None]}
 
 
-def test_a_secret_is_found_however_deep_it_lies() -> None:
-    value: Any = {KEY: HUNTER}
+def deep(value: Any) -> Any:
     for _ in range(5_000):
         value = [{"a": value}]
-    found = opened(value)
+    return value
+
+
+def bottom(value: Any) -> Any:
     for _ in range(5_000):
-        found = found[0]["a"]
-    assert found == HUNTER
+        value = value[0]["a"]
+    return value
+
+
+def test_a_secret_is_found_however_deep_it_lies() -> None:
+    sealed = deep({KEY: HUNTER})
+    assert bottom(opened(sealed)) == HUNTER
+    assert list(values(sealed)) == [HUNTER]
+    assert bottom(back_again(deep(STARS), sealed)) == {KEY: HUNTER}
+    assert bottom(back_again(deep("another"), sealed)) == "another"
+    assert bottom(Scrubber([HUNTER]).value(deep(f"is {HUNTER}"))) == f"is {STARS}"
     assert opened({"a": [1, {KEY: 2}, "x"], "b": {}}) == {"a": [1, 2, "x"], "b": {}}
+
+
+def test_stars_get_their_secrets_back_where_they_stood() -> None:
+    earlier = {"a": [{KEY: 1}, {KEY: {"b": STARS}}, "x"], "c": {KEY: "c"}}
+    assert back_again({"a": [STARS, STARS, STARS], "c": "new", "d": STARS}, earlier) == {
+        "a": [{KEY: 1}, {KEY: {"b": STARS}}, STARS],
+        "c": "new",
+        "d": STARS,
+    }
+    assert back_again({"a": [STARS], "c": [STARS]}, earlier) == {"a": [STARS], "c": [STARS]}
+    assert back_again(STARS, {KEY: "all"}) == {KEY: "all"}
 
 
 def test_short_texts_are_left_and_longer_secrets_go_first() -> None:
