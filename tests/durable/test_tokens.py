@@ -18,8 +18,8 @@ from holdfast.engine import journal, tokens
 from holdfast.errors import InvalidOption, TooLarge
 from holdfast.ids import new_id
 from holdfast.records import NewEntry, NewToken, Suspension
-from holdfast.storage import Store, Tx
-from tests.engine.making import Hand, know, new, send, state
+from holdfast.storage import Store
+from tests.engine.making import Hand, between, know, new, send, state
 from tests.support.inside import Inside
 
 
@@ -203,28 +203,6 @@ def test_a_completion_comes_too_late_whether_or_not_the_run_was_told(
     store.run_sync(journal.due)
     assert outcome(store, run) == ("expired", None)
     assert state(store, run) == "ready"
-
-
-class Between:
-    """A transaction in which something happens before one of its statements."""
-
-    def __init__(self, tx: Tx, statement: str, happens: Callable[[], None]) -> None:
-        self.tx, self.statement, self.happens = tx, statement, happens
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.tx, name)
-
-    def rows(self, statement: str, /, **parameters: Any) -> Any:
-        return self.send(statement, **parameters).rows()
-
-    def send(self, statement: str, /, **parameters: Any) -> Any:
-        if statement == self.statement:
-            self.happens()
-        return self.tx.send(statement, **parameters)
-
-
-def between(tx: Tx, statement: str, happens: Callable[[], None]) -> Any:
-    return Between(tx, statement, happens)
 
 
 def test_a_time_out_in_the_middle_of_a_completion(store: Store, clock: FrozenClock) -> None:

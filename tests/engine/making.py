@@ -6,7 +6,7 @@ Everything goes through the engine's verbs and the store's doors, as a client or
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from holdfast.engine import cancel, catalogue, claim, journal, limits, read, reap, telling, trigger, workers
@@ -31,7 +31,7 @@ from holdfast.records import (
     Tidings,
     Triggered,
 )
-from holdfast.storage import Store
+from holdfast.storage import Store, Tx
 from holdfast.storage.runs import Fence, Place, again_row
 from holdfast.worker.capacity import Room
 
@@ -247,3 +247,26 @@ def said(store: Store, run_id: str) -> list[str]:
 
 def ids(runs: Iterable[Claimed]) -> list[str]:
     return [run.id for run in runs]
+
+
+class Between:
+    """A transaction in which something happens before one of its statements."""
+
+    def __init__(self, tx: Tx, statement: str, happens: Callable[[], object]) -> None:
+        self.tx, self.statement, self.happens = tx, statement, happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tx, name)
+
+    def rows(self, statement: str, /, **parameters: Any) -> Any:
+        return self.send(statement, **parameters).rows()
+
+    def send(self, statement: str, /, **parameters: Any) -> Any:
+        if statement == self.statement:
+            self.happens()
+        return self.tx.send(statement, **parameters)
+
+
+def between(tx: Tx, statement: str, happens: Callable[[], object]) -> Any:
+    """The transaction in which this happens right before that statement."""
+    return Between(tx, statement, happens)

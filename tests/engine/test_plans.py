@@ -218,6 +218,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "wake": {"ids": HOT},
     "due_waits": {"n": 500},
     "expire_entries": {"ids": HOT},
+    "claim_over": {"me": "w1", "ids": HOT, "version": "v1"},
+    "entries_of": {"ids": EXECUTING},
     "children": {"ids": HOT},
     "forget_starts": {"lane_id": LANES, "window_ms": 1_000},
     "due_schedules": {"ahead_ms": 0, "n": 1000},

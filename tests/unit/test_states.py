@@ -9,7 +9,7 @@ import pytest
 
 from holdfast import storage
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, claim, journal, limits, read, reap, tokens
+from holdfast.engine import cancel, claim, due, journal, limits, read, reap, tokens
 from holdfast.engine.states import FINAL, HOT, TABLE, allows, shown
 from holdfast.records import Ended, NewEntry, NewToken, QueueEntry, Suspension
 from holdfast.storage import Store
@@ -94,9 +94,14 @@ def lose(life: Life, *, first: str = "") -> None:
     life.store.run_sync(reap.sweep)
 
 
-def due(life: Life) -> None:
+def make_due(life: Life) -> None:
     life.clock.advance("1s")
     life.store.run_sync(claim.due)
+
+
+def take_due(life: Life) -> None:
+    life.clock.advance("1s")
+    life.store.run_sync(due.take, due.Room(life.hand.id, life.hand.routes, 10))
 
 
 def expire(life: Life) -> None:
@@ -123,7 +128,7 @@ def demote(life: Life) -> None:
 
 WAYS: dict[str, list[Callable[[Life], object]]] = {
     "trigger": [Life.be_delayed, Life.be_held, Life.be_ready],
-    "due": [due],
+    "due": [make_due, take_due],
     "promote": [lambda life: promote(life.store)],
     "demote": [demote],
     "claim": [lambda life: life.hand.claim()],

@@ -34,7 +34,7 @@ TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("executing", "return"): frozenset({"held", "ready"}),
     ("executing", "suspend"): frozenset({"waiting"}),
     ("waiting", "settle"): frozenset({"held", "ready"}),
-    ("waiting", "due"): frozenset({"held", "ready"}),
+    ("waiting", "due"): frozenset({"held", "ready", "executing"}),
     ("waiting", "cancel"): frozenset({"held", "ready"}),
     ("executing", "lose"): frozenset({"held", "ready", "crashed", "canceled"}),
     ("executing", "cancel"): frozenset({"executing", "canceled"}),

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from holdfast.engine import alerts, catalogue, claim, journal, limits, schedules, workers
+from holdfast.engine import alerts, catalogue, claim, due, journal, limits, schedules, workers
 from holdfast.engine.claim import Ask, Round
 from holdfast.engine.trigger import RouteName, queue_id
 from holdfast.engine.workers import Route
@@ -37,7 +37,7 @@ from holdfast.worker.capacity import Room
 from holdfast.worker.hold import Hold
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.outbox import LATER, LINES_SECONDS, Outbox
-from holdfast.worker.pace import Heads
+from holdfast.worker.pace import AHEAD_SECONDS, Heads
 from holdfast.worker.suspects import NONE, Wish
 
 log = logging.getLogger("holdfast")
@@ -93,6 +93,7 @@ class Worker:
         self.beaten_at: float | None = None  # when a supervisor said that it beats for us; None if nobody ever says so
         self.notes = self.promoting = self.suspects_wait = False
         self.due_at = NEVER
+        self.took_over_at = -NEVER  # when runs whose wait was over were last claimed as they were
         self.orders_at = self.routes_at = 0.0
         self.fruitless = self.in_vain = 0  # looks that brought nothing; wake-ups in a row that did not
 
@@ -390,9 +391,7 @@ class Worker:
         if self.unheard:
             await self.hear()
         if now >= self.due_at and not self.hold.closing:
-            self.due_at, self.notes = NEVER, True
-            await self.store.run(claim.due, me=self.me)
-            self.changed.set()
+            await self.take_due(now)
         if self.hold.late:
             late, self.hold.late = sorted(self.hold.late), set()
             await self.store.run(journal.expire, late)
@@ -403,6 +402,27 @@ class Worker:
         await self.hold.aftermath.look(self.me)
         if now - self.routes_at >= ROUTES_SECONDS:
             await self.find_routes()
+
+    async def take_due(self, now: float) -> None:
+        """Let what is due go on, here and at once as far as there is room and the line was empty a moment ago."""
+        n = self.hold.room() if self.takes_over() else 0
+        if not n and self.takes_over() and now - self.took_over_at < AHEAD_SECONDS:
+            self.due_at = now + AHEAD_SECONDS  # there will be room for them
+            return
+        self.due_at, self.notes = NEVER, True
+        self.hold.asked_at = now
+        taken = await self.store.run(due.take, due.Room(self.me, self.routes, n, self.settings.version))
+        if taken.claimed:
+            self.took_over_at = time.monotonic()
+            self.fruitless = self.in_vain = 0
+            known = [run for run in taken.claimed if run.id not in taken.recorded]
+            self.hold.recorded = taken.recorded | await self.journals(known)
+            self.hold.admit(taken.claimed, self.queue_names)
+        self.changed.set()
+
+    def takes_over(self) -> bool:
+        """Whether runs whose wait is over pass nobody when they are claimed without standing in line."""
+        return self.wants_idle and not self.draining and self.attended()
 
     async def obey(self) -> None:
         """Do what this worker is told, and hand back what it does not know."""

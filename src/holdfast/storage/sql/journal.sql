@@ -195,8 +195,24 @@ UPDATE {s}run SET news = 1,
 WHERE id {in:ids} RETURNING id, queue_id, lane_id, state
 
 -- name: due_waits
-SELECT id FROM {s}run WHERE state IN ('delayed', 'waiting') AND state = 'waiting' AND due_at IS NOT NULL AND due_at <= {now}
+SELECT id, route_id, lane_id, keeper, {now} - due_at AS late FROM {s}run
+WHERE state IN ('delayed', 'waiting') AND state = 'waiting' AND due_at IS NOT NULL AND due_at <= {now}
 ORDER BY due_at LIMIT :n {skip_locked}
+
+-- name: claim_over
+-- Runs whose wait is over, claimed without having stood in line. The rows are locked by the caller. Whoever waits has started
+-- before: it is bound to a version or not, as it was then.
+UPDATE {s}run SET state = 'executing', worker_id = :me, claim = claim + 1, claimed_at = {now}, news = 0,
+  sort_at = {now} - priority_ms, due_at = NULL, version = COALESCE(version, CAST(:version AS TEXT))
+WHERE id {in:ids} AND EXISTS (SELECT 1 FROM {s}worker WHERE id = :me AND state = 'live')
+RETURNING id, claim, task, queue_id, payload, attempt, created_at, claimed_at, concurrency_key, priority_ms, options,
+  metadata, tags, version, parent_id, root_id, batch_id, idempotency_key, suspect, lived_ms, sort_at, start_by IS NOT NULL, started_at, expire_at,
+  parent_key IS NOT NULL, cancel_at IS NOT NULL, depth, crashes, told
+
+-- name: entries_of
+-- All that is recorded of these runs.
+SELECT run_id, key, seq, branch, kind, name, digest, state, settled, target, due_at, tries, result, error
+FROM {s}journal WHERE run_id {in:ids}
 
 -- name: expire_entries
 -- Their time is over: a sleep is done, a step is to be tried again, and whatever else was waited for did not come.
@@ -204,7 +220,6 @@ UPDATE {s}journal SET done_at = {now},
   state = CASE kind WHEN 'sleep' THEN 'done' WHEN 'step' THEN 'again' ELSE 'expired' END,
   settled = 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0)
 WHERE run_id {in:ids} AND state = 'open' AND due_at <= {now}
-RETURNING run_id
 
 -- name: forget_ends
 UPDATE {s}journal SET state = 'again' WHERE run_id = :run_id AND key {in:keys} AND kind = 'children'
