@@ -110,15 +110,28 @@ async def pauses_a_queue(page: Page, url: str, app: Holdfast) -> None:
 
 
 async def makes_a_schedule(page: Page, url: str, app: Holdfast) -> None:
-    """The preview follows what one writes."""
+    """The preview follows what one writes, and says when the clocks of who looks change; it is edited, and run."""
+    await page.send("Emulation.setTimezoneOverride", timezoneId="America/New_York")
     await page.open(f"{url}/schedules/new?task=pack")
+    assert await page.js("document.querySelector('#timezone').value") == "America/New_York"
+    await page.write("#timezone", "UTC")
+    await page.write("#rule", "0 12 1 * *")
+    await page.until("document.querySelector('.coming .clocks')?.textContent.startsWith('your clocks go')")
     await page.write("#timezone", "Europe/Berlin")
     await page.write("#rule", "30 2 * * *")
     await page.until("document.querySelectorAll('.coming li').length === 10")
     await page.write("#payload", '{"number": 1, "customer": "Ada"}')
     await page.click("Make it")
     await page.until("location.pathname.length > 20 && document.body.innerText.includes('Europe/Berlin')")
-    assert [schedule.task for schedule in app.schedules.list()] == ["pack"]
+    await page.click("Edit")
+    await page.write("#rule", "0 12 * * *")
+    await page.until("document.querySelector('.coming').innerText.includes(' 12:00 C')")
+    await page.click("Change it")
+    await page.until("document.querySelector('h1').textContent === '0 12 * * *'")
+    (made,) = app.schedules.list()
+    assert (made.task, made.timezone, made.payload) == ("pack", "Europe/Berlin", {"number": 1, "customer": "Ada"})
+    await page.click("Run now")
+    await page.until("document.body.innerText.includes('order 1 is packed')")
 
 
 async def completes_a_token(page: Page, url: str, app: Holdfast) -> None:

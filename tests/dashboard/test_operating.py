@@ -42,6 +42,9 @@ async def test_a_queue_is_paused_resumed_and_limited(home: Holdfast, served: Ser
         resumed = await post(http, page, f"{page}/resume", {"back": "//elsewhere.example"})
         limited = await post(http, page, f"{page}/limit", limit)
         wrong = await post(http, page, f"{page}/limit", {"concurrency_limit": "many"})
+        overridden = (await http.get(page)).text
+        limit_then = home.queues.retrieve("orders/eu").concurrency_limit
+        await post(http, page, f"{page}/limit")
         missing = await http.get("/queues/nothing")
     assert "orders/eu" in listed
     assert "Ada" in shown
@@ -49,7 +52,8 @@ async def test_a_queue_is_paused_resumed_and_limited(home: Holdfast, served: Ser
     assert resumed.headers["location"] == "/", "a form leads to pages of ours only"
     assert not home.queues.retrieve("orders/eu").paused
     assert limited.status_code == 303
-    assert home.queues.retrieve("orders/eu").concurrency_limit == 1
+    assert (limit_then, home.queues.retrieve("orders/eu").concurrency_limit) == (1, 2)
+    assert ("Take it back" in shown, "Take it back" in overridden) == (False, True)
     assert (wrong.status_code, missing.status_code) == (422, 404)
 
 
@@ -66,7 +70,7 @@ async def test_a_schedule_is_made_changed_and_fired(home: Holdfast, served: Serv
         changed = await post(http, f"{page}/edit", f"{page}/edit", made | {"rule": "0 9 * * MON"})
         paused = await post(http, page, f"{page}/pause", {"back": page})
         fired = await post(http, page, f"{page}/run")
-    assert "02:30:00" in looked.text
+    assert " 02:30 CE" in looked.text
     assert none_yet == []
     assert wrong.status_code == 422
     assert "61" in wrong.text
@@ -83,7 +87,7 @@ async def test_a_schedule_is_made_changed_and_fired(home: Holdfast, served: Serv
 @pytest.mark.parametrize(
     ("rule", "zone", "told"),
     [
-        ("0 12 * * *", "Europe/Berlin", "12:00:00"),
+        ("0 12 * * *", "Europe/Berlin", " 12:00 CE"),
         ("FREQ=WEEKLY;BYDAY=MO;BYHOUR=9;BYMINUTE=0", "UTC", "Mon"),
         ("FREQ=DAILY;UNTIL=20200101T000000Z", "UTC", "never fires"),
         ("nonsense", "UTC", "wrongly"),

@@ -111,4 +111,5 @@ def coming(at: int, timezone: str) -> Coming:
     if change is not None:
         way = "forward" if change.forward_ms > 0 else "back"
         clocks = f"clocks go {way} by {format_ms(abs(change.forward_ms))} on this day"
-    return Coming(at, f"{local:%a %d %b %Y %H:%M:%S %Z}", clocks)
+    seconds = ":%S" if local.second else ""
+    return Coming(at, f"{local:%a %d %b %Y %H:%M{seconds} %Z}", clocks)

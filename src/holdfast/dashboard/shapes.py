@@ -28,8 +28,8 @@ PART: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\
 
 
 def moment(at: int | datetime | None, kind: str = "ago") -> Markup:
-    """A time. ``ago`` is told from now by the script, and so is ``since``; ``at`` is a date. Without a script all are
-    dates. The exact one is in the title."""
+    """A time. ``ago`` is told from now by the script, and so is ``since``; ``at`` is a date,
+    ``slot`` one with its day of the week. Without a script all are dates. The exact one is in the title."""
     if at is None:
         return NONE
     ms = round(at.timestamp() * 1000) if isinstance(at, datetime) else at

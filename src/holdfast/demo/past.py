@@ -16,10 +16,11 @@ from typing import Any, Final
 from holdfast import codec, storage
 from holdfast.clock import FrozenClock, SystemClock
 from holdfast.demo import shop, strangers
-from holdfast.engine import catalogue, claim, limits, trigger, workers
+from holdfast.engine import catalogue, claim, limits, schedules, ticks, trigger, workers
 from holdfast.engine.claim import Ask
 from holdfast.errors import InvalidOption
 from holdfast.ids import least_id, new_id
+from holdfast.inside import home_of
 from holdfast.model import RunError
 from holdfast.records import Again, Claimed, Ended, Invocation, LogLine, NewRun, QueueEntry, TaskEntry
 from holdfast.storage import Store
@@ -33,8 +34,16 @@ VERSIONS: Final = ("2026.11.3", "2026.11.4")
 HOST: Final = "https://hooks.reef.example"
 HOSTS: Final = (HOST, "https://api.tide.example", "http://10.0.4.7:8080")
 HOOK: Final = TaskEntry(id="http", queue="http", options="{}", kind="http")
+BY_THE_CLOCK: Final = ("count-stock", "nightly-report")
 TASKS: Final = ("fulfil-order", "charge-card", "pack", "send-receipt", "import-catalogue", "http", "payment")
-MEDIANS_MS: Final = {"fulfil-order": 9_000, "charge-card": 320, "pack": 2_400, "send-receipt": 160, "http": 240}
+MEDIANS_MS: Final = {
+    "fulfil-order": 9_000,
+    "charge-card": 320,
+    "pack": 2_400,
+    "send-receipt": 160,
+    "http": 240,
+    "count-stock": 160_000,
+}
 
 
 def fill(url: str, hours: int = HOURS) -> int:
@@ -60,10 +69,13 @@ class Past:
         entries = [task.entry(VERSIONS[0]) for task in shop.app.tasks.values()]
         queues = [queue.entry() for queue in (shop.packing, shop.mail)]
         store.run_sync(catalogue.announce, [*entries, HOOK], queues)
+        declared = [each for each in home_of(shop.app).schedules if each.task in BY_THE_CLOCK]
+        store.run_sync(schedules.declare, shop.app.settings.app, declared)
 
     def live(self) -> int:
         """Tick by tick."""
-        end = SystemClock().now()
+        begun, end = self.clock.now(), SystemClock().now()
+        visits = strangers.visits()
         worker = self.begin(VERSIONS[0])
         changed = self.clock.now() + (end - self.clock.now()) * 2 // 3
         while self.clock.now() < end - TICK_MS:
@@ -71,17 +83,20 @@ class Past:
                 self.store.run_sync(workers.stop, worker)
                 worker, changed = self.begin(VERSIONS[1]), 0
             self.tick(worker)
+            while visits and self.clock.now() - begun > visits[0].at * (end - begun):
+                visits.pop(0).come(self.store)
             self.clock.advance(f"{TICK_MS}ms")
         self.store.run_sync(workers.stop, worker)
         self.leave_open()
-        strangers.come(self.store)
+        for visit in visits:
+            visit.come(self.store)
         return self.made
 
     def begin(self, version: str) -> str:
         entry = workers.WorkerEntry(
             id=new_id(), lease_ms=30_000, host="reef-2", pid=4711, concurrency=32, version=version
         )
-        self.store.run_sync(workers.register, entry, list(TASKS))
+        self.store.run_sync(workers.register, entry, [*TASKS, *BY_THE_CLOCK])
         return entry.id
 
     # -- a tick --
@@ -93,7 +108,9 @@ class Past:
             if isinstance(found, Exception):
                 raise found
         self.made += len(runs)
-        routes = [way.id for way in self.store.read_sync(workers.routes, list(TASKS), None, None)]
+        now, due = self.store.read_sync(ticks.due)
+        self.made += len(self.store.run_sync(ticks.fire, [ticks.decide(each, now) for each in due]).runs)
+        routes = [way.id for way in self.store.read_sync(workers.routes, [*TASKS, *BY_THE_CLOCK], None, None)]
         self.clock.advance(f"{random.randrange(20, 400)}ms")
         self.store.run_sync(claim.due)
         while self.store.run_sync(limits.promote) + self.round(worker, routes):
@@ -173,6 +190,8 @@ class Past:
             return trouble("holdfast.RequestFailed", "503 Service Unavailable", "deliver", 88)
         if run.task == "import-catalogue" and luck < 0.3:
             return trouble("KeyError", "'price'", "load", 164)
+        if run.task == "count-stock" and luck < 0.1:
+            return trouble("TimeoutError", "the scale under shelf B4 did not answer", "count", 188)
         return None
 
     def line(self, run: Claimed, error: RunError | None) -> LogLine:
@@ -210,9 +229,7 @@ class Past:
         for n, run in enumerate(later):
             run.delay_ms = (n + 1) * 1_800_000
         gone = [self.new("sync-warehouse", {"since": "yesterday"}, "task/sync-warehouse") for _ in range(3)]
-        refunds = [
-            self.new("refund", shop.an_order().model_dump(mode="json"), "task/refund", ["refund"]) for _ in "123"
-        ]
+        refunds = [self.refund(shop.an_order()) for _ in "123"]
         loads = [self.new("import-catalogue", 240, "task/import-catalogue")]
         for found in self.store.run_sync(trigger.trigger, [*letters, *later, *gone, *refunds, *loads]):
             if isinstance(found, Exception):
@@ -220,9 +237,18 @@ class Past:
         self.store.run_sync(catalogue.pause, "newsletter")
         self.made += len(letters) + len(later) + len(gone) + len(refunds) + len(loads)
 
+    def refund(self, order: shop.Order) -> NewRun:
+        tags = [f"order:{order.number}", f"customer:{order.customer}"]
+        return self.new("refund", order.model_dump(mode="json"), "task/refund", tags)
+
 
 def trouble(kind: str, message: str, function: str, line: int) -> RunError:
-    code = {"charge": "bank.charge(wanted)", "load": 'price = row["price"]', "deliver": "check(response)"}[function]
+    code = {
+        "charge": "bank.charge(wanted)",
+        "load": 'price = row["price"]',
+        "count": "weight = scale.read()",
+        "deliver": "check(response)",
+    }[function]
     place = f'  File "/srv/shop/tasks.py", line {line}, in {function}\n    {code}\n'
     inner = (
         '  File "/usr/lib/python3.12/site-packages/bank/client.py", line 212, in charge\n    raise self.error(answer)\n'

@@ -5,6 +5,7 @@ charge-card       fails now and then, as cards do, and is tried again
 pack              two at a time, one for each customer
 refund            waits until somebody has approved it, with a token
 import-catalogue  tells how far it is, and writes a stream
+count-stock       every quarter of an hour, in a process of its own
 payment           takes what the bank tells, as a webhook
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
@@ -152,7 +154,7 @@ async def refund(order: Order, ctx: AsyncContext) -> str:
     return f"{approval.amount} {order.currency} refunded" if approval.approved else "refused"
 
 
-@app.task(id="import-catalogue", max_duration="30m")
+@app.task(id="import-catalogue", max_duration="30m", isolation="process")
 async def load(pages: int, ctx: AsyncContext) -> int:
     """Tells how far it is."""
     out = ctx.stream("lines")
@@ -166,6 +168,16 @@ async def load(pages: int, ctx: AsyncContext) -> int:
 def payment(hook: Webhook[Paid]) -> str:
     """What the bank tells."""
     return f"{hook.body.amount} for order {hook.body.order}"
+
+
+@app.task(id="count-stock", schedule=Cron("*/15 * * * *", overlap="skip"), isolation="process")
+def count(ctx: Context) -> dict[str, int]:
+    """What lies on each shelf."""
+    found = {}
+    for shelf in ctx.track([f"B{n}" for n in range(9)], "shelves"):
+        time.sleep(random.uniform(2, 8))
+        found[shelf] = random.randrange(400)
+    return found
 
 
 @app.task(id="nightly-report", schedule=Cron("30 2 * * *", timezone="Europe/Berlin", overlap="skip"))

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from holdfast.engine import audit, pushes, webhooks
 from holdfast.ids import new_id
@@ -35,21 +37,36 @@ def told(order: int, amount: float) -> dict[str, Any]:
     return {"body": body, "id": body["id"], "path": "/stripe", "headers": HEADERS, "query": {}}
 
 
-def come(store: Store) -> None:
-    """What was refused, what was changed, and who does not answer."""
-    refused = [
-        Rejected(
-            id=new_id(),
-            path="/stripe",
-            reason=reason,
-            source=source,
-            headers=json.dumps({"user-agent": "curl/8.5"} if "no header" in reason else HEADERS),
-            body=body,
-            size=len(body),
-        )
-        for reason, source, body in random.choices(REFUSED, k=7)
-    ]
-    store.run_sync(webhooks.reject, refused)
-    for actor, verb, subject, origin in CHANGES:
-        store.run_sync(audit.write, actor, verb, subject, origin)
-    store.run_sync(pushes.open_circuit, DOWN, 12, "connection refused", 900_000, "reef-2")
+class Visit(NamedTuple):
+    """Something that happens when this share of the past is over."""
+
+    at: float
+    come: Callable[[Store], object]
+
+
+def visits() -> list[Visit]:
+    """What is refused, what is changed, and who does not answer, in their order."""
+    found = [Visit(random.uniform(0.2, 1), partial(refuse, *told)) for told in random.choices(REFUSED, k=7)]
+    found += [Visit(0.3 + 0.15 * n, partial(change, *told)) for n, told in enumerate(CHANGES)]
+    found.append(
+        Visit(1, lambda store: store.run_sync(pushes.open_circuit, DOWN, 12, "connection refused", 900_000, "reef-2"))
+    )
+    return sorted(found, key=lambda each: each.at)
+
+
+def refuse(reason: str, source: str, body: str, store: Store) -> None:
+    headers = {"user-agent": "curl/8.5"} if "no header" in reason else HEADERS
+    request = Rejected(
+        id=new_id(),
+        path="/stripe",
+        reason=reason,
+        source=source,
+        headers=json.dumps(headers),
+        body=body,
+        size=len(body),
+    )
+    store.run_sync(webhooks.reject, [request])
+
+
+def change(actor: str, verb: str, subject: str, origin: str, store: Store) -> None:
+    store.run_sync(audit.write, actor, verb, subject, origin)

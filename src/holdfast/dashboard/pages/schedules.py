@@ -21,7 +21,8 @@ from holdfast.storage import Tx
 
 LIMIT: Final = 50
 STRIP: Final = 24  # slots in the history of a list
-SLOTS: Final = 100
+SLOTS: Final = 100  # in the strip of a schedule's page
+LATEST: Final = 20  # of them, line by line
 
 
 class Fired(NamedTuple):
@@ -88,6 +89,7 @@ def routes(site: Site) -> APIRouter:
             here="schedules",
             schedule=found,
             slots=slots,
+            latest=LATEST,
             coming=coming_of(found),
             text=rule_text(found.rule),
         )

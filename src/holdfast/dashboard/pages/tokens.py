@@ -22,11 +22,11 @@ STATUSES: Final[tuple[TokenStatus, ...]] = get_args(TokenStatus)
 
 
 class Asked(NamedTuple):
-    """A token of the inbox: the name of its type, and the task of the run that made it."""
+    """A token of the inbox: the name of its type, and the run that made it."""
 
     token: TokenRecord
     title: str | None
-    task: str | None
+    run: views.Listed | None
     tags: list[str]
 
 
@@ -80,6 +80,7 @@ def routes(site: Site) -> APIRouter:
         problem: HoldfastError | None = None,
     ) -> Response:
         record = await site.read(found, token_id)
+        made_by = await site.read(views.listed_runs, [record.run_id]) if record.run_id else []
         state: TokenState[Any] = await verbs().aretrieve(token_id)
         schema = schema_of(record)
         drawn = [] if schema is None else fields(schema) if value is ... else fields(schema, value)
@@ -89,6 +90,7 @@ def routes(site: Site) -> APIRouter:
             status=422 if problem else 200,
             here="tokens",
             token=state,
+            run=made_by[0] if made_by else None,
             title=(schema or {}).get("title"),
             late=record.expires_at is not None and record.expires_at <= site.client().now(),
             fields=drawn,
@@ -104,9 +106,9 @@ def inbox(tx: Tx, search: Search, before: str | None) -> list[Asked]:
     """The newest tokens that are meant, one more than a page shows."""
     records = engine.page(tx, search, before=before, n=LIMIT + 1)
     runs = views.listed_runs(tx, sorted({each.run_id for each in records if each.run_id is not None}))
-    tasks = {run.id: run.task for run in runs}
+    makers = {run.id: run for run in runs}
     return [
-        Asked(each, (schema_of(each) or {}).get("title"), tasks.get(each.run_id or ""), json.loads(each.tags or "[]"))
+        Asked(each, (schema_of(each) or {}).get("title"), makers.get(each.run_id or ""), json.loads(each.tags or "[]"))
         for each in records
     ]
 

@@ -5,7 +5,7 @@
 
 const GAP = 150; // between two looks at the page, or twice what the last one took: a server that is slow is asked less
 const LINGER = 4000; // after it has moved last, the pointer means nothing any more
-let source, busy = false, again = false, latest = null, older = new Map(), lost = false, pressed = false, pointed = -LINGER;
+let source, busy = false, again = false, latest = null, older = new Map(), lost = false, pressed = false, leaving = false, pointed = -LINGER;
 const known = new Map();
 
 function pieces(root) {
@@ -158,7 +158,7 @@ async function read(address) {
 
 async function refresh() {
   again = true;
-  if (document.hidden || busy || pressed) return;
+  if (document.hidden || busy || pressed || leaving) return;
   busy = true;
   again = false;
   const began = performance.now();
@@ -166,7 +166,7 @@ async function refresh() {
     const fresh = await read(location.href);
     if (fresh) await lookBehind(fresh);
     if (pressed) again = true;
-    else if (fresh) show(fresh);
+    else if (fresh && !leaving) show(fresh);
   } catch { again = true; }
   setTimeout(() => { busy = false; if (again && !lost) refresh(); }, Math.max(GAP, 2 * (performance.now() - began)));
 }
@@ -204,6 +204,9 @@ document.addEventListener("click", (event) => {
   refreshed();
 });
 
+// A form that is sent changes what stands here, or removes it: the next page says so.
+addEventListener("submit", (event) => { leaving = !event.defaultPrevented; });
+addEventListener("pageshow", () => { leaving = false; });
 document.addEventListener("pointermove", () => { pointed = performance.now(); }, { passive: true });
 document.addEventListener("pointerdown", () => { pressed = true; });
 for (const name of ["pointerup", "pointercancel", "dragend", "blur"]) addEventListener(name, () => {

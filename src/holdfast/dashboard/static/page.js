@@ -9,6 +9,7 @@ const ROOT = document.documentElement.dataset.root;
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const year = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+const SLOT = { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const UNITS = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
 
@@ -25,12 +26,20 @@ function ago(when, now) {
   return seconds > 0 ? `${length(seconds)} ago` : `in ${length(-seconds)}`;
 }
 
+function slotted(when) {
+  const seconds = when.getSeconds() ? { second: "2-digit" } : {};
+  const years = when.getFullYear() !== new Date().getFullYear() ? { year: "numeric" } : {};
+  return when.toLocaleString(undefined, { ...SLOT, ...seconds, ...years });
+}
+
 function say(element, now) {
   const as = element.dataset.as;
   const when = new Date(element.dateTime);
   let text;
+  if (as === "slot" && element.dataset.told) return;
   if (as === "ago") text = ago(when, now);
   else if (as === "since") text = length((now - when) / 1000);
+  else if (as === "slot") text = element.dataset.told = slotted(when);
   else if (as === "clock") text = `${clock.format(when)}.${String(when.getMilliseconds()).padStart(3, "0")}`;
   else text = Math.abs(now - when) > 300 * 86400000 ? year.format(when) : day.format(when);
   if (element.textContent !== text) element.textContent = text;
@@ -46,6 +55,22 @@ function localise(root) {
       element.title = `${exact.format(when)}\n${when.toISOString()}`;
     }
     say(element, now);
+  }
+  for (const list of root.querySelectorAll(".coming")) changesOfClocks(list);
+}
+
+function changesOfClocks(list) {
+  // The server marks those of the schedule's zone; these are the viewer's, whose times stand here too.
+  let before;
+  for (const item of list.children) {
+    const offset = -new Date(item.querySelector("time").dateTime).getTimezoneOffset();
+    if (before !== undefined && offset !== before && !item.querySelector(".clocks")) {
+      const said = document.createElement("span");
+      said.className = "clocks";
+      said.textContent = `your clocks go ${offset > before ? "forward" : "back"} before this one`;
+      item.append(said);
+    }
+    before = offset;
   }
 }
 
