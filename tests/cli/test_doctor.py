@@ -8,12 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import apsw
 import pytest
 
 from holdfast import storage
 from holdfast.cli import doctor
 from holdfast.engine import catalogue
-from holdfast.storage import Store, migrate
+from holdfast.storage import Store, migrate, sqlite
 from holdfast.worker.capacity import Room
 from tests.cli.conftest import Answer, Cli
 from tests.engine.making import Hand, know, new, send
@@ -206,6 +207,17 @@ def test_a_file_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     full = SimpleNamespace(total=10, used=9, free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     assert [each.level for each in of_file(file)] == ["wrong"]
+
+
+def test_a_file_that_somebody_has_locked(bare: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading goes on as ever then. Fails without trying to write."""
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
+    storage.open(url := str(tmp_path / "a.db")).close()
+    other = apsw.Connection(url)
+    other.execute("BEGIN IMMEDIATE")
+    assert "held the write lock" in texts(bare("doctor", "--json", "--database", url))
+    other.execute("ROLLBACK")
+    assert "held the write lock" not in texts(bare("doctor", "--json", "--database", url))
 
 
 def test_a_log_that_has_grown(tmp_path: Path) -> None:

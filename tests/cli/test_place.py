@@ -85,6 +85,12 @@ def test_an_app_that_cannot_be_imported_says_where(bare: Cli, app_of: Callable[[
     assert (answer.code, "cannot be imported" in answer.err, "Traceback" in answer.err) == (2, True, False)
 
 
+def test_an_option_that_cannot_be_used_says_where(bare: Cli, nowhere: Path) -> None:
+    (nowhere / "tasks.py").write_text("from holdfast import Queue\n\nmail = Queue('mail', concurrency_limit=0)\n")
+    answer = bare("tasks", "--app", "tasks.py")
+    assert (answer.code, "concurrency_limit" in answer.err, "tasks.py:3" in answer.err) == (2, True, True)
+
+
 def test_an_app_that_is_not_there() -> None:
     with pytest.raises(AppNotFound):
         place(None, "nothing.py")

@@ -145,6 +145,7 @@ class Hand:
             host=host,
             pid=1,
             concurrency=10,
+            app="tests",
             queues=queues,
             version=version,
             cpu_millis=None if room is None else room.cpu_millis,

@@ -703,6 +703,17 @@ def test_runs_wait_and_no_worker_is_alive(store: Store, clock: FrozenClock) -> N
     assert [each.about for each in wrong(store)] == ["workers"]
 
 
+def test_a_pusher_is_no_worker(store: Store) -> None:
+    """`holdfast server` has one, and carries out no code. Fails with pushers counted as workers."""
+    pusher = workers.WorkerEntry(id=new_id(), lease_ms=30_000, host="reef", pid=2, concurrency=10_000)
+    store.run_sync(workers.register, pusher, ["http"])
+    send(store, new())
+    assert [each.about for each in wrong(store)] == ["workers"]
+    Hand(store)
+    text = next(each.text for each in views.findings(store.read_sync(views.health)) if each.about == "workers")
+    assert text == "1 worker is alive, 0 of 10 slots are taken."
+
+
 def test_runs_that_no_worker_takes(store: Store) -> None:
     Hand(store, "wave")
     send(store, new(), new())

@@ -142,6 +142,8 @@ def of_database(url: str) -> Iterator[Finding]:
                 yield from of_clock(health.now)
                 yield from of_promised([each for each in health.alive if each.host == platform.node()])
                 yield from views.findings(health)
+                if file is not None:
+                    store.submit(lambda _: None).result()  # takes the write lock, and changes nothing
     except DatabaseError as error:
         yield Finding(about="database", level="wrong", text=f"{error.what} ({error.seen}).", do=error.do)
 

@@ -89,7 +89,8 @@ def imported(app: str | None) -> Place:
         sys.path.insert(0, here)
     try:
         found = find_app(app)
-    except HoldfastError:
+    except HoldfastError as error:
+        error.seen = f"{error.seen or ''}{where(error)}".removeprefix(", ") or None
         raise
     except (Exception, SystemExit) as error:
         raise AppBroken(
@@ -107,7 +108,7 @@ def where(error: BaseException) -> str:
 
 
 def is_ours(file: str) -> bool:
-    return file.startswith(("<frozen ", str(Path(__file__).parents[1]), str(Path(os.__file__).parent / "importlib")))
+    return file.startswith(("<", str(Path(__file__).parents[1]), str(Path(os.__file__).parent / "importlib")))
 
 
 def is_complete(database: str) -> bool:

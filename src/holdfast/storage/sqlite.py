@@ -454,7 +454,7 @@ def explained(error: BaseException, path: Path | None) -> BaseException:
         return DatabaseUnavailable(
             f"Another process held the write lock for {BUSY_SECONDS:g} seconds",
             seen=seen,
-            do="Find what keeps a transaction open.",
+            do="Find what keeps a transaction open: fuser -v names the processes that have the file open.",
         )
     if isinstance(error, apsw.IOError):
         return DatabaseFull(

@@ -18,7 +18,7 @@ from holdfast.engine.pushes import CircuitRow
 from holdfast.machine import format_bytes, machine_of
 from holdfast.storage import Tx
 from holdfast.views.backlog import COUNTED, QueueView, Waiting, standing
-from holdfast.views.hosts import WorkerView, workers
+from holdfast.views.hosts import WorkerView, pushers, workers
 from holdfast.views.scheduled import Scheduled, scheduled
 
 LONG_MS: Final = 60_000  # a run that could start and has not for so long
@@ -88,7 +88,7 @@ class Health(NamedTuple):
     kind: str
     now: int
     engine: Engine
-    workers: list[WorkerView]  # live, draining, and those that ended not long ago
+    workers: list[WorkerView]  # live, draining, and those that ended not long ago; pushers among them
     queues: list[QueueView]
     waiting: list[Waiting]
     overdue: int
@@ -98,10 +98,16 @@ class Health(NamedTuple):
     stranded: Sequence[Stranded] = ()
     circuits: Sequence[CircuitRow] = ()
     scheduled: Scheduled = Scheduled()
+    pushers: frozenset[str] = frozenset()
 
     @property
     def alive(self) -> list[WorkerView]:
         return [each for each in self.workers if each.alive]
+
+    @property
+    def carrying(self) -> list[WorkerView]:
+        """Those that carry out code."""
+        return [each for each in self.alive if each.id not in self.pushers]
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -116,6 +122,7 @@ def health(tx: Tx) -> Health:
         now=tx.now(),
         engine=engine(tx),
         workers=workers(tx, ended=ENDED),
+        pushers=pushers(tx),
         queues=all_queues,
         waiting=stand,
         overdue=overdue,
@@ -244,8 +251,7 @@ def of_settings(engine: Engine) -> Iterator[Finding]:
 
 
 def of_workers(seen: Health) -> Iterator[Finding]:
-    alive = seen.alive
-    if alive:
+    if alive := seen.carrying:
         slots = sum(each.concurrency for each in alive)
         taken = sum(min(each.held, each.concurrency) for each in alive)
         yield Finding(
@@ -253,7 +259,7 @@ def of_workers(seen: Health) -> Iterator[Finding]:
             level="ok",
             text=f"{many(len(alive), 'worker is', 'workers are')} alive, {taken} of {slots} slots are taken.",
         )
-    elif any(each.count for each in seen.waiting):
+    elif any(each.count and not each.served for each in seen.waiting):
         yield Finding(
             about="workers", level="wrong", text="No worker is alive, and runs wait.", do="Start one: holdfast worker"
         )
@@ -292,7 +298,7 @@ def of_lost(seen: Health) -> Iterator[Finding]:
 
 def of_tasks(seen: Health) -> Iterator[Finding]:
     """Runs that wait and that nobody takes, while there are workers."""
-    if not seen.alive:
+    if not seen.carrying:
         return
     for each in seen.waiting:
         if not each.served and each.version is None:
@@ -301,8 +307,8 @@ def of_tasks(seen: Health) -> Iterator[Finding]:
                 level="wrong",
                 of=("task", each.task),
                 text=f"{runs(each.count)} of {each.task} in the queue {each.queue} {wait(each.count)}, "
-                "and no live worker takes them.",
-                do="Start a worker whose app has the task and that takes from this queue, or cancel them: "
+                f"and no live worker takes {'it' if each.count == 1 else 'them'}.",
+                do="Start a worker whose app has the task and that takes from this queue, or cancel: "
                 f"holdfast runs cancel --task {each.task} --status pending_version",
             )
 
