@@ -1,10 +1,12 @@
 """How soon is a change on the screen, with many runs a second going through? Needs Chromium.
 
-    python scripts/bench_screen.py [--rate 1000] [--changes 20] [--database URL]
+    python scripts/bench_screen.py [--rate 1000] [--changes 30] [--database URL]
 
-A worker in a process of its own carries out as many runs a second as are triggered there; the server is another one; a
-browser has the page of queues open. Then a queue is paused and resumed again and again, at no particular moment of the
-page's, and it is measured from when that is on disk to when the page shows it. All of it is on this machine.
+Without a URL it is measured on SQLite and on a PostgreSQL that is started for it, one after the other; each takes less
+than a minute. A worker in a process of its own carries out as many runs a second as are triggered there; the server is
+another one; a browser has the page of queues open. Then a queue is paused and resumed again and again, at no particular
+moment of the page's, and it is measured from when that is on disk to when the page shows it. All of it is on this
+machine.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench_both import server
 from bench_live import cpu_seconds, serve
 
 from holdfast import Holdfast
@@ -57,36 +62,33 @@ asyncio.run(main())
 PAUSED = "!!document.querySelector('a.row[href$=\"/queues/screen\"] ~ .s-paused')"
 
 
-async def main(rate: int, changes: int, database: str) -> None:
+async def measured(rate: int, changes: int, database: str) -> dict[str, Any]:
     app = Holdfast(database)
     app.declare("screen", None, None).trigger(None, queue="screen", delay="1d")
-    server, load = serve(database), working(database, rate)
-    assert server.stdout is not None
-    url = server.stdout.readline().decode().strip()
+    pages, load = serve(database), working(database, rate)
+    assert pages.stdout is not None
+    url = pages.stdout.readline().decode().strip()
     try:
         async with browser() as chromium:
             page = await chromium.page(f"{url}/queues")
             await asyncio.sleep(5)
-            before, began = cpu_seconds(server.pid), time.monotonic()
+            before, began = cpu_seconds(pages.pid), time.monotonic()
             took = sorted([await change(app, page, paused=n % 2 == 0) for n in range(changes)])
-            used = (cpu_seconds(server.pid) - before) / (time.monotonic() - began)
+            used = (cpu_seconds(pages.pid) - before) / (time.monotonic() - began)
     finally:
-        for process in (load, server):
+        for process in (load, pages):
             process.terminate()
         lines = [tuple(map(float, line.split())) for line in load.communicate()[0].splitlines()]
-        server.wait()
+        pages.wait()
         app.close()
     (first, some), (last, all_of_them) = lines[len(lines) // 2], lines[-1]
-    print(
-        json.dumps(
-            {
-                "ms": {"p50": round(statistics.median(took)), "p95": round(took[int(len(took) * 0.95)])},
-                "runs_per_s": round((all_of_them - some) / (last - first)),
-                "server_cpus": round(used, 2),
-                "load": os.getloadavg()[0],
-            }
-        )
-    )
+    return {
+        "database": database.partition(":")[0],
+        "ms": {"p50": round(statistics.median(took)), "p95": round(took[int(changes * 0.95)]), "most": round(took[-1])},
+        "runs_per_s": round((all_of_them - some) / (last - first)),
+        "server_cpus": round(used, 2),
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def working(database: str, rate: int) -> subprocess.Popen[str]:
@@ -103,11 +105,22 @@ async def change(app: Holdfast, page: Page, *, paused: bool) -> float:
     return (time.perf_counter() - began) * 1000
 
 
+def databases(said: str | None) -> Iterator[str]:
+    """Those to measure on, each there for as long as it is measured."""
+    if said is not None:
+        yield said
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{folder}/bench.db"
+    with server(None) as url:
+        yield url
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rate", type=int, default=1_000)
-    parser.add_argument("--changes", type=int, default=20)
-    parser.add_argument("--database")
+    parser.add_argument("--changes", type=int, default=30)
+    parser.add_argument("--database", metavar="URL")
     said = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(main(said.rate, said.changes, said.database or f"sqlite:///{folder}/bench.db"))
+    for database in databases(said.database):
+        print(json.dumps(asyncio.run(measured(said.rate, said.changes, database))), flush=True)
