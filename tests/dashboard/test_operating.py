@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -125,7 +127,9 @@ async def test_a_token_is_completed_by_the_form_of_its_schema(home: Holdfast, se
         inbox, form = (await http.get("/tokens")).text, (await http.get(page)).text
         missing = await post(http, page, page, {"value.approved": "true", "value.note": "well"})
         unsure = await post(http, page, page, {"json": '{"approved": "perhaps", "amount": 3}', "to": "form"})
+        unfit = await post(http, page, page, {"value.approved": "true", "value.amount": '"much"'})
         done = await post(http, page, page, {"value.approved": "true", "value.amount": "9.5", "value.note": ""})
+        late = await http.post(page, data=dict(parse_qsl(done.request.content.decode())) | {"value.amount": "3"})
         after = (await http.get(page)).text
         unknown = await http.get("/tokens/nothing")
     assert token.id in inbox
@@ -133,7 +137,11 @@ async def test_a_token_is_completed_by_the_form_of_its_schema(home: Holdfast, se
     assert missing.status_code == 422
     assert "well" in missing.text
     assert 'name="value.approved" value="true">' in unsure.text, "what is no yes is not drawn as one"
+    assert re.search(
+        r'id="f-value.amount"[^>]*aria-invalid.*?amiss-here[^>]*>should be of type number', unfit.text, re.DOTALL
+    )
     assert done.status_code == 303
+    assert (late.status_code, "was not taken" in late.text) == (422, True), "who comes second is told"
     state: Any = home.tokens.retrieve(token.id)
     assert (state.status, state.value) == ("completed", {"approved": True, "amount": 9.5})
     assert "What it was completed with" in after

@@ -224,7 +224,7 @@ async def test_what_does_not_fit_is_told_beside_what_was_written(home: Holdfast,
             http, "/tasks/login/test", "/tasks/login/test", fields | {"value.age": "3", "delay": "1h", "tags": "a, b"}
         )
     assert [answer.status_code for answer in (wrong, missing, broken, made)] == [422, 422, 422, 303]
-    assert "age is not valid JSON" in wrong.text
+    assert wrong.text.count("age is not valid JSON") == 2, "above the form, and beside the field"
     assert "Grace" in wrong.text
     assert "pin is missing" in missing.text or "pin" in missing.text
     assert "{name}" in broken.text

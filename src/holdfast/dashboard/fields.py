@@ -31,6 +31,12 @@ HINTS: Final = {"date-time": "2027-01-31T09:00:00Z", "time": "09:00:00", "durati
 NOTHING: Final = object()
 
 
+class Unread(str):
+    """What stands in a field of JSON and is none: it is shown again as it was written."""
+
+    __slots__ = ()
+
+
 class Field(NamedTuple):
     """One field: ``kind`` is text, number, check, choice, lines, json, or group, which has ``fields``."""
 
@@ -123,7 +129,7 @@ def written(kind: str, value: Any) -> Any:
         case "choice":
             return json.dumps(value)
         case "json":
-            return pretty(value)
+            return value if isinstance(value, Unread) else pretty(value)
         case "check":
             return value is True
     return value
@@ -178,7 +184,7 @@ def read(name: str, given: Schema, root: Schema, form: Form, depth: int, *, stri
     except InvalidOption:
         if strict:
             raise
-        return text
+        return Unread(text)
 
 
 def empty(kind: str, schema: Schema, nullable: bool, depth: int) -> Any:

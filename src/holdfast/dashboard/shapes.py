@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 
 from holdfast.clock import utc
 from holdfast.duration import format_ms
+from holdfast.errors import HoldfastError, PayloadInvalid
 from holdfast.frames import frames
 from holdfast.model import FINAL, STATUSES
 from holdfast.views import COUNTED
@@ -163,9 +164,24 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
+def wrong_with(problem: HoldfastError | None, name: str) -> list[str]:
+    """What is wrong with the value of one field of a payload, for the field to say it itself."""
+    path = name.partition(".")[2]
+    if isinstance(problem, PayloadInvalid):
+        found = (each.partition(": ") for each in problem.problems)
+        return [said for at, _, said in found if path and (at == path or at.startswith(f"{path}."))]
+    return [problem.what] if problem is not None and path and problem.what.startswith(f"{path} is not ") else []
+
+
 def portion(part: int, whole: int | None) -> float:
     """How much of a limit is taken, at most all of it."""
     return min(100.0, 100 * part / whole) if whole else 0.0
 
 
-GLOBALS: Final[dict[str, Any]] = {"portion": portion, "icon": icon, "percent": percent, "final": FINAL}
+GLOBALS: Final[dict[str, Any]] = {
+    "portion": portion,
+    "icon": icon,
+    "percent": percent,
+    "final": FINAL,
+    "wrong_with": wrong_with,
+}

@@ -8,16 +8,18 @@ from typing import Any, Final, NamedTuple, get_args
 from fastapi import APIRouter, Depends, Request, Response
 
 from holdfast import views
-from holdfast.api.auth import changed, needs
+from holdfast.api.auth import changed, needs, unchanged
 from holdfast.dashboard.fields import fields, kept, said
 from holdfast.dashboard.site import READ, Site, back
 from holdfast.engine import tokens as engine
 from holdfast.engine.tokens import Search, TokenRecord
-from holdfast.errors import HoldfastError, TokenUnknown, shown
+from holdfast.errors import HoldfastError, InvalidOption, TokenUnknown, shown
 from holdfast.storage import Tx
 from holdfast.tokens import Tokens, TokenState, TokenStatus
 
 LIMIT: Final = 50
+LATE: Final = "What you wrote was not taken: the token was over before"
+INSTEAD: Final = "What it was completed with stands below, if it was."
 STATUSES: Final[tuple[TokenStatus, ...]] = get_args(TokenStatus)
 
 
@@ -65,7 +67,9 @@ def routes(site: Site) -> APIRouter:
             value = said(schema, form)
             if form.get("to"):
                 return await drawn(request, token_id, value=value, as_json=form.get("to") == "json")
-            await verbs().acomplete(token_id, value)
+            if await verbs().acomplete(token_id, value) != "completed":
+                unchanged(request)
+                return await drawn(request, token_id, problem=InvalidOption(LATE, do=INSTEAD))
         except HoldfastError as error:
             return await drawn(request, token_id, value=kept(schema, form), as_json="json" in form, problem=error)
         changed(request, "tokens complete", token_id)
