@@ -187,7 +187,7 @@ class Ended(msgspec.Struct, gc=False, omit_defaults=True):
     error: str | None = None
     metadata: str | None = None
     tidings: Tidings | None = None
-    awaited: bool = False  # its parent waits for it
+    awaited: bool = False  # its parent waits for it, or somebody else does
     crash: int = 0  # 1: its own process died
     usage: str | None = None  # JSON text: what its attempt has used
     unheard: bool = False  # its hooks have not been called: they are where its code is, and its attempt was not

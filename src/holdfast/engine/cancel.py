@@ -7,11 +7,11 @@ One that waits, or has just been woken, is resumed to be told so. The runs below
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 from holdfast.engine import aftermath, journal
-from holdfast.engine.journal import Ending
 from holdfast.engine.states import FINAL, HOT, allows
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Row, Tx, repeatable
@@ -67,11 +67,12 @@ def finish(tx: Tx, ids: Sequence[str], status: str, error: str | None = None, *,
     if not rows:
         return
     there = [row[0] for row in rows]
-    if awaited := [Ending(row[0], -1) for row in rows if row[7] is not None]:
-        journal.lock(tx, [ending.id for ending in awaited])
-        journal.settle_children(tx, awaited)
+    awaited = [row[0] for row in rows if row[7] is not None]
+    journal.lock(tx, awaited, awaited)
     tx.rows("finish", ids=there, status=status, error=error, deaths=deaths)
     tx.rows("delete_runs", ids=there)
+    if awaited:
+        journal.settle_children(tx, lambda: Counter((row[9], row[7]) for row in rows if row[7]), awaited)
     aftermath.note(tx, there, status)
     store_runs.leave_notes(tx, ((row[3], row[4]) for row in rows))
     if store_runs.frees_key(status):

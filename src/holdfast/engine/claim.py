@@ -78,15 +78,17 @@ def exchange(
         tx.batch("insert_invocations", invocations)
     outcomes: list[Ended | AgainRow] = [*ended, *again]
     if woke := [Holding(run.id, run.claim, ask.me) for run in outcomes if run.woke]:
-        journal.lock(tx, [run.id for run in woke])
+        journal.lock(tx, [run.id for run in woke], [run.id for run in ended if run.woke])
         store_runs.take_back(tx, woke)
     ended, again = telling.with_outcomes(tx, ended), telling.with_outcomes(tx, again)
     forgetful = [run for run in again if run.forget]
-    awaited = [run for run in ended if run.awaited]
-    journal.lock(tx, [run.id for runs in (awaited, forgetful, waits) for run in runs])
+    awaited = [run.id for run in ended if run.awaited]
+    journal.lock(tx, [run.id for runs in (forgetful, waits) for run in runs], awaited)
     if ended:
-        journal.settle_ended(tx, ended)
-        losses.append(store_runs.complete(tx, ended))
+        completed = store_runs.complete(tx, ended)
+        losses.append(completed.lost)
+        if awaited:
+            journal.settle_children(tx, completed.children, awaited)
         aftermath.note_unheard(tx, ended)
     if again:
         for run in forgetful:

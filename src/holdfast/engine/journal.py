@@ -12,14 +12,14 @@ waits for has come already.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from holdfast.engine import telling
 from holdfast.engine.trigger import trigger
 from holdfast.errors import AttemptLost
-from holdfast.records import Ended, Entry, NewEntry, NewToken, Recorded, Triggered
+from holdfast.records import Entry, NewEntry, NewToken, Recorded, Triggered
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Row, Tx, repeatable
 from holdfast.storage.runs import Fence
@@ -33,13 +33,6 @@ class Written(msgspec.Struct):
     entry: Entry
     runs: list[Triggered | Exception] = []
     news: bool = False
-
-
-class Ending(msgspec.Struct):
-    """A run that ends under this claim; -1 stands for any."""
-
-    id: str
-    claim: int
 
 
 class Count(msgspec.Struct):
@@ -219,31 +212,21 @@ def lost(entry: NewEntry) -> AttemptLost:
 # -- what settles -----------------------------------------------------------------------------------------------------
 
 
-def settle_ended(tx: Tx, ended: Sequence[Ended]) -> None:
-    """These runs end now under their claims: who waits for them is told. Called before they leave the table."""
-    awaited = [Ending(run.id, run.claim) for run in ended if run.awaited]
-    if awaited:
-        settle_children(tx, awaited)
+def lock(tx: Tx, own: Sequence[str], ended: Sequence[str] = ()) -> None:
+    """Lock runs of one's own, and who waits for those that are about to end, all at once and by id: whoever needs
+    several rows takes them in this order."""
+    if tx.kind == "postgres" and (own or ended):
+        tx.send("lock_family", own=sorted(own), ended=sorted(ended))
 
 
-def lock(tx: Tx, ids: Iterable[str]) -> None:
-    """Lock these runs and the parents that wait for them, all at once: whoever needs several rows takes them in this
-    order."""
-    wanted = sorted(ids)
-    if wanted and tx.kind == "postgres":
-        tx.send("lock_family", ids=wanted)
-
-
-def settle_children(tx: Tx, endings: Sequence[Ending]) -> None:
-    """Tell the parents of these runs, and others that wait for them. All their rows are locked by the caller."""
-    children, others = tx.batch("ended_children", endings), tx.batch("ended_others", endings)
-    counts: Counter[tuple[str, str]] = Counter()
-    for run_id, key, n in children.rows():
-        counts[run_id, key] += n
-    if found := others.rows():  # perhaps they have begun to wait while the rows were being locked
-        tx.rows("lock_waiting", ids=sorted({row[1] for row in found}))
-    for _, run_id, key in found:
-        counts[run_id, key] += 1
+def settle_children(tx: Tx, children: Callable[[], Counter[tuple[str, str]]], ended: Sequence[str]) -> None:
+    """Tell who waits for these runs, which have just ended: of so many ``children`` each of these entries, and others.
+    They are read once both are under way."""
+    others = tx.send("ended_others", ids=list(ended))
+    counts = children()
+    if found := others.rows():  # perhaps they have begun to wait since the locks were taken
+        tx.rows("lock_waiting", ids=sorted({row[0] for row in found}))
+    counts.update((run_id, key) for run_id, key in found)
     count_down(tx, counts)
 
 

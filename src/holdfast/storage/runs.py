@@ -7,7 +7,9 @@ data-modifying CTE, and no need for one: its statements cost no round trip, so t
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from heapq import nsmallest
 from typing import NamedTuple
 
@@ -248,26 +250,38 @@ def claimed(row: Row) -> Claimed:
     return Claimed._make(row)
 
 
-def complete(tx: Tx, ended: list[Ended]) -> Callable[[], list[Fence]]:
-    """Move runs into history. Returns what reads the fences that were not ours any more."""
+class Completed(NamedTuple):
+    """What reads how it went, when it is known: the fences that were not ours any more, and how many children have
+    ended of each entry that waits for some, by run and key."""
+
+    lost: Callable[[], list[Fence]]
+    children: Callable[[], Counter[tuple[str, str]]]
+
+
+def complete(tx: Tx, ended: list[Ended]) -> Completed:
+    """Move runs into history."""
     big = [run for run in ended if run.output is not None and len(run.output) > BLOB_BYTES]
     small = [msgspec.structs.replace(run, output=None) if run in big else run for run in ended] if big else ended
-    lost = complete_together(tx, small) if tx.kind == "postgres" else complete_by_row(tx, small)
+    completed = complete_together(tx, small) if tx.kind == "postgres" else complete_by_row(tx, small)
     if big:
         tx.batch("insert_outputs", big)
-    return lost
+    return completed
 
 
-def complete_together(tx: Tx, ended: list[Ended]) -> Callable[[], list[Fence]]:
+def complete_together(tx: Tx, ended: list[Ended]) -> Completed:
     answer = tx.batch("complete", ended)
-    return lambda: [(row[0], row[1]) for row in answer.rows()]
+    rows = cache(answer.rows)
+    return Completed(
+        lambda: [(row[0], row[1]) for row in rows() if row[2] is None],
+        lambda: Counter({(row[0], row[2]): row[1] for row in rows() if row[2] is not None}),
+    )
 
 
-def complete_by_row(tx: Tx, ended: list[Ended]) -> Callable[[], list[Fence]]:
+def complete_by_row(tx: Tx, ended: list[Ended]) -> Completed:
     tx.batch("complete", ended)
     gone = tx.batch("complete_delete", ended).rows()
     if any(row[2] is not None for row in gone):
-        leave_notes(tx, ((queue, lane) for _, queue, lane, _, _ in gone))
+        leave_notes(tx, ((row[1], row[2]) for row in gone))
     keyed = {row[0]: row for row in gone if row[4] is not None}
     if keyed:
         free_keys(
@@ -278,7 +292,7 @@ def complete_by_row(tx: Tx, ended: list[Ended]) -> Callable[[], list[Fence]]:
                 if run.id in keyed and frees_key(run.status)
             ],
         )
-    return lambda: missing(ended, gone)
+    return Completed(lambda: missing(ended, gone), lambda: Counter((row[5], row[6]) for row in gone if row[6]))
 
 
 def frees_key(status: str) -> bool:

@@ -231,10 +231,10 @@ class Worker:
             took = await self.exchange()
             await self.look_around()
             self.store.outage.back(self.what)
+            if self.wants_idle:  # the line is empty: what has come starts now, not while the next round is sent
+                await asyncio.sleep(0)
             if not took:
                 await self.rest()
-            elif self.wants_idle:  # the line is empty: what has come starts now, not while the next round is sent
-                await asyncio.sleep(0)
         except LATER as error:
             self.complain(error)
             await self.doubt()
@@ -285,7 +285,13 @@ class Worker:
         await self.settle_waits()
         if result.told:
             await self.hear()
-        return bool(result.claimed or ask.suspects or self.notes) or ask.idle is not None or self.must_tell()
+        more = bool(result.claimed) and not self.emptied(ask, result)
+        return more or bool(ask.suspects or self.notes) or ask.idle is not None or self.must_tell()
+
+    def emptied(self, ask: Ask, result: Round) -> bool:
+        """Whether every line was taken to its end while the database knew that this worker is to be notified of what
+        comes in: there is nothing to look for before that."""
+        return self.idle and self.wants_idle and len(result.claimed) < ask.each and not ask.places
 
     async def journals(self, claimed: list[Claimed]) -> dict[str, list[Entry]]:
         """What these runs have recorded."""

@@ -94,40 +94,23 @@ FROM {rows(id text, claim int, worker_id text)}
 WHERE {by {s}run.id} {s}run.id = x.id AND {s}run.claim = x.claim AND {s}run.state = 'waiting'
 
 -- name: lock_family
--- Runs, and the parents and others that wait for them, together and by id: whoever locks some of them does so in this order.
-SELECT id FROM {s}run WHERE id {in:ids}
+-- Runs of one's own, and those that wait for runs which are about to end, together and by id: whoever locks some of them does so
+-- in this order. A run that ends is locked by the statement that ends it, which comes later: so it is locked here only where
+-- somebody with a greater id may wait for it, as its parent does where clocks disagree.
+SELECT id FROM {s}run WHERE id {in:own} OR id {in:ended}
 
 -- name: lock_family (postgres)
 SELECT id FROM {s}run WHERE id = ANY (ARRAY(
-  SELECT unnest(:ids::text[]) UNION SELECT parent_id FROM {s}run WHERE id = ANY (:ids) AND parent_key IS NOT NULL
-  UNION SELECT run_id FROM {s}waiter WHERE target = ANY (:ids)))
+  SELECT unnest(:own::text[])
+  UNION SELECT unnest(CASE WHEN parent_id > id THEN ARRAY[parent_id, id] ELSE ARRAY[parent_id] END) FROM {s}run
+    WHERE id = ANY (:ended) AND parent_key <> ''
+  UNION SELECT unnest(ARRAY[run_id, target]) FROM {s}waiter WHERE target = ANY (:ended)))
 ORDER BY id FOR UPDATE
 
--- name: ended_children
--- Which entries wait for these runs, and for how many of them. A claim of -1 stands for any.
-SELECT r.parent_id, r.parent_key, count(*) FROM {rows(id text, claim int)}
-JOIN {s}run r ON r.id = x.id AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))
-WHERE r.parent_key <> '' GROUP BY r.parent_id, r.parent_key
-
--- name: ended_children (postgres)
-WITH x AS MATERIALIZED (SELECT * FROM {lines(id text, claim int)})
-SELECT r.parent_id, r.parent_key, count(*) FROM x JOIN {s}run r ON r.id = x.id
-WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing')) AND r.parent_key <> ''
-GROUP BY r.parent_id, r.parent_key
-
 -- name: ended_others
--- Others that wait for these runs: who deletes the note tells them. Their fences were looked at in the statement before.
-DELETE FROM {s}waiter WHERE target = (SELECT x.id FROM {rows(id text, claim int)} JOIN {s}run r ON r.id = x.id
-  AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing')))
-RETURNING target, run_id, key
-
--- name: ended_others (postgres)
--- Most runs have none: the index is asked for all of them at once, and not for each.
-WITH x AS MATERIALIZED (SELECT * FROM {lines(id text, claim int)})
-DELETE FROM {s}waiter w WHERE w.target = ANY (ARRAY(
-  SELECT r.id FROM x JOIN {s}run r ON r.id = x.id
-  WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND (x.claim = -1 OR (r.claim = x.claim AND r.state = 'executing'))))
-RETURNING w.target, w.run_id, w.key
+-- Others than their parents that wait for these runs, which have ended: who deletes the note tells them.
+DELETE FROM {s}waiter WHERE target {in:ids} AND EXISTS (SELECT 1 FROM {s}done d WHERE d.id = {s}waiter.target)
+RETURNING run_id, key
 
 -- name: settle_children
 -- So many of the children that an entry waits for have ended; at the last one it is done. A run that is only resumed to hear

@@ -138,10 +138,11 @@ WHERE true
 -- name: complete_delete (sqlite)
 -- PostgreSQL deletes in the same statement.
 DELETE FROM {s}run WHERE id = (SELECT x.id FROM {rows(id text, claim int)}) AND claim = ?2 AND state = 'executing'
-RETURNING id, queue_id, lane_id, task, idempotency_key
+RETURNING id, queue_id, lane_id, task, idempotency_key, parent_id, parent_key
 
 -- name: complete (postgres)
--- The run leaves the hot table, enters history, frees its slot and its key, in one statement; answers what was not ours.
+-- The run leaves the hot table, enters history, frees its slot and its key, in one statement; answers what was not ours,
+-- and of how many children each entry that waits for some has to hear.
 WITH x AS MATERIALIZED (SELECT * FROM {lines(id text, claim int, status text, output text, error text, metadata text, crash int, usage text)}),
 gone AS (
   DELETE FROM {s}run r USING x WHERE r.id = ANY (ARRAY(SELECT id FROM x)) AND r.id = x.id AND r.claim = x.claim AND r.state = 'executing'
@@ -162,7 +163,8 @@ freed_keys AS (
       SELECT i.ctid FROM {s}idempotency i WHERE i.task = g.task AND i.key = g.idempotency_key AND i.run_id = g.id
       FOR UPDATE SKIP LOCKED) k
     WHERE g.idempotency_key IS NOT NULL AND g.status NOT IN ('completed', 'canceled'))))
-SELECT x.id, x.claim FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
+SELECT x.id, x.claim, NULL AS parent_key FROM x LEFT JOIN gone g ON g.id = x.id WHERE g.id IS NULL
+UNION ALL SELECT parent_id, count(*), parent_key FROM gone WHERE parent_key <> '' GROUP BY parent_id, parent_key
 
 -- name: put_back
 -- A retry frees its slot, waits its turn, and is no suspect any more: its process has lived to tell. A run that is handed back
@@ -239,7 +241,7 @@ SELECT id, claim FROM {s}run WHERE worker_id = :me AND cancel_at IS NOT NULL
 UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect > 0
 
 -- name: lock_runs
-SELECT id, state, claim, queue_id, lane_id, task, idempotency_key, parent_key, unwind FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
+SELECT id, state, claim, queue_id, lane_id, task, idempotency_key, parent_key, unwind, parent_id FROM {s}run WHERE id {in:ids} ORDER BY id {for_update}
 
 -- name: request_cancel
 UPDATE {s}run SET cancel_at = COALESCE(cancel_at, {now}) WHERE id {in:ids} AND state = 'executing'
