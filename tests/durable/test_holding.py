@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from holdfast import AsyncContext, Context, Queue, Retry
+from holdfast.engine import journal
+from holdfast.engine.journal import Written
 from holdfast.errors import AbortRun, InvalidOption, NotDurable, RunCanceled
+from holdfast.records import NewEntry
+from holdfast.storage.base import Tx
 from holdfast.worker.live import Live
 from tests.support.inside import Inside
 from tests.support.ledger import until
@@ -472,6 +478,53 @@ async def test_as_completed_starts_coroutines_in_the_order_of_a_set(inside: Insi
     else:
         assert (run.status, run.output) == ("completed", sum(numbers)), run.error
         assert len({tuple(order) for order in orders}) > 1
+
+
+async def test_what_was_recorded_first_comes_first(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its branch hears of that last. Fails without waiting for what is being written: a replay went another
+    way."""
+    write, hear = journal.write, Live.hear
+    recorded, heard = asyncio.Event(), asyncio.Event()
+    order: list[str] = []
+
+    @functools.wraps(write)
+    def written(tx: Tx, entries: list[NewEntry]) -> list[Written | Exception]:
+        answers = write(tx, entries)
+        for entry, answer in zip(entries, answers, strict=True):
+            if entry.name == "first" and isinstance(answer, Written):
+                answer.news = True  # so that it reads what else has settled, before it goes on
+        return answers
+
+    async def slowly(live: Live) -> None:
+        if not recorded.is_set():  # the first branch
+            recorded.set()
+            await heard.wait()
+            for _ in range(50):  # passes of the loop, in which the second branch could go on
+                await asyncio.sleep(0)
+            await hear(live)
+        else:
+            await hear(live)
+            heard.set()
+
+    async def first(n: int) -> str:
+        return "first"
+
+    async def second(n: int) -> str:
+        await recorded.wait()
+        return "second"
+
+    @inside.app.task
+    async def work(n: int, ctx: AsyncContext) -> None:
+        async def branch(fn: Callable[[int], Awaitable[str]]) -> None:
+            order.append(await ctx.step(fn, n))
+
+        await asyncio.gather(branch(first), branch(second))
+
+    monkeypatch.setattr(journal, "write", written)
+    monkeypatch.setattr(Live, "hear", slowly)
+    inside.start()
+    run = await inside.run(work, 1)
+    assert (run.status, order) == ("completed", ["first", "second"]), run.error
 
 
 @BOTH

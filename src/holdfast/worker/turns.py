@@ -34,6 +34,7 @@ class Turns:
         self.live, self.host = live, live.host
         self.pending = {entry.key: entry for entry in sorted(filter(is_settled, entries), key=place)}
         self.waits: dict[str, Wait] = {}  # asked for, and not handed out
+        self.writing: set[str] = set()  # recorded now: their branches are about to wait for them
         self.branches: set[asyncio.Task[Any]] = set()  # that have not ended
         self.left: set[str] = set()  # was asked for, and is not any more
         self.inside: dict[asyncio.Task[Any] | None, int] = {}  # tasks that carry out an operation …
@@ -87,6 +88,15 @@ class Turns:
                 yield
             finally:
                 self.stepping.discard(task)
+
+    @contextmanager
+    def write(self, key: str) -> Iterator[None]:
+        """While an entry is being recorded, whose branch then waits for its turn."""
+        self.writing.add(key)
+        try:
+            yield
+        finally:
+            self.writing.discard(key)
 
     def operating_now(self) -> bool:
         """Whether somebody carries out an operation, and is neither in a step nor waiting."""
@@ -152,8 +162,10 @@ class Turns:
         if self.dropped or self.live.over or self.live.parked or not self.waits:
             return
         branches = self.branches - self.inside.keys()
-        asked = (entry for key, entry in self.pending.items() if key in self.waits)
+        asked = (entry for key, entry in self.pending.items() if key in self.waits or key in self.writing)
         next_one = next(filter(self.limits.may_have_turn, asked), None)
+        if next_one is not None and next_one.key in self.writing:
+            return  # its branch has not heard yet that it is recorded: what came later has to wait for it
         if next_one is not None:
             self.hand_out(next_one, branches)
         elif not self.inside and waiting(branches):
