@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,8 @@ T = TypeVar("T")
 Eventually = Callable[..., Any]
 numbers = itertools.count(1)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of hundreds of processes would compile everything anew
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what runs behind it, and it is inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 MEMORY, MEMORY_BYTES = Path("/dev/shm"), 2**29 * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "4"))
 
 # Kept alive by a pipe: when the session ends, however it ends, the server is stopped and the folder removed.

@@ -427,9 +427,7 @@ def test_a_run_that_is_committed_behind_a_later_one_is_told_of(database_url: str
     client.close()
 
 
-def test_tail_of_all_new_runs_until_it_is_interrupted(
-    database_url: str, store: Store, eventually: Callable[..., None]
-) -> None:
+def test_tail_of_all_new_runs_until_it_is_interrupted(database_url: str, store: Store) -> None:
     hand = Hand(store)
     (old,) = send(store, new())
     command = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
@@ -439,18 +437,21 @@ def test_tail_of_all_new_runs_until_it_is_interrupted(
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert tail.stdout is not None
-    assert tail.stderr is not None
-    assert "Ctrl-C" in tail.stderr.readline()
-    (run,) = send(store, new())
-    claimed = {each.id: each for each in hand.claim(2)}[run]
-    hand.say(claimed, "hello")
-    hand.end(claimed)
-    text = ""
-    while '"completed"' not in text:
-        text += tail.stdout.readline()
-    tail.send_signal(signal.SIGINT)
-    rest, said = tail.communicate(timeout=20)
+    try:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        assert "Ctrl-C" in tail.stderr.readline()
+        (run,) = send(store, new())
+        claimed = {each.id: each for each in hand.claim(2)}[run]
+        hand.say(claimed, "hello")
+        hand.end(claimed)
+        text = ""
+        while '"completed"' not in text:
+            text += tail.stdout.readline()
+        tail.send_signal(signal.SIGINT)
+        rest, said = tail.communicate(timeout=60)
+    finally:
+        tail.kill()
     assert tail.returncode == 0, said
     events = json.loads(text + rest)
     assert old not in {event.get("id", event.get("run_id")) for event in events}
