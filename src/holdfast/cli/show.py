@@ -206,7 +206,9 @@ def setting_shown(name: str, value: Any) -> str:
         return masked(str(value))
     if name in SECRETS:
         return STARS
-    if name.endswith("_limit"):
+    if isinstance(value, bool):
+        return str(value).lower()
+    if name.endswith("_limit") or name == "suspend_above":
         return f"{value / 1_048_576:g} MiB" if value >= 1_048_576 else f"{value / 1024:g} KiB"
     return format_ms(value) if name in DURATIONS else str(value)
 

@@ -49,6 +49,7 @@ def set_variable(
         bool | None,
         typer.Option(
             "--secret/--no-secret",
+            metavar="",
             help="Show it to nobody again. Default: as it was.",
             show_default=False,
         ),

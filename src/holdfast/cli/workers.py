@@ -62,7 +62,7 @@ def workers(
 def drain(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="WORKER…", help="Their ids, as the list shows them.", show_default=False),
+        typer.Argument(metavar="WORKER", help="Their ids, as the list shows them.", show_default=False),
     ] = None,
     host: Annotated[
         str | None, typer.Option("--host", metavar="NAME", help="All that are alive on this host.", show_default=False)
@@ -73,8 +73,11 @@ def drain(
 ) -> None:
     """Have workers take no more runs, end what they hold, and end. None is replaced.
 
-    What is not done within their --drain-timeout goes back in line. A holdfast worker all of whose processes were
-    drained so ends, too. To have a process replaced, send it SIGTERM.
+    What is not done within their --drain-timeout goes back in line.
+
+    A holdfast worker ends when all its processes were drained so.
+
+    To have a process replaced, send it SIGTERM.
     """
     if not ids and host is None:
         raise InvalidOption("No worker is named", seen="", do="Name their ids, or --host; holdfast workers lists them.")
@@ -115,8 +118,8 @@ def columns() -> list[Column]:
         Column("WORKER", lambda each: each.id, style=DIM),
         Column("STATE", lambda each: styled("silent" if each.silent else each.state)),
         Column("HOLDS", held, right=True),
-        Column("CPU", cpu, right=True),
-        Column("MEMORY", memory, right=True),
+        Column("CPU", cpu, right=True, from_width=100),
+        Column("MEMORY", memory, right=True, from_width=100),
         Column("BEAT", lambda each: f"{duration(each.silent_ms)} ago", right=True),
         Column("HOST", lambda each: each.host, flexible=True, from_width=72),
         Column("PID", lambda each: str(each.pid), right=True),
