@@ -86,22 +86,3 @@ def said(arguments: list[str], folder: Path, environment: dict[str, str]) -> lis
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
-
-
-def test_it_leads_to_every_page() -> None:
-    text = README.read_text()
-    assert [page.name for page in README.parent.glob("docs/*.md") if f"(docs/{page.name})" not in text] == []
-
-
-def test_its_links_lead_somewhere() -> None:
-    for page in [README, *README.parent.glob("docs/*.md"), README.with_name("CONTRIBUTING.md")]:
-        for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
-            there = page.parent / target if target else page
-            assert there.exists(), f"{page.name}: {target}"
-            assert not heading or heading in headings(there), f"{page.name}: {target}#{heading}"
-
-
-def headings(page: Path) -> set[str]:
-    """What a link to a part of a page may name."""
-    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
