@@ -126,7 +126,12 @@ async def test_the_id_of_a_run_leads_to_its_page(home: Holdfast, served: Served)
 
 
 @pytest.mark.parametrize(
-    ("address", "told"), [("/runs?status=faild", "Did you mean failed?"), ("/runs?since=soon", "neither a duration")]
+    ("address", "told"),
+    [
+        ("/runs?status=faild", "Did you mean failed?"),
+        ("/runs?since=soon", "neither a duration"),
+        ("/runs?q=status%3A", "A qualifier has no value"),
+    ],
 )
 async def test_what_cannot_be_asked_is_told(home: Holdfast, served: Served, address: str, told: str) -> None:
     async with served(home) as http:

@@ -142,6 +142,8 @@ def words(text: str) -> tuple[list[tuple[str, str]], list[str]]:
     alone: list[str] = []
     for name, in_quotes, bare in WORD.findall(text):
         value = in_quotes or bare
+        if not name and value.removesuffix(":") in NAMES and value.endswith(":"):
+            raise InvalidOption("A qualifier has no value", seen=shown(value), do=f"Write it behind: {value}…")
         if not name:
             alone.append(value)
         elif name in NAMES:

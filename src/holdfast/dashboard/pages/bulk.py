@@ -52,7 +52,7 @@ def routes(site: Site) -> APIRouter:
 
     def shown(request: Request, form: Form, verb: str, meant: Meant, done: Any) -> Response:
         query = query_of(form)
-        return site.page(
+        answer = site.page(
             request,
             "bulk.html",
             here="runs",
@@ -64,6 +64,8 @@ def routes(site: Site) -> APIRouter:
             most=MOST,
             done=done,
         )
+        answer.headers["Cache-Control"] = "private, no-cache"  # who goes back to it is not asked to send it again
+        return answer
 
     async def find(form: Form, verb: str, query: Query) -> Meant:
         if form.get("all") != "1":

@@ -7,13 +7,26 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from holdfast import views
-from holdfast.dashboard.query import GROUPS, Query, resolved, words
+from holdfast.dashboard.query import Query, resolved, words
 from holdfast.dashboard.site import READ, Site, back
 from holdfast.errors import InvalidOption
 from holdfast.storage import Tx
 
 LIMIT: Final = 50
 SINCE: Final = ("15m", "1h", "24h", "7d", "30d")
+WORDS: Final = (
+    ("status:failed", "any status; also open, done and bad"),
+    ("task:send_mail", "a task"),
+    ("queue:mail", "a queue"),
+    ("tag:vip", "a tag; several mean all of them"),
+    ("key:ada", "a concurrency key"),
+    ("since:2h", "made in the last two hours"),
+    ("until:2027-01-31", "made before; a date, a time, or how long ago"),
+    ("version:2026.11", "the version of the code"),
+    ("schedule:ID", "made by a schedule"),
+    ("batch:ID", "made in a batch"),
+    ("error:ID", "ended by an error"),
+)
 
 
 def routes(site: Site) -> APIRouter:
@@ -31,7 +44,7 @@ def routes(site: Site) -> APIRouter:
             page = await site.read(listed, query, cursor, after)
         except InvalidOption as error:
             problem = error
-        tasks, queues = await site.read(names)
+        tasks, queues, versions = await site.read(names)
         return site.page(
             request,
             "runs.html",
@@ -44,7 +57,8 @@ def routes(site: Site) -> APIRouter:
             cursor=cursor or after,
             tasks=tasks,
             queues=queues,
-            groups=GROUPS,
+            versions=versions,
+            words=WORDS,
             times=SINCE,
         )
 
@@ -53,7 +67,7 @@ def routes(site: Site) -> APIRouter:
         said, alone = words(text)
         if len(alone) == 1 and not said and await site.read(is_run, alone[0]):
             return f"/runs/{alone[0]}"
-        tasks, queues = await site.read(names)
+        tasks, queues, _ = await site.read(names)
         known = dict.fromkeys(queues, "queue") | dict.fromkeys(tasks, "task")
         return Query.of(said + resolved(alone, known)).url()
 
@@ -68,6 +82,7 @@ def is_run(tx: Tx, text: str) -> bool:
     return bool(views.listed_runs(tx, [text]))
 
 
-def names(tx: Tx) -> tuple[list[str], list[str]]:
-    """What there is to choose from: tasks and queues."""
-    return [task.id for task in views.tasks(tx)], views.queue_names(tx)
+def names(tx: Tx) -> tuple[list[str], list[str], list[str]]:
+    """What there is to choose from: tasks, queues, and the versions that workers announced last."""
+    tasks = views.tasks(tx)
+    return [task.id for task in tasks], views.queue_names(tx), sorted({task.version for task in tasks if task.version})
