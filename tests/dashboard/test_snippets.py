@@ -40,7 +40,8 @@ async def test_each_text_makes_the_same_run(tmp_path: Path, served: Served) -> N
     await home.aclose()
     assert (again.task, again.payload, sorted(again.tags)) == ("pa ck/é", PAYLOAD, ["a b", "vip"])
     assert again.concurrency_key == "ada's"
-    script = texts["TypeScript"]
+    imports, _, script = texts["TypeScript"].partition("\n\n")
+    assert imports == 'import { tasks } from "@trigger.dev/sdk";'
     assert json.loads(f"[{script.removeprefix('await tasks.trigger(').removesuffix(');')}]") == [
         "pa ck/é",
         PAYLOAD,

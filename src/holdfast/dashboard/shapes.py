@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -140,6 +140,14 @@ def status(word: str) -> Markup:
     )
 
 
+def linked(text: str, run_ids: Iterable[str]) -> Markup:
+    """A sentence in which ids of runs lead to them."""
+    said = escape(text)
+    for each in run_ids:
+        said = said.replace(each, Markup('<a href="/runs/{0}" title="{0}">{1}</a>').format(each, short(each)))
+    return said
+
+
 def segment(text: str) -> str:
     """A name as one part of a path."""
     return quote(text, safe="")
@@ -160,6 +168,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "line": line,
     "status": status,
     "segment": segment,
+    "linked": linked,
     "frames": frames,
 }
 

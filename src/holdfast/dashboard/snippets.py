@@ -37,7 +37,8 @@ def command(run: RunView) -> str:
 
 def typescript(run: RunView) -> str:
     said = f", {packed(wire(run))}" if wire(run) else ""
-    return f"await tasks.trigger({json.dumps(run.task)}, {pretty(run.payload)}{said});"
+    call = f"await tasks.trigger({json.dumps(run.task)}, {pretty(run.payload)}{said});"
+    return f'import {{ tasks }} from "@trigger.dev/sdk";\n\n{call}'
 
 
 def wire(run: RunView) -> dict[str, object]:

@@ -86,7 +86,9 @@ def carried_out(run: RunView) -> Iterator[Bar]:
         going = attempt.finished_at is None
         yield Bar("attempt", f"Attempt {attempt.number}", attempt.outcome, started, ended, going, 0, attempt=attempt)
         last = attempt.finished_at
-    if last is not None and run.finished_at is None and run.now > last and run.status not in ("executing", "waiting"):
+    if run.status == "waiting" and run.started_at is not None:
+        yield Bar("attempt", f"Attempt {run.attempt}", "waiting", last or run.started_at, run.now, True, 0)
+    elif last is not None and run.finished_at is None and run.now > last and run.status != "executing":
         yield Bar("delayed", f"Until attempt {run.attempt}", run.status, last, run.now, True, 0)
 
 

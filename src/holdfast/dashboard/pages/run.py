@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from holdfast import codec, views
 from holdfast.api.auth import Caller, changed, needs
 from holdfast.dashboard.fields import fields, kept, said
-from holdfast.dashboard.shapes import line
+from holdfast.dashboard.shapes import line, pretty
 from holdfast.dashboard.site import Site, back
 from holdfast.dashboard.snippets import snippets
 from holdfast.dashboard.timeline import timeline
 from holdfast.engine import streams
 from holdfast.errors import HoldfastError, RunNotFound
 from holdfast.model import Progress
+from holdfast.secret import STARS
 from holdfast.storage import Tx
 from holdfast.views import LogView, RunView, TaskView
 from holdfast.views.family import Twig, tree
@@ -56,6 +57,7 @@ def routes(site: Site) -> APIRouter:
             progress=Progress.read(seen.run.metadata),
             most=LINES,
             timeline=timeline(seen.run),
+            secret=STARS in pretty(seen.run.payload),
             snippets=snippets(seen.run, str(request.base_url).rstrip("/")),
         )
 

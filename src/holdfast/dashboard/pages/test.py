@@ -65,6 +65,7 @@ def routes(site: Site) -> APIRouter:
             fields=found,
             as_json=as_json or (task.payload_schema is not None and not found),
             past=past,
+            start=request.query_params.get("from"),
             queues=queues,
             said={name: form.get(name) if form else "" for name in (*TEXTS, *NUMBERS, "tags", "metadata")},
             problem=problem,

@@ -200,7 +200,7 @@ function picked() {
   const bar = document.querySelector(".bulk");
   if (!bar) return;
   bar.classList.toggle("on", count > 0 || all);
-  bar.querySelector("[data-picked]").textContent = all ? "all that match" : count ? `${count} chosen` : "";
+  bar.querySelector("[data-picked]").textContent = count && !all ? `${count} chosen` : "";
   const whole = document.querySelector("[data-pick-all]");
   if (whole) { whole.checked = count > 0 && count === boxes.length; whole.indeterminate = count > 0 && count < boxes.length; }
 }
@@ -239,4 +239,5 @@ function refreshed() {
 
 setInterval(() => localise(document), 1000);
 refreshed();
+for (const log of document.querySelectorAll("[data-tail]")) log.scrollTop = log.scrollHeight;
 themes();
