@@ -2,21 +2,26 @@
 
     python scripts/screenshots.py [FOLDER] [PAGE…]        default: docs/dashboard, all pages
 
-The shop works for half a minute first, so that the pages have something to show.
+The shop works for half a minute first, in processes of its own, so that the pages have something to show.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import sys
 import tempfile
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from holdfast import views
-from holdfast.api.app import application
-from holdfast.cli.dev.serve import Server, listen, url_of
 from holdfast.demo.past import fill
 from holdfast.demo.shop import Order, app, fulfil
 from holdfast.engine import keys
@@ -44,14 +49,20 @@ PAGES = {
     "queue": ("/queues/packing", WIDE),
     "schedules": ("/schedules", WIDE),
     "schedule": ("/schedules/{schedule}", WIDE),
+    "new-schedule": (
+        "/schedules/new?task=nightly-report&timezone=Europe/Berlin&rule=30 2 28-31 MAR,OCT *",
+        WIDE,
+    ),
     "workers": ("/workers", WIDE),
     "hosts": ("/hosts", WIDE),
     "webhooks": ("/webhook-deliveries", WIDE),
     "alerts": ("/alerts", LOW),
+    "docs": ("/docs", WIDE),
     "audit": ("/audit", LOW),
     "home-narrow": ("/?range=24h", NARROW),
     "runs-narrow": ("/runs", NARROW),
     "run-narrow": ("/runs/{failed}", NARROW),
+    "workers-narrow": ("/workers", NARROW),
     "keys": ("/keys", LOW),
 }
 KEYS = {"deploys": ["trigger"], "billing": ["read", "trigger:charge-card"], "grace": ["admin"]}
@@ -62,29 +73,64 @@ async def main(folder: Path, wanted: list[str]) -> None:
         database = f"sqlite:///{scratch}/holdfast.db"
         fill(database)
         app.settings.use_flags(database=database)
-        server = Server(lambda: application(lambda: app.client), listening := listen("127.0.0.1", 0))
-        try:
-            async with app.running(), browser() as chromium:
-                key = make_keys()
-                waiting = await fulfil.atrigger(Order(number=81_161, customer="ada"), tags=["customer:ada", "vip"])
-                await asyncio.sleep(40)
-                ids = {
-                    "waiting": waiting.id,
-                    "failed": app.runs.list(task="charge-card", status="failed", limit=1)[0].id,
-                    "error": app.client.read(views.errors).errors[0].fingerprint,
-                    "token": app.tokens.list(status="open", limit=1)[0].id,
-                    "schedule": next(each.id for each in app.schedules.list() if each.task == "nightly-report"),
-                }
-                page = await chromium.page()
-                await log_in(page, url_of(listening), key)
-                await take(page, url_of(listening), folder, wanted, ids)
-        finally:
-            await asyncio.to_thread(server.stop)
-            await app.aclose()
+        key = make_keys()
+        async with at_work(database) as url, browser() as chromium:
+            waiting = await fulfil.atrigger(Order(number=81_161, customer="ada"), tags=["customer:ada", "vip"])
+            page = await chromium.page()
+            await page.open(f"{url}/login")
+            await picture(page, url, folder, wanted, {}, ["login"])
+            await log_in(page, url, key)
+            await asyncio.sleep(40)
+            ids = {
+                "waiting": waiting.id,
+                "failed": app.runs.list(task="charge-card", status="failed", limit=1)[0].id,
+                "error": app.client.read(views.errors).errors[0].fingerprint,
+                "token": app.tokens.list(status="open", limit=1)[0].id,
+                "schedule": next(each.id for each in app.schedules.list() if each.task == "count-stock"),
+            }
+            await picture(page, url, folder, wanted, ids, [name for name in PAGES if name != "login"])
+        await app.aclose()
 
 
-async def take(page: Page, url: str, folder: Path, wanted: list[str], ids: dict[str, str]) -> None:
-    for name, (path, size) in PAGES.items():
+@asynccontextmanager
+async def at_work(database: str) -> AsyncIterator[str]:
+    """The server and two workers, as somebody would start them. They are ended with what they are at."""
+    port = str(free_port())
+    command = ["holdfast", "start", "holdfast.demo.shop", "-p", "2", "--database", database, "--port", port]
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *command, "--drain-timeout", "1s", stdout=DEVNULL, stderr=DEVNULL
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        await until_ready(f"{url}/readyz")
+        yield url
+    finally:
+        started.terminate()
+        await started.wait()
+
+
+async def until_ready(address: str) -> None:
+    async with httpx.AsyncClient() as http:
+        for _ in range(600):
+            with contextlib.suppress(httpx.TransportError):
+                if (await http.get(address)).status_code == 200:
+                    return
+            await asyncio.sleep(0.1)
+    sys.exit(f"{address} is not ready")
+
+
+def free_port() -> int:
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        port: int = tried.getsockname()[1]
+        return port
+
+
+async def picture(
+    page: Page, url: str, folder: Path, wanted: list[str], ids: dict[str, str], names: Sequence[str]
+) -> None:
+    for name in names:
+        path, size = PAGES[name]
         if wanted and name not in wanted:
             continue
         for theme in ("light", "dark"):

@@ -20,8 +20,9 @@ from holdfast.schedules import Schedules
 from holdfast.storage import Tx
 
 LIMIT: Final = 50
-STRIP: Final = 24  # slots in the history of a list
+STRIP: Final = 20  # slots in the history of a list
 SLOTS: Final = 100  # in the strip of a schedule's page
+BEGUN: Final = ("task", "rule", "timezone")  # what the address of a new one may say
 LATEST: Final = 20  # of them, line by line
 
 
@@ -54,7 +55,8 @@ def routes(site: Site) -> APIRouter:
 
     @router.get("/schedules/new", dependencies=may)
     async def new(request: Request) -> Response:
-        return await drawn(request, Written(task=request.query_params.get("task", "")))
+        begun = {name: said for name, said in request.query_params.items() if name in BEGUN}
+        return await drawn(request, Written(**begun))
 
     @router.post("/schedules/new", dependencies=may)
     async def create(request: Request) -> Response:
