@@ -54,19 +54,28 @@ class Operations:
         self.limits = self.turns.limits = Limits(self)
         self.mismatch: JournalMismatch | None = None  # whatever the code makes of it, the run ends with it
         self.fresh = False  # it has asked for something that is not recorded
-        self.root = Branch()
-        self.branches: weakref.WeakKeyDictionary[asyncio.Task[Any], Branch] = weakref.WeakKeyDictionary()
+        self.root, self.trunk = Branch(), live.attempt.root
+        self.branches: weakref.WeakKeyDictionary[asyncio.Task[Any], Branch] | None = None  # … but for the root
         self.listed: weakref.WeakKeyDictionary[Coroutine[Any, Any, Any], Branch] | None = None
-        if live.attempt.root is not None:
-            self.branches[live.attempt.root] = self.root
-            self.turns.add(live.attempt.root)
+        if self.trunk is not None:
+            self.turns.add(self.trunk)
 
     # branches
 
+    def branch_of(self, task: asyncio.Task[Any] | None) -> Branch | None:
+        """The branch that this asyncio task is, if it is one."""
+        if task is None:
+            return None
+        if task is self.trunk:
+            return self.root
+        return self.branches.get(task) if self.branches is not None else None
+
     def born(self, parent: asyncio.Task[Any] | None, task: asyncio.Task[Any]) -> None:
         """A branch has started another one. What a step starts is the step's."""
-        branch = self.branches.get(parent) if parent is not None and parent not in self.turns.inside else None
-        if branch is not None and task not in self.branches:  # each worker on this loop tells of it
+        branch = self.branch_of(parent) if parent not in self.turns.inside else None
+        if branch is not None and self.branch_of(task) is None:  # each worker on this loop tells of it
+            if self.branches is None:
+                self.branches = weakref.WeakKeyDictionary()
             self.branches[task] = self.begin(branch, task.get_coro())
             self.turns.add(task)
 
@@ -92,7 +101,7 @@ class Operations:
         context: contextvars.Context | None,
     ) -> Limit | None:
         """The time limit that this asyncio task sets; None if it is no branch, or in a step."""
-        branch = self.branches.get(task) if task is not None and task not in self.turns.inside else None
+        branch = self.branch_of(task) if task not in self.turns.inside else None
         if task is None or branch is None or not branch.certain or self.turns.dropped:
             return None
         asked = Asked(branch.limit_key(), 0, branch, "limit", "limit", None)
@@ -118,8 +127,7 @@ class Operations:
             )
         if not self.live.task.signature.is_async:
             return self.root
-        task = asyncio.current_task()
-        branch = self.branches.get(task) if task is not None else None
+        branch = self.branch_of(asyncio.current_task())
         if branch is None:
             raise NotDurable(
                 "Durable operations belong to the task's own code",
@@ -137,7 +145,7 @@ class Operations:
 
     def knows(self, task: Any) -> bool:
         """Whether this asyncio task is a branch."""
-        return task in self.branches
+        return self.branch_of(task) is not None
 
     def repeats(self) -> bool:
         """Whether the code that runs here has run before: the operation that its branch comes to next is recorded, or
@@ -147,7 +155,7 @@ class Operations:
         branch: Branch | None = self.root
         if self.live.task.signature.is_async:
             task = asyncio.current_task() if asyncio._get_running_loop() is not None else None
-            branch = self.branches.get(task) if task is not None else None
+            branch = self.branch_of(task)
         if branch is None:
             return False
         rehearses = self.turns.rehearses and not self.fresh
@@ -180,7 +188,8 @@ class Operations:
 
     async def outcome(self, asked: Asked) -> Entry:
         """The entry of this operation, when it is settled and it is its turn."""
-        return await self.turns.take(self.journal.entries[asked.key])
+        entry = self.journal.entries[asked.key]
+        return entry if self.turns.give_at_once(entry) else await self.turns.take(entry)
 
     def entry(self, asked: Asked, **columns: Any) -> NewEntry:
         claimed = self.live.claimed

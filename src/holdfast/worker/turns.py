@@ -32,7 +32,7 @@ class Turns:
 
     def __init__(self, live: Live, entries: Iterable[Entry]) -> None:
         self.live, self.host = live, live.host
-        self.pending = {entry.key: entry for entry in sorted(filter(is_settled, entries), key=place)}
+        self.pending = {entry.key: entry for entry in in_order(filter(is_settled, entries))}
         self.waits: dict[str, Wait] = {}  # asked for, and not handed out
         self.writing: set[str] = set()  # recorded now: their branches are about to wait for them
         self.branches: set[asyncio.Task[Any]] = set()  # that have not ended
@@ -53,7 +53,8 @@ class Turns:
 
     def add(self, task: asyncio.Task[Any]) -> None:
         self.branches.add(task)
-        task.add_done_callback(self.ended)
+        if task is not self.live.work:  # with which the attempt ends
+            task.add_done_callback(self.ended)
 
     def ended(self, task: asyncio.Task[Any]) -> None:
         self.branches.discard(task)
@@ -104,11 +105,15 @@ class Turns:
 
     # handing out
 
+    def give_at_once(self, entry: Entry) -> bool:
+        """Hand this entry out here and now, if it is settled and nothing can come before it. False if not."""
+        if entry.state == "open" or not self.alone():
+            return False
+        self.give(entry)
+        return True
+
     async def take(self, entry: Entry) -> Entry:
         """This entry, or what it comes to, when it is settled and it is its turn."""
-        if is_settled(entry) and self.alone():
-            self.give(entry)
-            return entry
         wait = self.waits[entry.key] = Wait(loop=self.host.loop)
         self.set_timer(entry)
         self.look_again()
@@ -225,6 +230,8 @@ class Turns:
 
     def rest(self) -> None:
         """Look no more."""
+        if self.looking is None and not self.timers:
+            return
         for handle in (*self.timers, *([self.looking] if self.looking else ())):
             handle.cancel()
         self.timers.clear()
@@ -233,6 +240,12 @@ class Turns:
 
 def is_settled(entry: Entry) -> bool:
     return entry.state != "open"
+
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """The same in the order in which they settled."""
+    found = list(entries)
+    return sorted(found, key=place) if len(found) > 1 else found
 
 
 def place(entry: Entry) -> tuple[int, int, str, int]:
