@@ -50,11 +50,18 @@ class _Ids:
             else:
                 self.bits += 1 + self.random.getrandbits(32)
             prefix, bits = self.prefix, self.bits
-        return prefix + _base32(_VERSION | (bits >> 62) << 64 | _VARIANT | bits & _LOW, 8)
+        return prefix + _base32_80(_VERSION | (bits >> 62) << 64 | _VARIANT | bits & _LOW)
 
 
 def _base32(number: int, pairs: int) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(10 * pairs - 10, -1, -10)])
+
+
+def _base32_80(n: int) -> str:
+    """The same of 80 bits: written out, as it is what an id costs."""
+    p = _PAIRS
+    high = f"{p[n >> 70 & 1023]}{p[n >> 60 & 1023]}{p[n >> 50 & 1023]}{p[n >> 40 & 1023]}"
+    return f"{high}{p[n >> 30 & 1023]}{p[n >> 20 & 1023]}{p[n >> 10 & 1023]}{p[n & 1023]}"
 
 
 _ids: _Ids | None = None
@@ -87,7 +94,7 @@ def new_id() -> str:
 def id_beside(other: str, number: int) -> str:
     """The id of something that is made beside what has the ``other`` one, as old as that: always the same for the same
     number, of which 80 bits count."""
-    return other[:10] + _base32(number & (1 << 80) - 1, 8)
+    return other[:10] + _base32_80(number & (1 << 80) - 1)
 
 
 def least_id(at: int) -> str:

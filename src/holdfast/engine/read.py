@@ -35,15 +35,13 @@ def bodies(tx: Tx, ids: list[str], name: str) -> dict[str, str]:
 
 
 def record(row: Row, payloads: dict[str, str], outputs: dict[str, str]) -> RunRecord:
-    run_id, status, task, queue, payload, output, *rest = (*row[:27], row[28])
-    return RunRecord(
-        run_id,
-        status,
-        task,
-        queue or "",
-        payload or payloads.get(run_id, "null"),
-        output or outputs.get(run_id),
-        *rest,
+    found = RunRecord._make((*row[:27], row[28]))
+    if found.queue and found.payload and found.output:  # as most are
+        return found
+    return found._replace(
+        queue=found.queue or "",
+        payload=found.payload or payloads.get(found.id, "null"),
+        output=found.output or outputs.get(found.id),
     )
 
 
