@@ -152,3 +152,19 @@ def test_what_stands_around_a_wait_is_left_before_the_step_of_the_test_is_over()
             assert (run.status, len(left)) == ("waiting", 1)
             jobs.advance("1h")
             assert (run.status, len(left)) == ("completed", 2)
+
+
+def test_a_journal_is_in_order_however_long_its_steps_take() -> None:
+    """The clock stands still, and the second step takes longer than the first. Fails with its time taken off."""
+
+    @app.task
+    def two(ctx: Context) -> int:
+        ctx.step(int, name="first")
+        ctx.step(lambda: time.sleep(0.02), name="second")
+        return 2
+
+    with app.testing() as jobs:
+        run = jobs.run(two)
+        assert [entry.name for entry in app.runs.retrieve(run.id).journal] == ["first", "second"]
+        again = app.runs.replay(run.id, from_step="second")
+        assert [entry.name for entry in again.retrieve().journal] == ["first"]

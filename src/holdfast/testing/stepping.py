@@ -84,7 +84,7 @@ class Stepped(Worker):
     """Carries out whatever is due, and ends. ``next_due_at`` is then when there is more to do, None if never."""
 
     def __init__(self, home: Home, store: Store, clock: FrozenClock, answers: Answers, patience_ms: int) -> None:
-        super().__init__(home, store, Settings(concurrency=THREADS, suspend_after=0.0))
+        super().__init__(home, store, Settings(concurrency=THREADS, suspend_after=0.0, still=True))
         self.clock, self.answers, self.patience_ms = clock, answers, patience_ms
         self.next_due_at: int | None = None
         self.quiet = 0

@@ -63,3 +63,4 @@ class Settings(NamedTuple):
     max_runs: int | None = None  # after so many somebody should replace this process
     room: Room | None = None  # for runs with machines; None: they are taken whatever they ask for
     machines: Sequence[str] | None = None  # … and of these only
+    still: bool = False  # the database's clock stands still, as in tests: by it, a step takes no time
