@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from holdfast.ids import new_id
 from holdfast.records import NewRun
 from holdfast.storage import Store
 from holdfast.worker.isolated.confine import enforced
+from holdfast.worker.supervisor import SAME_SECONDS
 from tests.support.host import ALONE, children_of, kill, reached
 
 HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
@@ -161,6 +163,22 @@ def test_what_is_not_done_in_the_drain_time_goes_back(
     assert worker.stop()[0] == 0
     (record,) = store.read_sync(views.records, [run])
     assert (record.status, record.attempts, record.crashes) == ("pending_version", 1, 0)
+
+
+def test_a_second_signal_is_no_failure_to_start(
+    start: Start, store: Store, database_url: str, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    """It was taken for one, and the worker said that it cannot start."""
+    worker = start("--json", "--database", database_url).ready()
+    send(store, "wait", json.dumps(f"{tmp_path}/gate"))
+    eventually(began(tmp_path / "gate"), SECONDS)
+
+    worker.process.send_signal(signal.SIGTERM)
+    reached(lambda: "draining" in {each.state for each in store.read_sync(views.workers)})
+    first = time.monotonic()
+    reached(lambda: time.monotonic() - first > 3 * SAME_SECONDS)  # two at once are one
+    code, said = worker.stop()
+    assert (code, "stopped at once" in said, "cannot start" in said) == (128 + signal.SIGTERM, True, False)
 
 
 def test_several_processes_and_only_some_queues(

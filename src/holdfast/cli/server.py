@@ -120,7 +120,7 @@ def serve(here: Place, listening: socket.socket, orders: Orders, *, count: int, 
         finally:
             serving.stop()
             here.app.close()
-    return FAILED if code else 0
+    return FAILED if supervisor.cannot_start else code
 
 
 def check_push_settings(here: Place) -> None:

@@ -104,9 +104,10 @@ def worker(
         start.tell()
         supervisor = Supervisor(store, orders, count=processes, retention_ms=look.retention_ms, ready=start.ready)
         code = supervisor.run()
-    if code != 0:
+    if supervisor.cannot_start:
         complain("The worker cannot start", supervisor.cannot_start, None)
-    return FAILED if code else 0
+        return FAILED
+    return code
 
 
 def read_lease(text: str) -> int:
