@@ -191,6 +191,9 @@ document.addEventListener("input", (event) => {
 const zone = document.querySelector("[data-zone]");
 if (zone && zone.value === "UTC" && location.pathname.endsWith("/new")) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
+// A key is on the page that answers the form: loaded again, that would make another one.
+if (document.querySelector(".made-key")) history.replaceState(null, "", location.href);
+
 // -- choosing rows ------------------------------------------------------------------------------------------------
 
 function picked() {
