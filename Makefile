@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TOGETHER ?= 4
 FOLDER ?=
+# A test process that dies ends the run, and the test is named: with another in its place, xdist waits for ever.
+TEST = $(BIN)/python -m pytest -q -n $(TOGETHER) --dist loadgroup --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .PHONY: help venv test test-all tools check demo dev bench bench-peers
@@ -31,10 +33,10 @@ $(READY): pyproject.toml
 	@touch $@
 
 test: $(READY) ## the whole suite on SQLite and PostgreSQL, without the slow tests; TOGETHER=4 at a time
-	$(BIN)/python -m pytest -q -n $(TOGETHER) --dist loadgroup -m "not slow"
+	$(TEST) -m "not slow"
 
 test-all: $(READY) tools ## the slow tests, too, and those that need Node, a browser or a pooler
-	$(BIN)/python -m pytest -q -n $(TOGETHER) --dist loadgroup
+	$(TEST)
 
 tools: ## what some tests need beside Python, from Debian's packages
 	@scripts/test_tools.sh

@@ -80,7 +80,7 @@ def test_three_deploys_under_load_lose_and_fail_nothing(app: Holdfast, host: Hos
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_fifty_deploys_under_load_lose_and_fail_nothing(app: Holdfast, host: Hosts, folder: Any) -> None:
     (folder / "gate").touch()
     roll(app, host, times=50)
