@@ -490,7 +490,7 @@ def test_every_option_has_a_kind() -> None:
 class Called:
     """An app with everything that verbs are called on."""
 
-    def __init__(self, app: Holdfast, tested: Holdfast, jobs: Jobs) -> None:
+    def __init__(self, app: Holdfast, tested: Holdfast, jobs: Jobs, runner: asyncio.Runner) -> None:
         @app.task
         def greet(name: str) -> str:
             return name
@@ -502,7 +502,7 @@ class Called:
         @tested.task
         def ask(*, value: Annotated[Any, Depends(provided)]) -> None: ...
 
-        self.app, self.tested, self.jobs = app, tested, jobs
+        self.app, self.tested, self.jobs, self.runner = app, tested, jobs, runner
         self.on: dict[type, list[Any]] = {
             BatchHandle: [app.batch_trigger([])],
             Blueprint: [Blueprint()],
@@ -544,7 +544,7 @@ class Called:
         ]
         made = function(*positional, **given)
         if inspect.iscoroutine(made):
-            asyncio.run(made)
+            self.runner.run(made)
 
     def good(self, place: Place, option: str) -> Any:
         kind = place.kind(option)
@@ -561,8 +561,8 @@ class Called:
 @pytest.fixture
 def called(database_url: str) -> Iterator[Called]:
     app, tested = Holdfast(database_url), Holdfast(":memory:")
-    with tested.testing() as jobs:
-        yield Called(app, tested, jobs)
+    with tested.testing() as jobs, asyncio.Runner() as runner:
+        yield Called(app, tested, jobs, runner)
     app.close()
 
 
@@ -591,7 +591,7 @@ def refusal(call: Callable[[Any], None], option: str, kind: Kind, value: Any) ->
             return f"lacks a part: {error}"
         if not any(word.lower() in error.what.lower() for word in (option, *kind.words)):
             return f"does not name the option: {error}"
-        entries = value if isinstance(value, list | dict | str) else ()
+        entries = set(value) if isinstance(value, str) else value if isinstance(value, list | dict) else ()
         texts = [type(value).__name__, *(shown(each)[:20].strip("'") for each in (value, *entries))]
         if not any(text in error.seen for text in texts):
             return f"does not show the value: {error}"

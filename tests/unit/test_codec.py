@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
@@ -350,8 +350,21 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("annotation", PLAIN, ids=str)
+@settings(max_examples=30)
 @given(value=json_values)
 def test_the_fast_way_agrees_with_pydantic(annotation: Any, value: object) -> None:
+    agree(annotation, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("annotation", PLAIN, ids=str)
+@settings(max_examples=500)
+@given(value=json_values)
+def test_the_fast_way_agrees_with_pydantic_at_length(annotation: Any, value: object) -> None:
+    agree(annotation, value)
+
+
+def agree(annotation: Any, value: object) -> None:
     written = encode(value)
     assert outcome(codec_for(annotation).load, written) == outcome(ModelCodec[Any](annotation, "payload").load, written)
 
