@@ -84,6 +84,7 @@ FINAL: Final[frozenset[RunStatus]] = frozenset(
 
 _LAST: Final = 2**31
 _HERE: Final = str(Path(__file__).parent)
+_DEMO: Final = str(Path(__file__).parent / "demo")  # its tasks are no part of how they are carried out
 _MESSAGE_LIMIT: Final = 16_384
 _TRACEBACK_LIMIT: Final = 65_536
 
@@ -520,9 +521,13 @@ def _traceback(error: BaseException) -> str:
 def _own_frames(trace: TracebackType | None) -> TracebackType | None:
     """Without the frames of Holdfast that led to the task's code, unless there are no others."""
     frame = trace
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HERE):
+    while frame is not None and _leads_to_tasks(frame.tb_frame.f_code.co_filename):
         frame = frame.tb_next
     return frame or trace
+
+
+def _leads_to_tasks(file: str) -> bool:
+    return file.startswith(_HERE) and not file.startswith(_DEMO)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -236,6 +236,17 @@ def test_the_frames_of_holdfast_above_the_task_are_left_out() -> None:
     assert "carry_out" not in error.traceback
 
 
+def test_a_task_of_the_demo_is_a_task() -> None:
+    here = Path(model.__file__).parent
+    names: dict[str, Any] = {}
+    exec(compile("def charge(): raise ValueError('x')", str(here / "demo" / "shop.py"), "exec"), names)
+    source = "def carry_out(f):\n  try: f()\n  except Exception as error: return error"
+    exec(compile(source, str(here / "worker" / "attempt.py"), "exec"), names)
+    error = RunError.of(names["carry_out"](names["charge"]))
+    assert "in charge" in error.traceback
+    assert "carry_out" not in error.traceback
+
+
 def test_a_cause_is_in_the_traceback() -> None:
     def fail() -> None:
         try:
