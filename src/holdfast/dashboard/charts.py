@@ -28,7 +28,7 @@ RANGES: Final = {
 }
 GOOD: Final = "completed"
 NEUTRAL: Final = ("canceled", "expired")
-STEPS: Final = (1, 2, 2.5, 5, 10)
+STEPS: Final = (1, 2, 3, 4, 5, 6, 8, 10)
 
 
 # What a column may be long, where somebody has zoomed in; of what is older than two days only full hours are known.
@@ -173,8 +173,8 @@ def column(at: int, step: int, sums: Sequence[int]) -> Column:
 
 
 def ceiling(value: int) -> int:
-    """The next round number that is not less."""
+    """The next round number that is not less, with a half that is one, too."""
     if value <= 1:
         return 1
     size = 10 ** math.floor(math.log10(value))
-    return int(next(step * size for step in STEPS if step * size >= value and step * size == int(step * size)))
+    return next(step * size for step in STEPS if step * size >= value and step * size % 2 == 0)
