@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from holdfast import Holdfast
+from holdfast import Cron, Holdfast
 from holdfast.api.app import application
-from holdfast.engine import keys
+from holdfast.engine import keys, workers
+from holdfast.engine.workers import WorkerEntry
 from tests.dashboard.conftest import post
 
 
@@ -61,6 +62,28 @@ async def test_a_key_that_only_reads_sees_no_buttons_and_changes_nothing(home: H
     assert 'name="verb"' not in listed
     assert refused.status_code == 403
     assert home.runs.retrieve(run.id).status == "delayed"
+
+
+async def test_whoever_only_reads_is_offered_nothing_that_changes(home: Holdfast) -> None:
+    """On no page, and none to which they may not go."""
+    run = home.trigger("send", delay="1h")
+    home.queues.pause("task/send")
+    home.schedules.create("send", Cron("30 2 * * *"))
+    home.tokens.create(timeout="1h")
+    entry = WorkerEntry(id="w" * 16, lease_ms=10**9, host="reef", pid=40, concurrency=8)
+    home.client.write(workers.register, entry, ["send"])
+    home.client.write(keys.create, "reads", "reader", ["read"], None)
+    names = ["runs", f"runs/{run.id}", "errors", "tokens", f"tokens/{home.tokens.list()[0].id}", "queues"]
+    names += ["queues/task%2Fsend", "schedules", f"schedules/{home.schedules.list()[0].id}", "workers", "alerts"]
+    async with served(home) as http:
+        await post(http, "/login", "/login", {"key": "reads"})
+        pages = {name: (await http.get(f"/{name}")).text for name in ["", "tasks", "webhook-deliveries", *names]}
+        edit = await http.get(f"/runs/{run.id}/replay")
+    forms = {name: page.count('method="post"') for name, page in pages.items()}
+    assert forms == dict.fromkeys(pages, 1), "which is the one to log out"
+    assert "Drain" not in pages["workers"].partition("<table")[2]
+    assert 'href="/keys"' not in pages[""]
+    assert edit.status_code == 403
 
 
 async def test_a_session_is_over_with_its_key(home: Holdfast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,9 +68,12 @@ def routes(site: Site) -> APIRouter:
         changed(request, "runs cancel", run_id)
         return back(f"/runs/{run_id}")
 
-    @router.get("/runs/{run_id}/replay", dependencies=[Depends(needs("read", run="run_id"))])
-    async def edit(request: Request, run_id: str) -> Response:
+    @router.get("/runs/{run_id}/replay")
+    async def edit(
+        request: Request, run_id: str, caller: Annotated[Caller, Depends(needs("read", run="run_id"))]
+    ) -> Response:
         seen = await site.read(looked, run_id)
+        caller.check("trigger", "task", seen.run.task)
         return editing(request, seen, seen.run.payload, as_json=False)
 
     def editing(
