@@ -10,8 +10,9 @@ import pytest
 
 from holdfast import Holdfast
 from holdfast.api.app import application
+from holdfast.clock import SystemClock
 from holdfast.dashboard.charts import COLUMNS, DAY, HOUR, MINUTE, RANGES, asked, ceiling, chart, window
-from holdfast.dashboard.shapes import iso
+from holdfast.dashboard.shapes import iso, moment
 from holdfast.engine import catalogue
 from holdfast.views.stats import Stat
 from tests.dashboard.conftest import Served, post
@@ -131,3 +132,8 @@ async def test_a_problem_leads_to_the_very_thing_that_mends_it(home: Holdfast, s
 )
 def test_an_axis_ends_at_a_round_number(value: int, top: int) -> None:
     assert ceiling(value) == top
+
+
+@pytest.mark.parametrize(("past", "said"), [(0, "0s"), (200_000, "3m"), (90_000_000, "1d")])
+def test_how_long_ago_is_said_without_a_script(past: int, said: str) -> None:
+    assert f">{said}</time>" in moment(SystemClock().now() - past, "since")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from holdfast.clock import utc
+from holdfast.clock import SystemClock, utc
 from holdfast.duration import format_ms
 from holdfast.errors import HoldfastError, PayloadInvalid
 from holdfast.frames import frames
@@ -23,22 +23,29 @@ from holdfast.model import FINAL, STATUSES
 from holdfast.views import COUNTED
 
 STATUS_WORDS: Final[Mapping[str, str]] = {word: word.replace("_", " ") for word in STATUSES}
+UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 LONGEST_JSON: Final = 40_000  # characters of a value that a page shows
 NONE: Final = Markup('<span class="none dash">\u2013</span>')
 PART: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|(-?\d[\d.eE+-]*)')
 
 
 def moment(at: int | datetime | None, kind: str = "ago") -> Markup:
-    """A time. ``ago`` is told from now by the script, and so is ``since``; ``at`` is a date,
-    ``slot`` one with its day of the week. Without a script all are dates. The exact one is in the title."""
+    """A time. ``since`` is how long ago, and the script keeps it up; ``ago`` is told by the script; ``at`` is a date,
+    ``slot`` one with its day of the week. Without a script those are dates. The exact one is in the title."""
     if at is None:
         return NONE
     ms = round(at.timestamp() * 1000) if isinstance(at, datetime) else at
     when = utc(ms)
     exact = f"{when:%Y-%m-%d %H:%M:%S}.{ms % 1000:03d} UTC"
-    said = f"{when:%d %b %H:%M:%S}" if kind != "clock" else exact[11:23]
+    said = exact[11:23] if kind == "clock" else gone(ms) if kind == "since" else f"{when:%d %b %H:%M:%S}"
     machine = f"{exact[:10]}T{exact[11:23]}Z"
     return Markup(f'<time datetime="{machine}" data-as="{escape(kind)}" title="{exact}">{said}</time>')
+
+
+def gone(ms: int) -> str:
+    """How long ago that is, in its largest unit."""
+    past = max(0, SystemClock().now() - ms)
+    return next((f"{past // size}{unit}" for unit, size in UNITS if past >= size), "0s")
 
 
 def axis(ms: int, day: bool) -> str:
