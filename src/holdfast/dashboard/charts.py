@@ -176,5 +176,5 @@ def ceiling(value: int) -> int:
     """The next round number that is not less, with a half that is one, too."""
     if value <= 1:
         return 1
-    size = 10 ** math.floor(math.log10(value))
+    size = int(10 ** math.floor(math.log10(value)))
     return next(step * size for step in STEPS if step * size >= value and step * size % 2 == 0)
