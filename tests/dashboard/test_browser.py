@@ -139,6 +139,7 @@ async def completes_a_token(page: Page, url: str, app: Holdfast) -> None:
     await page.open(f"{url}/tokens")
     await page.until("!!document.querySelector('table a.row')")  # which comes by itself
     await page.press("document.querySelector('table a.row')")
+    await page.until("!!document.querySelector('[name=\"value.approved\"]')")
     await page.press("document.querySelector('[name=\"value.approved\"]')")
     await page.write("[name='value.by']", "Grace")
     await page.key("Enter")  # which does what the form is for
