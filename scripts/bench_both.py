@@ -31,6 +31,7 @@ ROWS = (
     ("triggers, 64 callers", "concurrent_trigger_per_s", "/s"),
     ("triggers, one batch", "batch_trigger_per_s", "/s"),
     ("no-op runs finished", "drain_per_s", "/s"),
+    ("children of a run", "children_per_s", "/s"),
     ("memory of a worker", "worker_mib", " MiB"),
 )
 

@@ -69,6 +69,7 @@ def test_every_figure_is_there_and_the_database_is_left_as_it_was(database_url: 
     assert rows_of(database_url) == before
     assert set(figures) == {
         "drain_per_s",
+        "children_per_s",
         "trigger_per_s",
         "concurrent_trigger_per_s",
         "batch_trigger_per_s",

@@ -5,6 +5,7 @@
     concurrent    64 callers on an event loop, each for itself
     batch         one call for all runs; they become the backlog of the next measurement
     drain         workers that are up and wait are let at the backlog; counted from the first start to the last end
+    children      a run triggers a thousand others and waits for them, a few times: the median
     memory        what a worker process holds resident after that
 
 Latency comes first, for a database that has just been busy is not idle: it writes out what it has in memory. Starting a
@@ -19,6 +20,7 @@ import contextlib
 import os
 import platform
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,7 @@ from holdfast.views import hosts
 
 WORKER = [sys.executable, "-c", "from holdfast.cli.main import main; main()", "worker", "holdfast.bench.tasks:app"]
 CALLERS = 64
+CHILDREN, PARENTS = 1000, 5
 LONGEST_SECONDS = 2.0  # of triggering, for each of the two ways
 MOST_SAMPLES = 200
 PAUSE_SECONDS = (0.02, 0.04)  # between two triggers that find workers idle
@@ -71,6 +74,7 @@ class Figures(msgspec.Struct, kw_only=True):
     concurrent_trigger_per_s: float
     batch_trigger_per_s: float
     drain_per_s: float
+    children_per_s: float
     latency_ms: Latency
     worker_mib: float
     runs: int
@@ -144,6 +148,7 @@ class Bench:
         self.store = self.tasks.app.client.store
         self.seconds = min(LONGEST_SECONDS, max(0.2, runs / 10_000))
         self.samples = min(MOST_SAMPLES, max(20, runs // 100))
+        self.brood = min(CHILDREN, max(10, runs // 10))
         self.worker_ids: set[str] = set()
 
     def figures(self) -> Figures:
@@ -160,12 +165,15 @@ class Bench:
         self.say(f"{self.runs} runs")
         with self.workers() as pids:
             drain = self.drain()
+            self.say(f"runs with {self.brood} children")
+            children = self.children()
             mib = max(resident_mib(pid) for pid in pids)
         return Figures(
             trigger_per_s=round(single, 1),
             concurrent_trigger_per_s=round(concurrent, 1),
             batch_trigger_per_s=round(batch, 1),
             drain_per_s=round(drain, 1),
+            children_per_s=round(children, 1),
             latency_ms=latency,
             worker_mib=round(mib, 1),
             runs=self.runs,
@@ -256,6 +264,13 @@ class Bench:
             raise BenchFailed("Not all runs completed", seen=f"{span.completed} of {self.runs}")
         return self.runs / max(1, span.finished_at - span.started_at) * 1000
 
+    def children(self) -> float:
+        """From the call that triggers them to its return, in a worker that has had such a run before."""
+        parent = self.tasks.parent
+        parent.trigger(self.brood).result(timeout="1m")
+        waited = [parent.trigger(self.brood).result(timeout="1m") for _ in range(PARENTS)]
+        return self.brood / statistics.median(waited)
+
     def latency(self) -> Latency:
         """From the call of a trigger to the first line of its task, in workers that sleep."""
         clock, called, handles = self.tasks.clock, [], []
@@ -284,7 +299,7 @@ class Bench:
 
     def close(self) -> None:
         """Leave nothing behind."""
-        tasks = [self.tasks.sink, self.tasks.noop, self.tasks.clock]
+        tasks = self.tasks[1:]
         try:
             for task in tasks:
                 self.erase(task)

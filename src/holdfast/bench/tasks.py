@@ -11,19 +11,23 @@ import time
 from typing import NamedTuple
 
 from holdfast.app import Holdfast
+from holdfast.context import AsyncContext
 from holdfast.task import AsyncTask
 
 VARIABLE = "HOLDFAST_BENCH"
 
 
 class Measured(NamedTuple):
-    """An app and its three tasks: one whose runs are only made, one whose runs are carried out, and one that tells
-    when it was started, on the monotonic clock that all processes of a machine share, in nanoseconds."""
+    """An app and its tasks: one whose runs are only made, one whose runs are carried out, one that tells when it was
+    started, on the monotonic clock that all processes of a machine share, in nanoseconds, and one that waits for so
+    many children, and tells how many seconds it has waited."""
 
     app: Holdfast
     sink: AsyncTask[int, int, [int]]
     noop: AsyncTask[int, int, [int]]
     clock: AsyncTask[int, int, [int]]
+    parent: AsyncTask[int, float, [int, AsyncContext]]
+    child: AsyncTask[int, int, [int]]
 
 
 def measured(name: str) -> Measured:
@@ -42,7 +46,17 @@ def measured(name: str) -> Measured:
     async def clock(number: int) -> int:
         return time.monotonic_ns()
 
-    return Measured(app, sink, noop, clock)
+    @app.task(id=f"{name}.child")
+    async def child(number: int) -> int:
+        return number
+
+    @app.task(id=f"{name}.parent")
+    async def parent(count: int, ctx: AsyncContext) -> float:
+        began = time.perf_counter()
+        await ctx.batch_trigger_and_wait(child, range(count))
+        return time.perf_counter() - began
+
+    return Measured(app, sink, noop, clock, parent, child)
 
 
 app = measured(os.environ.get(VARIABLE, "bench")).app

@@ -92,11 +92,13 @@ def rows(figures: Figures) -> list[tuple[str, str, str]]:
     latency = figures.latency_ms
     processes = f"{figures.processes} worker process{'' if figures.processes == 1 else 'es'}"
     ratio = figures.concurrent_trigger_per_s / figures.trigger_per_s
+    share = figures.children_per_s / figures.drain_per_s
     return [
         ("triggers, one caller", f"{figures.trigger_per_s:,.0f}/s", "each on disk before the next"),
         ("triggers, 64 callers", f"{figures.concurrent_trigger_per_s:,.0f}/s", f"{ratio:.1f} times one caller"),
         ("triggers, one batch", f"{figures.batch_trigger_per_s:,.0f}/s", ""),
         ("no-op runs finished", f"{figures.drain_per_s:,.0f}/s", f"{figures.runs:,} runs, {processes}"),
+        ("children of a run", f"{figures.children_per_s:,.0f}/s", f"{share:.2f} of the rate of no-op runs"),
         ("trigger to start", f"{latency.p50:.1f} ms", f"idle; p95 {latency.p95:.1f} ms, p99 {latency.p99:.1f} ms"),
         ("memory of a worker", f"{figures.worker_mib:.0f} MiB", "resident"),
     ]

@@ -13,7 +13,7 @@ from holdfast.engine.trigger import queue_id, route_id
 from holdfast.storage.base import Tx
 
 CHUNK = 1000
-KEPT = ("prune_attempts", "prune_logs", "prune_chunks", "prune_tags", "prune_blobs")
+KEPT = ("prune_attempts", "prune_logs", "prune_chunks", "prune_tags", "prune_blobs", "prune_journal")
 
 
 class Erasable(NamedTuple):
@@ -50,7 +50,9 @@ def names(tx: Tx, whats: Sequence[Erasable], workers: Sequence[str]) -> None:
     queues = [queue_id(what.queue) for what in whats]
     for what in whats:
         tx.rows("erase_task_keys", task=what.task)
+        tx.rows("take_off_stats", task=what.task)
         tx.rows("erase_stats", task=what.task)
+    tx.rows("drop_empty_stats")
     tx.rows("erase_tasks", tasks=[what.task for what in whats])
     tx.rows("erase_routes", routes=[route_id(what.queue, what.task, None, what.machine) for what in whats])
     tx.rows("erase_notes", queues=queues)
