@@ -90,3 +90,21 @@ async def test_they_go_on_where_they_were(inside: Inside, clock: FrozenClock, ev
     inside.start(suspend_after=0.0)
     ends = [await inside.ended(inside.app.handle(run)) for run in runs]
     assert [run.output for run in ends] == list(range(20))
+
+
+async def test_there_is_no_rest_while_there_is_more(
+    inside: Inside, clock: FrozenClock, eventually_async: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that rests forgets how fast runs end, and takes no more at once than it has slots."""
+    (run,) = await asleep(inside, eventually_async, 1)
+    worker = await ready_to_look(inside)
+    rests: list[int] = []
+
+    async def rest() -> None:
+        rests.append(len(worker.hold.held))
+
+    monkeypatch.setattr(worker, "rest", rest)
+    clock.advance("1s")
+    await worker.turn()
+    assert (state(inside.store, run), rests) == ("executing", [])
+    await worker.hold.shut()

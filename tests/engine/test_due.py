@@ -146,6 +146,15 @@ def test_what_is_delayed_stands_in_line(store: Store, clock: FrozenClock, hand: 
     assert state(store, run) == "ready"
 
 
+def test_what_is_delayed_and_what_waits_go_on_together(store: Store, clock: FrozenClock, hand: Hand) -> None:
+    """In the order of their times: neither has to be looked for among the other."""
+    run = sleeper(hand)
+    early, late = send(store, new(delay_ms=500), new(delay_ms=2 * SECOND))
+    clock.advance("3s")
+    assert (ids(take(hand, 2).claimed), state(store, early), state(store, late)) == ([run.id], "ready", "delayed")
+    assert (take(hand, 2).claimed, state(store, late)) == ([], "ready")
+
+
 def test_only_what_is_over_has_settled(clock: FrozenClock, hand: Hand) -> None:
     send(hand.store, new())
     run = hand.claim_one()

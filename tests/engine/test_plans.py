@@ -217,6 +217,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "wake": {"ids": HOT},
     "due_waits": {"n": 500},
     "expire_entries": {"ids": HOT},
+    "due_heads": {"n": 500},
+    "due_these": {"ids": [f"d{n:09}" for n in range(1, 21)]},
     "claim_over": {"me": "w1", "ids": HOT, "version": "v1"},
     "entries_of": {"ids": EXECUTING},
     "children": {"ids": HOT},

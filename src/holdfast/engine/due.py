@@ -39,14 +39,15 @@ class Taken(NamedTuple):
 
 def take(tx: Tx, room: Room, n: int = journal.DUE) -> Deferred[Taken]:
     """Let what is due go on: into the line, but for the waits that there is room for."""
-    delayed = tx.send("due", n=n)
     opened = tx.send("open_routes", routes=list(room.routes) if room.n else [])
-    found = tx.send("due_waits", n=room.n or n)  # which locks them: what follows sees all that was written before
-    claim.make_ready(tx, delayed.rows(), room.me)
+    found = tx.send("due_heads", n=room.n or n)  # which locks them: what follows sees all that was written before
     routes = {row[0] for row in opened.rows()}
-    waits = found.rows()
+    heads = found.rows()
+    if delayed := [row[0] for row in heads if row[1] == "delayed"]:
+        claim.make_ready(tx, tx.rows("due_these", ids=delayed), room.me)
+    waits = [row for row in heads if row[1] == "waiting"]
     mine = [row for row in waits if goes_to(row, room.me, routes)]
-    ids, kept = [row[0] for row in mine], {row[0] for row in mine if row[3] == room.me}
+    ids, kept = [row[0] for row in mine], {row[0] for row in mine if row[4] == room.me}
     others = {row[0] for row in waits}.difference(ids)
     journal.settle_due(tx, sorted(others))
     return claim_over(tx, room, ids, [run_id for run_id in ids if run_id not in kept]) if ids else Deferred(nothing)
@@ -54,7 +55,7 @@ def take(tx: Tx, room: Room, n: int = journal.DUE) -> Deferred[Taken]:
 
 def goes_to(wait: Row, me: str, routes: set[int]) -> bool:
     """Whether this worker may take it: it has no limit to heed, and is not in another one's memory."""
-    _, route, lane, keeper, late = wait
+    _, _, route, lane, keeper, late = wait
     return lane is None and route in routes and (keeper is None or keeper == me or late > KEPT_MS)
 
 

@@ -229,7 +229,7 @@ class Worker:
             if self.outcast:
                 await self.register()
             took = await self.exchange()
-            await self.look_around()
+            took = await self.look_around() or took
             self.store.outage.back(self.what)
             if self.wants_idle:  # the line is empty: what has come starts now, not while the next round is sent
                 await asyncio.sleep(0)
@@ -390,14 +390,15 @@ class Worker:
 
     # looking around
 
-    async def look_around(self) -> None:
-        """What is not a run's own: lanes to promote, runs that are due, orders, new routes."""
-        now = time.monotonic()
+    async def look_around(self) -> bool:
+        """What is not a run's own: lanes to promote, runs that are due, orders, new routes. Answers whether it brought
+        runs to carry on."""
+        now, took = time.monotonic(), False
         await self.settle_waits()
         if self.unheard:
             await self.hear()
         if now >= self.due_at and not self.hold.closing:
-            await self.take_due(now)
+            took = await self.take_due(now)
         if self.hold.late:
             late, self.hold.late = sorted(self.hold.late), set()
             await self.store.run(journal.expire, late)
@@ -408,13 +409,15 @@ class Worker:
         await self.hold.aftermath.look(self.me)
         if now - self.routes_at >= ROUTES_SECONDS:
             await self.find_routes()
+        return took
 
-    async def take_due(self, now: float) -> None:
-        """Let what is due go on, here and at once as far as there is room and the line was empty a moment ago."""
+    async def take_due(self, now: float) -> bool:
+        """Let what is due go on, here and at once as far as there is room and the line was empty a moment ago. Answers
+        whether something does so here."""
         n = self.hold.room() if self.takes_over() else 0
         if not n and self.takes_over() and now - self.took_over_at < AHEAD_SECONDS:
             self.due_at = now + AHEAD_SECONDS  # there will be room for them
-            return
+            return False
         self.due_at, self.notes = NEVER, True
         self.hold.asked_at = now
         taken = await self.store.run(due.take, due.Room(self.me, self.routes, n, self.settings.version))
@@ -425,6 +428,7 @@ class Worker:
             self.hold.recorded = taken.recorded | await self.journals(known)
             self.hold.admit(taken.claimed, self.queue_names)
         self.changed.set()
+        return bool(taken.claimed)
 
     def takes_over(self) -> bool:
         """Whether runs whose wait is over pass nobody when they are claimed without standing in line."""

@@ -182,6 +182,11 @@ SELECT id, route_id, lane_id, keeper, {now} - due_at AS late FROM {s}run
 WHERE state IN ('delayed', 'waiting') AND state = 'waiting' AND due_at IS NOT NULL AND due_at <= {now}
 ORDER BY due_at LIMIT :n {skip_locked}
 
+-- name: due_heads
+-- Whatever is due, in the order of its time: looked for by state, those in the other state would be stepped over each time.
+SELECT id, state, route_id, lane_id, keeper, {now} - due_at AS late FROM {s}run
+WHERE state IN ('delayed', 'waiting') AND due_at IS NOT NULL AND due_at <= {now} ORDER BY due_at LIMIT :n {skip_locked}
+
 -- name: claim_over
 -- Runs whose wait is over, claimed without having stood in line. The rows are locked by the caller. Whoever waits has started
 -- before: it is bound to a version or not, as it was then.

@@ -230,6 +230,13 @@ WHERE id {any} SELECT id FROM {s}run WHERE state IN ('delayed', 'waiting') AND s
              ORDER BY due_at LIMIT :n {skip_locked} {end}
 RETURNING queue_id, lane_id
 
+-- name: due_these
+-- The same of those that were found.
+UPDATE {s}run SET state = CASE WHEN lane_id IS NULL THEN 'ready' ELSE 'held' END,
+  sort_at = due_at - priority_ms, due_at = NULL
+WHERE id {in:ids} AND state = 'delayed'
+RETURNING queue_id, lane_id
+
 -- name: strays
 -- What the database says this worker holds. Those it does not know were claimed by an answer that never arrived.
 SELECT id, claim FROM {s}run WHERE worker_id = :me AND claimed_at <= {now} - :older_ms
