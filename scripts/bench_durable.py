@@ -140,16 +140,29 @@ def ended(task: str) -> int:
     return app.client.store.read_sync(erase.span, task).completed
 
 
-def drain(pid: int, runs: int) -> float:
-    """No-op runs a second, from a backlog."""
+def last_start(task: str) -> float:
+    """When the last of its runs that have ended was claimed, for the first or for the last time, in seconds."""
+    store = app.client.store
+    table = "holdfast.done" if store.kind == "postgres" else "holdfast_done"
+    text = f"SELECT max(COALESCE(claimed_at, started_at)) FROM {table} WHERE task LIKE '%{task}'"
+    return float(store.read_sync(lambda tx: next(iter(tx.connection.execute(text)))[0])) / 1000  # type: ignore[attr-defined]
+
+
+def drain(pid: int, runs: int) -> tuple[float, float]:
+    """No-op runs a second, from a backlog: how many end, and how many start."""
     app.queues.pause("noop")
     before = ended("noop")
     noop.batch_trigger(list(range(runs)))
     with cost(pid) as found:
+        began = time.time()
         app.queues.resume("noop")
         until("no-op runs", lambda: ended("noop") >= before + runs)
-    print(f"no-op runs            {runs / found.wall:8,.0f}/s       {found.cpu / runs * 1e6:6.0f} µs of CPU each")
-    return runs / found.wall
+    starts = runs / (last_start("noop") - began)
+    print(
+        f"no-op runs            {runs / found.wall:8,.0f}/s       {found.cpu / runs * 1e6:6.0f} µs of CPU each; "
+        f"{starts:,.0f}/s start"
+    )
+    return runs / found.wall, starts
 
 
 def children(pid: int, n: int, plain: float) -> None:
@@ -191,7 +204,20 @@ def asleep() -> bool:
     return not (there.queued or there.executing or there.delayed)
 
 
-def sleepers(pid: int, n: int, plain: float) -> None:
+def sleepers_in_line(pid: int, n: int) -> None:
+    """The same function from a backlog, with nothing to sleep for: it is recorded, waits, and goes on."""
+    app.queues.pause("sleeper")
+    before = ended("sleeper")
+    sleeper.batch_trigger([0.0] * n)
+    with cost(pid) as found:
+        app.queues.resume("sleeper")
+        until("runs that sleep for nothing", lambda: ended("sleeper") >= before + n)
+    rate = n / found.wall
+    print(f"{n:,} sleep for 0 s {rate:10,.0f}/s       {found.cpu / n * 1e6:6.0f} µs of CPU each, from a backlog")
+
+
+def sleepers(pid: int, n: int, plain: float, starting: float) -> None:
+    """Runs that sleep until the same second. What is wanted is that they start as fast as queued runs do."""
     with cost(pid) as idle:
         time.sleep(IDLE_SECONDS)
     each = 0.002 if n > 1000 else 0.02
@@ -206,11 +232,12 @@ def sleepers(pid: int, n: int, plain: float) -> None:
         time.sleep(IDLE_SECONDS)
     before, now = idle.cpu / IDLE_SECONDS, dormant.cpu / IDLE_SECONDS
     print(f"… asleep              {now:8.2%} of a CPU, {before:.2%} before; the worker has {mib(pid):.0f} MiB")
+    gone = ended("sleeper")
     time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
     with cost(pid) as found:
-        until("runs that wake", lambda: ended("sleeper") >= n)
-    rate = n / found.wall
-    of_plain = f"{rate / plain:.2f} of the no-op rate"
+        until("runs that wake", lambda: ended("sleeper") >= gone + n)
+    rate, starts = n / found.wall, n / (last_start("sleeper") - due.timestamp())
+    of_plain = f"{rate / plain:.2f} of the no-op rate; {starts:,.0f}/s start, {starts / starting:.2f} of those"
     print(f"… all due at once     {rate:8,.0f}/s       {found.cpu / n * 1e6:6.0f} µs of CPU each; {of_plain}")
 
 
@@ -218,12 +245,13 @@ def measure(url: str, given: argparse.Namespace) -> None:
     app.settings.use_flags(database=url)
     print(f"{url.partition(':')[0]}, load {os.getloadavg()[0]:.1f} of {os.cpu_count()} processors")
     with worker(url) as pid:
-        plain = drain(pid, given.runs)
+        plain, starting = drain(pid, given.runs)
         children(pid, given.children, plain)
         a_step(pid)
         resume("in memory")
         if given.sleepers:
-            sleepers(pid, given.sleepers, plain)
+            sleepers_in_line(pid, min(given.sleepers, given.runs))
+            sleepers(pid, given.sleepers, plain, starting)
     with worker(url, "0s"):
         resume("replayed")
     print(f"load {os.getloadavg()[0]:.1f} in the end")
