@@ -22,6 +22,7 @@ from holdfast.records import NewRun
 from holdfast.storage import Store
 from holdfast.worker.isolated.confine import enforced
 from holdfast.worker.supervisor import SAME_SECONDS
+from tests.cli.conftest import Cli
 from tests.support.host import ALONE, children_of, kill, reached
 
 HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
@@ -258,8 +259,15 @@ def test_an_app_that_cannot_be_used(start: Start, tmp_path: Path, code: str, tol
         ["--database", "postgresql://localhost:1/nothing?connect_timeout=2"],
     ],
 )
-def test_what_cannot_be_meant(start: Start, arguments: list[str]) -> None:
-    code, said = start(*arguments).ended()
+def test_what_cannot_be_meant(bare: Cli, app_of: Callable[[str], str], arguments: list[str]) -> None:
+    app = [] if "nothing.py" in arguments else [app_of(TASKS)]
+    answer = bare("worker", *app, *arguments)
+    assert (answer.code, answer.out, "Error: " in answer.err, "Traceback" in answer.err) == (2, "", True, False)
+    assert any(each in answer.err for each in arguments)
+
+
+def test_what_cannot_be_meant_ends_the_process(start: Start) -> None:
+    code, said = start("--lease", "1s").ended()
     assert (code, "Error: " in said, "Traceback" in said) == (2, True, False)
 
 
