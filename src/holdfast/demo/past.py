@@ -225,7 +225,8 @@ class Past:
         unknown = [("newsletter", "newsletter"), ("task/sync-warehouse", "sync-warehouse")]
         self.store.run_sync(catalogue.ensure_names, [QueueEntry(name=queue) for queue, _ in unknown], unknown)
         letters = [self.new("newsletter", None, "newsletter") for _ in range(40)]
-        later = [self.new("send-receipt", {"order": n}, "mail", ["reminder"]) for n in range(6)]
+        reminded = [shop.an_order().model_dump(mode="json") for _ in range(6)]
+        later = [self.new("send-receipt", order, "mail", ["reminder"]) for order in reminded]
         for n, run in enumerate(later):
             run.delay_ms = (n + 1) * 1_800_000
         gone = [self.new("sync-warehouse", {"since": "yesterday"}, "task/sync-warehouse") for _ in range(3)]
