@@ -66,3 +66,15 @@ def test_a_pace_is_forgotten_slowly(now: list[float]) -> None:
     assert pace.ahead() == 100
     now[0] += 1
     assert pace.ahead() == 70
+
+
+@pytest.mark.parametrize(("asleep", "ahead"), [(0.9, 100), (1.1, 0)])
+def test_what_was_just_before_a_sleep_tells_the_pace(now: list[float], asleep: float, ahead: int) -> None:
+    """A run that waits for others has them claimed as fast as the last ones; a worker that was idle begins anew."""
+    pace = Pace(100)
+    now[0] += 1
+    ends(pace, 1000)
+    assert pace.ahead() == 100
+    now[0] += asleep
+    pace.begin()
+    assert pace.ahead() == ahead

@@ -15,6 +15,7 @@ LOOK = 0.05  # seconds between two looks at the pace …
 ENOUGH = 64  # … or so many ends
 INSTANT = 1e-6  # seconds that something takes at least
 LOOK_SECONDS = 0.25
+RECENT_SECONDS = 1.0  # how long the pace of before a sleep is one to go by
 
 
 class Pace:
@@ -26,13 +27,18 @@ class Pace:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.since, self.ended, self.took, self.rate = time.monotonic(), 0, 0.0, 0.0
+        self.last = 0.0  # when a run has ended
 
     def begin(self) -> None:
-        """The worker has slept and has nothing: what was before says nothing of how long the next runs take."""
-        self.since, self.ended, self.took, self.rate = time.monotonic(), 0, 0.0, 0.0
+        """The worker has slept and has nothing: what was a while before says nothing of how long the next runs take."""
+        now = time.monotonic()
+        if now - self.last > RECENT_SECONDS:
+            self.rate = 0.0
+        self.since, self.ended, self.took = now, 0, 0.0
 
     def count(self, seconds: float) -> None:
         """A run has ended that had its slot for so long."""
+        self.last = time.monotonic()
         self.ended += 1
         self.took += seconds
 
