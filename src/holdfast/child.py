@@ -46,7 +46,7 @@ from holdfast.worker.worker import Worker
 
 log = logging.getLogger("holdfast")
 
-SWITCH_SECONDS = 0.0005  # how long a thread may keep the interpreter from others: bounds a hop beside a busy loop
+SWITCH_SECONDS = 0.0001  # how long a thread may keep the interpreter from others: bounds a hop beside a busy loop
 BLOCKED_SECONDS = 3.0
 SPARE_FILES = 200
 LEAVE_SECONDS = 5.0  # for handing back what is held once nobody beats any more …
