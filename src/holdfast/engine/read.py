@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from holdfast.records import LogLine, RunRecord
 from holdfast.storage.base import Row, Tx
 
+PART = 250  # runs in one statement: while the database reads the next, these are taken in
+
 
 def runs(tx: Tx, ids: Sequence[str]) -> list[RunRecord]:
     """These runs, in the order asked for; those that are unknown are left out."""
-    rows = {row[0]: row for row in tx.rows("runs", ids=list(ids))}
+    parts = [tx.send("runs", ids=list(ids[first : first + PART])) for first in range(0, len(ids), PART)]
+    rows = {row[0]: row for part in parts for row in part.rows()}
     missing = [run_id for run_id, row in rows.items() if row[4] is None]
     payloads = bodies(tx, missing, "payload")
     outputs = bodies(
