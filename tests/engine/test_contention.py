@@ -15,7 +15,7 @@ from holdfast.engine import cancel, claim, reap, workers
 from holdfast.records import Claimed
 from holdfast.storage import Store
 from tests.conftest import eventually_holds
-from tests.engine.making import Hand, ids, know, new, override, promote, queue, send, statuses
+from tests.engine.making import Hand, ids, know, new, override, promote, queue, send, state, statuses
 
 
 @pytest.fixture
@@ -133,7 +133,8 @@ def test_no_limit_is_exceeded_and_no_wake_up_is_lost(
 
 
 def all_completed(store: Store, made: list[str]) -> None:
-    assert set(statuses(store, made)) == {"completed"}
+    stuck = [run for run, word in zip(made, statuses(store, made), strict=True) if word != "completed"]
+    assert not stuck, (Counter(state(store, run) for run in stuck), store.read_sync(lambda tx: tx.rows("held_lanes")))
 
 
 def test_cancels_claims_ends_and_sweeps_agree_about_every_run(stores: list[Store]) -> None:
