@@ -80,6 +80,13 @@ class Kept(msgspec.Struct):
     compared: bool = True
 
 
+class Here(NamedTuple):
+    """The new runs that the worker which makes them carries out at once: nobody stands in line before them."""
+
+    worker_id: str | None = None
+    ids: frozenset[str] = frozenset()
+
+
 class Triggered(NamedTuple):
     """The run a trigger led to: a new one, or the earlier one that holds the idempotency key."""
 
@@ -229,7 +236,8 @@ class NewEntry(msgspec.Struct, kw_only=True, gc=False):
     """One entry of a run's journal, as its attempt writes it.
 
     ``state`` is done or failed for what has happened, and open for what is waited for: a sleep or a time limit
-    (``due_at`` or ``delay_ms``), a token (``target``), children (``remaining``). ``runs`` are made together with it;
+    (``due_at`` or ``delay_ms``), a token (``target``), children (``remaining``). ``runs`` are made together with it,
+    and some of them claimed ``here``;
     ``chunks`` are what its attempt had written to streams until then.
     """
 
@@ -253,6 +261,7 @@ class NewEntry(msgspec.Struct, kw_only=True, gc=False):
     took_ms: int = 0
     place: int = 1
     runs: list[NewRun] = []
+    here: Here = Here()
     token: NewToken | None = None
     chunks: list[Chunk] = []
 

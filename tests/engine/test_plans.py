@@ -147,7 +147,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "complete": ENDED,
     "put_back": {"rows": AGAIN},
     "due": {"n": 500},
-    "insert_runs": {"rows": NEW},
+    "insert_runs": {"rows": NEW, "me": "w1"},
     "insert_logs": {"rows": LINES},
     "insert_outputs": {"rows": json.dumps([{"id": run, "claim": 0, "output": "1"} for run in DONE])},
     "insert_tags": {"rows": json.dumps([{"run_id": run, "tag": "x"} for run in HOT])},

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from holdfast.engine import telling
-from holdfast.engine.trigger import trigger
+from holdfast.engine.trigger import Made, make
 from holdfast.errors import AttemptLost
-from holdfast.records import Entry, NewEntry, NewToken, Recorded, Triggered
+from holdfast.records import Claimed, Entry, Here, NewEntry, NewToken, Recorded, Triggered
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Row, Tx, repeatable
 from holdfast.storage.runs import Fence
@@ -28,10 +28,12 @@ DUE = 500  # runs whose time is over, in one transaction
 
 
 class Written(msgspec.Struct):
-    """What became of an entry: as it stands now, the runs made with it, and whether something else has settled."""
+    """What became of an entry: as it stands now, the runs made with it, those of them that were ``claimed`` here, and
+    whether something else has settled."""
 
     entry: Entry
     runs: list[Triggered | Exception] = []
+    claimed: list[Claimed] = []
     news: bool = False
 
 
@@ -93,7 +95,7 @@ def number(entries: Iterable[NewEntry]) -> None:
 
 def bare(entry: NewEntry) -> NewEntry:
     """An entry without the runs that are made with it: they go their own way."""
-    return msgspec.structs.replace(entry, runs=[]) if entry.runs else entry
+    return msgspec.structs.replace(entry, runs=[], here=Here()) if entry.runs else entry
 
 
 def written(tx: Tx, entry: NewEntry, row: Row | None, news: bool) -> Written:
@@ -101,7 +103,7 @@ def written(tx: Tx, entry: NewEntry, row: Row | None, news: bool) -> Written:
         there = tx.row("entry", run_id=entry.run_id, key=entry.key)
         assert there is not None
         return Written(Entry._make(there), news=news)
-    runs = make_runs(tx, entry) if entry.runs else []
+    runs, claimed = make_runs(tx, entry) if entry.runs else Made([], [])
     if entry.token is not None:
         make_token(tx, entry.run_id, entry.token)
     stands = Entry(
@@ -120,18 +122,19 @@ def written(tx: Tx, entry: NewEntry, row: Row | None, news: bool) -> Written:
         entry.result,
         entry.error,
     )
-    return Written(stands, runs, news)
+    return Written(stands, runs, claimed, news)
 
 
-def make_runs(tx: Tx, entry: NewEntry) -> list[Triggered | Exception]:
+def make_runs(tx: Tx, entry: NewEntry) -> Made:
     """Make the runs that an entry triggers. Those it waits for, and that others have made, are waited for apart."""
-    outcomes = trigger(tx, entry.runs).read()
+    made = make(tx, entry.runs, entry.here).read()
+    outcomes = made.outcomes
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
     if any(isinstance(outcome, Triggered) and not outcome.created for outcome in outcomes):
         keep_earlier_runs(tx, entry, [outcome for outcome in outcomes if isinstance(outcome, Triggered)])
-    return outcomes
+    return made
 
 
 def keep_earlier_runs(tx: Tx, entry: NewEntry, outcomes: list[Triggered]) -> None:

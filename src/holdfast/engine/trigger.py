@@ -9,7 +9,7 @@ The caller makes the ids, so that a trigger whose answer was lost can simply be 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,16 +20,18 @@ from holdfast.engine.replay import carry_over
 from holdfast.errors import AttemptLost, IdempotencyBusy
 from holdfast.ids import hash63
 from holdfast.machine import machine_in
-from holdfast.records import NewRun, Triggered
+from holdfast.records import Claimed, Here, NewRun, Triggered
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Row, Tx, repeatable
-from holdfast.storage.runs import BLOB_BYTES, Blob, RunRow
+from holdfast.storage.runs import BLOB_BYTES, Begun, Blob, RunRow
 
 Outcome = Triggered | Exception
 Key = tuple[str, str]  # a task and an idempotency key
 TRIES = 5
 REQUEST = "\x1erequest\x1e"  # before its name, among the keys: nobody can write such a key
 REQUEST_MS = 600_000  # clients repeat for less than a minute
+PART = 200  # runs in one statement: while the database works on them, the next are made ready here
+NOWHERE = Here()
 
 
 class Tag(msgspec.Struct):
@@ -65,10 +67,23 @@ def route_id(queue: str, task: str, version: str | None, machine: str | None = N
     return hash63("route", "task", queue, task, version, *([] if machine is None else [machine]))
 
 
+def route_number(name: RouteName) -> int:
+    """The number of a route that is known by its name."""
+    return route_id(name.queue, name.task, name.version, name.machine)
+
+
 @lru_cache(maxsize=100_000)
 def key_lane(queue: str, key: str) -> int:
     """The number of the lane of a concurrency key. The lane of a whole queue has the queue's number."""
     return hash63("lane", queue, key)
+
+
+class Made(NamedTuple):
+    """What came of new runs: for each the run it led to, or its error; and those that were claimed when they were
+    made."""
+
+    outcomes: list[Outcome]
+    claimed: list[Claimed]
 
 
 @repeatable
@@ -77,6 +92,12 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
 
     Raises nothing for a single item. A run whose parent attempt has lost its run is not made: ``AttemptLost``.
     """
+    made = make(tx, runs)
+    return Deferred(lambda: made.read().outcomes)
+
+
+def make(tx: Tx, runs: Sequence[NewRun], here: Here = NOWHERE) -> Deferred[Made]:
+    """The same. Those that are to be carried out ``here`` are claimed, but for what may not start now."""
     outcomes: list[Outcome] = [Triggered(run.id, created=True) for run in runs]
     plain = not any(
         run.idempotency_key or run.request or run.parent_claim is not None or run.tags or run.debounce_key or run.kept
@@ -90,14 +111,60 @@ def trigger(tx: Tx, runs: Sequence[NewRun]) -> Deferred[list[Outcome]]:
         run for run, outcome in zip(runs, outcomes, strict=True) if isinstance(outcome, Triggered) and outcome.created
     ]
     if not made:
-        return Deferred(lambda: outcomes)
-    wait = insert(tx, made, alone=plain)
+        return Deferred(lambda: Made(outcomes, []))
+    parts = [made[first : first + PART] for first in range(0, len(made), PART)]
+    begun = [insert(tx, part, alone=plain and len(parts) == 1, here=here) for part in parts]
     if not plain:
         carry_over(tx, made)
-    return Deferred(lambda: (wait(), outcomes)[1])
+
+    def read() -> Made:
+        claimed = [claimed_of(part, those()) for part, those in zip(parts, begun, strict=True)]
+        return Made(outcomes, [run for some in claimed for run in some])
+
+    return Deferred(read)
 
 
-def insert(tx: Tx, runs: Sequence[NewRun], *, alone: bool = False) -> Callable[[], object]:
+def claimed_of(made: Iterable[NewRun], begun: Sequence[Begun]) -> list[Claimed]:
+    """The claims of those of these new runs that have begun."""
+    if not begun:
+        return []
+    new = {run.id: run for run in made}
+    return [claimed_as(new[row.id], row) for row in begun]
+
+
+def claimed_as(run: NewRun, row: Begun) -> Claimed:
+    """A new run as a claim would have read it: its queue is still a number."""
+    return Claimed(
+        run.id,
+        1,
+        run.task,
+        queue_id(run.queue),  # type: ignore[arg-type]  # as in the row
+        run.payload if len(run.payload) <= BLOB_BYTES else None,
+        1,
+        row.created_at,
+        row.created_at,
+        run.concurrency_key,
+        run.priority_ms,
+        run.options,
+        run.metadata,
+        run.tags,
+        row.version,
+        run.parent_id,
+        run.root_id,
+        run.batch_id,
+        run.idempotency_key,
+        0,
+        0,
+        row.sort_at,
+        False,
+        row.created_at,
+        row.expire_at,
+        run.parent_key is not None,
+        depth=run.depth,
+    )
+
+
+def insert(tx: Tx, runs: Sequence[NewRun], *, alone: bool = False, here: Here = NOWHERE) -> Callable[[], list[Begun]]:
     """Send new runs that nothing speaks against; ``alone`` if they are all of the transaction. Returns what waits for
     the answer."""
     big = [run for run in runs if len(run.payload) > BLOB_BYTES]
@@ -105,17 +172,18 @@ def insert(tx: Tx, runs: Sequence[NewRun], *, alone: bool = False) -> Callable[[
         tx.batch("insert_blobs", [Blob(run.id, "payload", run.payload) for run in big])
     if tags := [Tag(tag, run.id) for run in runs if run.tags for tag in msgspec.json.decode(run.tags, type=list[str])]:
         tx.batch("insert_tags", tags)
-    return store_runs.insert(tx, [row(run) for run in runs], alone=alone and not big)
+    rows = [row(run, 1 if run.id in here.ids else None) for run in runs]
+    return store_runs.insert(tx, rows, alone=alone and not big, me=here.worker_id)
 
 
-def row(run: NewRun) -> RunRow:
+def row(run: NewRun, here: int | None = None) -> RunRow:
     """The columns of a new run."""
     queue = run.queue
     return RunRow(
         run.id,
         run.task,
         queue_id(queue),
-        route_id(queue, run.task, run.version, machine_in(run.options)),
+        route_number(route_name(run)),
         run.priority_ms,
         None if run.concurrency_key is None else key_lane(queue, run.concurrency_key),
         run.concurrency_key,
@@ -133,6 +201,7 @@ def row(run: NewRun) -> RunRow:
         run.batch_id,
         run.parent_key,
         run.depth,
+        here,
     )
 
 

@@ -49,6 +49,7 @@ class RunRow(msgspec.Struct, gc=False, omit_defaults=True):
     batch_id: str | None = None
     parent_key: str | None = None
     depth: int = 0
+    here: int | None = None
 
 
 class LaneNote(msgspec.Struct):
@@ -109,15 +110,23 @@ class KeyRow(msgspec.Struct):
     key: str
 
 
-def insert(tx: Tx, rows: Sequence[RunRow], *, alone: bool) -> Callable[[], object]:
-    """Send new runs; ``alone`` if they are all of the transaction. Returns what waits for the answer."""
-    answer = (tx.alone if alone else tx.batch)("insert_runs", rows)
+class Begun(NamedTuple):
+    """A new run that was claimed when it was made."""
+
+    id: str
+    created_at: int
+    sort_at: int
+    expire_at: int | None
+    version: str | None
+
+
+def insert(tx: Tx, rows: Sequence[RunRow], *, alone: bool, me: str | None = None) -> Callable[[], list[Begun]]:
+    """Send new runs; ``alone`` if they are all of the transaction. ``me`` is the worker that claims those of them that
+    are to be carried out here. Returns what waits for the answer, and reads which were."""
+    answer = (tx.alone if alone else tx.batch)("insert_runs", rows, me=me)
     if tx.kind == "sqlite":
-        leave_notes(
-            tx,
-            ((queue, lane) for queue, lane, state in answer.rows() if state == "held"),
-        )
-    return answer.rows
+        leave_notes(tx, ((row[6], row[7]) for row in answer.rows() if row[5] == "held"))
+    return lambda: [Begun._make(row[:5]) for row in answer.rows() if row[5] == "executing"]
 
 
 def leave_notes(tx: Tx, lanes: Iterable[tuple[int, int | None]]) -> None:

@@ -72,7 +72,8 @@ async def write(ops: Operations, asked: Asked, runs: list[NewRun], ids: list[str
     with ops.turns.operating():
         await ops.live.attempt.home.aprepare(runs)
     state = "open" if runs else "done"
-    await ops.write(ops.entry(asked, state=state, remaining=len(runs), result=codec.encode(ids), runs=runs))
+    here = ops.host.coming.choose(runs)
+    await ops.write(ops.entry(asked, state=state, remaining=len(runs), result=codec.encode(ids), runs=runs, here=here))
 
 
 async def ended(ops: Operations, asked: Asked, n: int = 1) -> list[RunRecord]:

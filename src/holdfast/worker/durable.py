@@ -210,7 +210,9 @@ class Operations:
     async def write(self, entry: NewEntry) -> written.Written:
         """Write an entry. Returns when it is on disk, and when what has settled before it is known, too."""
         with self.turns.operating(), self.turns.write(entry.key):
-            made = await asyncio.shield(asyncio.wrap_future(self.host.store.gather(written.write, entry)))
+            writing = asyncio.wrap_future(self.host.store.gather(written.write, entry))
+            self.host.coming.expect(entry.here, writing)
+            made = await asyncio.shield(writing)
             if made.news or not self.journal.follows(made.entry):
                 await self.live.hear()
         self.host.trust(self.live)

@@ -24,6 +24,7 @@ from holdfast.storage import Store
 from holdfast.storage.runs import Fence
 from holdfast.worker.aftermath import Aftermath
 from holdfast.worker.capacity import Room
+from holdfast.worker.coming import Coming
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.isolated.apart import Apart
@@ -57,6 +58,7 @@ class Hold:
         self.pace = Pace(settings.concurrency)
         self.waiting: deque[Live] = deque()  # claimed, not started
         self.held: dict[str, Live] = {}  # claimed and not reported
+        self.coming = Coming()
         self.suspects = Suspects()
         self.recorded: dict[str, list[Entry]] = {}  # what the runs that were just claimed have recorded …
         self.partly: set[str] = set()  # … and of which runs only what their attempts here do not know
@@ -75,7 +77,7 @@ class Hold:
 
     def room(self) -> int:
         """How many more runs may be claimed."""
-        free = self.settings.concurrency - self.ghosts + self.pace.ahead() - len(self.held)
+        free = self.settings.concurrency - self.ghosts + self.pace.ahead() - len(self.held) - len(self.coming.ids)
         return 0 if self.closing else max(0, free)
 
     def left(self, room: Room) -> Room:
@@ -315,7 +317,7 @@ class Hold:
 
     def hand_back(self, held: Iterable[Fence]) -> None:
         """Whatever the database says is held here, and is not, goes back in line."""
-        reported = self.outbox.reported()
+        reported = self.outbox.reported() | self.coming.ids
         for run_id, number in held:
             live = self.held.get(run_id)
             if (live is None or live.claimed.claim != number) and run_id not in reported:

@@ -30,6 +30,7 @@ from holdfast.task import Governing, Task
 from holdfast.telling import Stirs
 from holdfast.worker import outcome as outcomes
 from holdfast.worker.capture import Lines, listening
+from holdfast.worker.coming import Coming
 from holdfast.worker.durable import Operations
 from holdfast.worker.outcome import Outcome, Reason, Verdict
 
@@ -51,6 +52,7 @@ class Host(Protocol):
     lines: deque[LogLine]
     settings: Any
     recorded: dict[str, list[Entry]]
+    coming: Coming
 
     @property
     def reports(self) -> Stirs: ...

@@ -104,6 +104,7 @@ class Worker:
         self.loop = asyncio.get_running_loop()
         self.changed = asyncio.Event()
         self.hold = self.make_hold()
+        self.hold.coming.room, self.hold.coming.admit = self.spare, self.welcome
         unsubscribe = self.store.wakeups.subscribe(self.wake)
         self.store.listen()
         restore = branches.follow(self.loop)
@@ -433,6 +434,18 @@ class Worker:
     def takes_over(self) -> bool:
         """Whether runs whose wait is over pass nobody when they are claimed without standing in line."""
         return self.wants_idle and not self.draining and self.attended()
+
+    def spare(self) -> due.Room | None:
+        """What runs that are made here may take at once, if they pass nobody; None if they stand in line."""
+        if not self.takes_over() or self.settings.pins:
+            return None
+        n = min(self.hold.room(), max(1, self.hold.pace.ahead()))
+        return due.Room(self.me, self.routes, n, self.settings.version)
+
+    def welcome(self, me: str | None, claimed: list[Claimed]) -> None:
+        """Take in what was made and claimed here. What came for an earlier life of this worker is recovered."""
+        if me == self.me:
+            self.hold.admit(claimed, self.queue_names)
 
     async def obey(self) -> None:
         """Do what this worker is told, and hand back what it does not know."""

@@ -1,47 +1,65 @@
 -- Runs that are not final. The words of `state` stand here as literals, so that partial indexes match in generic plans.
 
 -- name: insert_runs
--- One that is sent again does nothing, also when it has ended meanwhile. SQLite has no data-modifying CTE: the notes for lanes are left by the caller, from what RETURNING says.
+-- One that is sent again does nothing, also when it has ended meanwhile. One that is to be carried out `here` is claimed by :me at
+-- once, if it could be started. SQLite has no data-modifying CTE: the notes for lanes are left by the caller, from what RETURNING says.
 INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
-  created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id, parent_key, depth)
-SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
-  y.task, y.queue_id, y.route_id, y.lane, y.concurrency_key, y.priority_ms, COALESCE(y.due, y.now) - y.priority_ms,
-  CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
-  y.version, CASE WHEN y.version IS NULL THEN 0 ELSE 2 END, y.idempotency_key, y.parent_id, y.root_id, y.batch_id, y.parent_key, COALESCE(y.depth, 0)
-FROM (SELECT x.*, {now} AS now, COALESCE(x.due_at, {now} + x.delay_ms) AS due,
-        CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
-             WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
-      FROM {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint, concurrency_key text,
-        priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text, metadata text,
-        tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text, parent_key text, depth int)}
-      LEFT JOIN {s}queue q ON q.id = x.queue_id) y
-WHERE (SELECT 1 FROM {s}done d WHERE d.id = y.id) IS NULL
-ON CONFLICT (id) DO NOTHING
-RETURNING queue_id, lane_id, state
-
--- name: insert_runs (postgres)
--- One statement and one round trip: the runs, the notes for their lanes, and a notification if anybody sleeps.
-WITH made AS (
-  INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
-    created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id, parent_key, depth)
-  SELECT y.id, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held' ELSE 'ready' END,
-    y.task, y.queue_id, y.route_id, y.lane, y.concurrency_key, y.priority_ms, COALESCE(y.due, y.now) - y.priority_ms,
-    CASE WHEN y.due > y.now THEN y.due END, COALESCE(y.due, y.now) + y.ttl_ms, y.now, y.payload, y.options, y.metadata, y.tags,
-    y.version, CASE WHEN y.version IS NULL THEN 0 ELSE 2 END, y.idempotency_key, y.parent_id, y.root_id, y.batch_id, y.parent_key, COALESCE(y.depth, 0)
-  FROM (SELECT x.*, t.now, COALESCE(x.due_at, t.now + x.delay_ms) AS due,
+  created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id, parent_key, depth,
+  claim, worker_id, claimed_at, started_at)
+SELECT z.id, z.state, z.task, z.queue_id, z.route_id, z.lane, z.concurrency_key, z.priority_ms, COALESCE(z.due, z.now) - z.priority_ms,
+  CASE WHEN z.due > z.now THEN z.due END, COALESCE(z.due, z.now) + z.ttl_ms, z.now, z.payload, z.options, z.metadata, z.tags,
+  CASE WHEN z.version IS NULL AND z.state = 'executing' THEN (SELECT w.version FROM {s}worker w WHERE w.id = :me) ELSE z.version END,
+  CASE WHEN z.version IS NULL THEN 0 ELSE 2 END, z.idempotency_key, z.parent_id, z.root_id, z.batch_id, z.parent_key, COALESCE(z.depth, 0),
+  CASE WHEN z.state = 'executing' THEN 1 ELSE 0 END, CASE WHEN z.state = 'executing' THEN :me END,
+  CASE WHEN z.state = 'executing' THEN z.now END, CASE WHEN z.state = 'executing' THEN z.now END
+FROM (SELECT y.*, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held'
+        WHEN y.here = 1 AND y.paused_at IS NULL AND EXISTS (SELECT 1 FROM {s}worker w WHERE w.id = :me AND w.state = 'live') THEN 'executing'
+        ELSE 'ready' END AS state
+  FROM (SELECT x.*, {now} AS now, COALESCE(x.due_at, {now} + x.delay_ms) AS due, q.paused_at,
           CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
                WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
-        FROM (SELECT {now} AS now) t CROSS JOIN {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint,
-          concurrency_key text, priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text,
-          metadata text, tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text, parent_key text, depth int)}
-        LEFT JOIN {s}queue q ON q.id = x.queue_id) y
-  WHERE (SELECT 1 FROM {s}done d WHERE d.id = y.id) IS NULL
+        FROM {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint, concurrency_key text,
+          priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text, metadata text,
+          tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text, parent_key text, depth int, here int)}
+        LEFT JOIN {s}queue q ON q.id = x.queue_id) y) z
+WHERE (SELECT 1 FROM {s}done d WHERE d.id = z.id) IS NULL
+ON CONFLICT (id) DO NOTHING
+RETURNING id, created_at, sort_at, expire_at, version, state, queue_id, lane_id
+
+-- name: insert_runs (postgres)
+-- One statement and one round trip: the runs, the notes for their lanes, and a notification if anybody sleeps who could start one.
+-- Answers those that were claimed.
+WITH made AS (
+  INSERT INTO {s}run (id, state, task, queue_id, route_id, lane_id, concurrency_key, priority_ms, sort_at, due_at, expire_at,
+    created_at, payload, options, metadata, tags, version, pinned, idempotency_key, parent_id, root_id, batch_id, parent_key, depth,
+    claim, worker_id, claimed_at, started_at)
+  SELECT z.id, z.state, z.task, z.queue_id, z.route_id, z.lane, z.concurrency_key, z.priority_ms, COALESCE(z.due, z.now) - z.priority_ms,
+    CASE WHEN z.due > z.now THEN z.due END, COALESCE(z.due, z.now) + z.ttl_ms, z.now, z.payload, z.options, z.metadata, z.tags,
+    CASE WHEN z.version IS NULL AND z.state = 'executing' THEN (SELECT w.version FROM {s}worker w WHERE w.id = :me) ELSE z.version END,
+    CASE WHEN z.version IS NULL THEN 0 ELSE 2 END, z.idempotency_key, z.parent_id, z.root_id, z.batch_id, z.parent_key, COALESCE(z.depth, 0),
+    CASE WHEN z.state = 'executing' THEN 1 ELSE 0 END, CASE WHEN z.state = 'executing' THEN :me END,
+    CASE WHEN z.state = 'executing' THEN z.now END, CASE WHEN z.state = 'executing' THEN z.now END
+  FROM (SELECT y.*, CASE WHEN y.due > y.now THEN 'delayed' WHEN y.lane IS NOT NULL THEN 'held'
+          WHEN y.here = 1 AND y.paused_at IS NULL AND EXISTS (SELECT 1 FROM {s}worker w WHERE w.id = :me AND w.state = 'live') THEN 'executing'
+          ELSE 'ready' END AS state
+    FROM (SELECT x.*, t.now, COALESCE(x.due_at, t.now + x.delay_ms) AS due, q.paused_at,
+            CASE WHEN x.concurrency_key IS NOT NULL AND COALESCE(q.cap_per_key_override, q.cap_per_key, q.rate_per_key) IS NOT NULL THEN x.key_lane
+                 WHEN COALESCE(q.cap_override, q.cap, q.rate) IS NOT NULL THEN x.queue_id END AS lane
+          FROM (SELECT {now} AS now) t CROSS JOIN {rows(id text, task text, queue_id bigint, route_id bigint, key_lane bigint,
+            concurrency_key text, priority_ms bigint, due_at bigint, delay_ms bigint, ttl_ms bigint, payload text, options text,
+            metadata text, tags text, version text, idempotency_key text, parent_id text, root_id text, batch_id text, parent_key text,
+            depth int, here int)}
+          LEFT JOIN {s}queue q ON q.id = x.queue_id) y) z
+  WHERE (SELECT 1 FROM {s}done d WHERE d.id = z.id) IS NULL
   ON CONFLICT (id) DO NOTHING
-  RETURNING queue_id, lane_id, state),
+  RETURNING id, created_at, sort_at, expire_at, version, state, queue_id, lane_id),
 noted AS (
   INSERT INTO {s}lane_due (queue_id, lane_id) SELECT DISTINCT queue_id, lane_id FROM made WHERE state = 'held')
-SELECT pg_notify('holdfast', '') FROM (SELECT 1 FROM {s}worker WHERE idle = 1 AND state = 'live' LIMIT 1) sleeper
-WHERE EXISTS (SELECT 1 FROM made)
+SELECT id, created_at, sort_at, expire_at, version, state FROM made WHERE state = 'executing'
+UNION ALL
+SELECT pg_notify('holdfast', '')::text, NULL, NULL, NULL, NULL, 'told'
+FROM (SELECT 1 FROM {s}worker WHERE idle = 1 AND state = 'live' LIMIT 1) sleeper
+WHERE EXISTS (SELECT 1 FROM made WHERE state <> 'executing')
 
 -- name: hold_parents
 -- The fence of triggers made inside an attempt: lock, then look.

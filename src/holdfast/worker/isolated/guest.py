@@ -24,6 +24,7 @@ from holdfast.model import Usage
 from holdfast.records import LogLine
 from holdfast.worker import branches
 from holdfast.worker.aftermath import Aftermath
+from holdfast.worker.coming import Coming
 from holdfast.worker.home import Home, Settings
 from holdfast.worker.hooks import wrapping_of
 from holdfast.worker.isolated import confine
@@ -120,6 +121,7 @@ class Guest(Correspondent):
         self.outbox = SimpleNamespace(me=self.job.me)
         self.lines: deque[LogLine] = Sent(wire)
         self.held: dict[str, Live] = {}
+        self.coming = Coming()  # nothing does: its children stand in line
         self.live: Live
 
     async def work(self) -> None:
