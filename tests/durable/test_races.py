@@ -11,7 +11,7 @@ import pytest
 
 from holdfast import storage
 from holdfast.clock import FrozenClock
-from holdfast.engine import journal, reap, tokens
+from holdfast.engine import claim, journal, reap, tokens
 from holdfast.records import Again, Claimed, Suspension
 from holdfast.storage import Store
 from tests.durable.telling import (
@@ -316,8 +316,7 @@ def test_a_cancel_reaches_all_below(store: Store, hand: Hand, parent: Claimed) -
     stop(store, parent.id)
     told = {run.id: run.canceling for run in hand.claim(5)}
     assert told == {parent.id: True, below.id: True}
-    assert store.read_sync(lambda tx: tx.rows("canceling", me=hand.id)) != []
-    assert lowest in {row[0] for row in store.read_sync(lambda tx: tx.rows("canceling", me=hand.id))}
+    assert lowest in {run for run, _ in store.read_sync(claim.orders, hand.id).cancel}
 
 
 # -- what is said twice, or too late

@@ -42,7 +42,7 @@ def test_a_run_that_executes_is_asked(store: Store, clock: FrozenClock) -> None:
     claimed = hand.claim_one()
     assert stop(store, run) == "requested"
     assert (status(store, run), look(store, run).cancel_at) == ("executing", clock.now())
-    assert store.read_sync(claim.orders, hand.id, 0).cancel == [(run, claimed.claim)]
+    assert store.read_sync(claim.orders, hand.id).cancel == [(run, claimed.claim)]
     assert hand.end(claimed, status="canceled") == []
     assert status(store, run) == "canceled"
 
@@ -134,7 +134,7 @@ def test_canceled_runs_of_other_workers_are_not_ones_orders(store: Store) -> Non
     (run,) = send(store, new())
     one.claim_one()
     stop(store, run)
-    assert store.read_sync(claim.orders, other.id, 0).cancel == []
+    assert store.read_sync(claim.orders, other.id).cancel == []
 
 
 # once more

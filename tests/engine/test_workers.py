@@ -10,7 +10,7 @@ from tests.engine.making import Hand, know, new, queue, send
 
 
 def state_of(store: Store, hand: Hand) -> str | None:
-    return store.read_sync(claim.orders, hand.id, 0).state
+    return store.read_sync(claim.orders, hand.id).state
 
 
 def seen(store: Store, hand: Hand) -> Beat:
@@ -135,7 +135,6 @@ def test_a_worker_reads_what_it_is_said_to_hold(store: Store, clock: FrozenClock
     one = hand.claim_one()
     clock.advance("6s")
     other = hand.claim_one()
-    assert store.read_sync(claim.strays, hand.id, 5_000) == [(first, one.claim)]
-    assert sorted(store.read_sync(claim.strays, hand.id, 0)) == [(first, one.claim), (second, other.claim)]
+    assert sorted(store.read_sync(claim.held, hand.id)) == [(first, one.claim), (second, other.claim)]
     hand.end(one)
-    assert store.read_sync(claim.orders, hand.id, 0).held == [(second, other.claim)]
+    assert store.read_sync(claim.orders, hand.id).held == [(second, other.claim)]

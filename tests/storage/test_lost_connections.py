@@ -186,7 +186,7 @@ def test_a_claim_whose_answer_was_lost_is_found_among_the_strays(far: Store, pro
     with pytest.raises(DatabaseUnavailable):
         far.run_sync(claim.exchange, Ask(hand.id, routes, 1, 1), [], [], [])
     assert status(far, run) == "executing"
-    assert far.read_sync(claim.strays, hand.id, 0) == [(run, 1)]
+    assert far.read_sync(claim.held, hand.id) == [(run, 1)]
 
 
 def test_while_the_server_is_away_callers_are_told_and_afterwards_served(far: Store, proxy: Proxy) -> None:

@@ -179,7 +179,7 @@ async def test_a_claim_whose_answer_is_lost_is_handed_back_at_once(
     lost: list[str] = []
 
     def lose(f: Any, args: tuple[Any, ...]) -> Exception | None:
-        held = inside.store.read_sync(claim.strays, args[0].me, 0) if f is claim.exchange else []
+        held = inside.store.read_sync(claim.held, args[0].me) if f is claim.exchange else []
         if held and not lost:
             lost.extend(run_id for run_id, _ in held)
             return DatabaseUnavailable("the answer is lost")

@@ -21,7 +21,6 @@ from holdfast.ids import new_id
 from holdfast.records import NewRun, TaskEntry
 from holdfast.storage import Store
 from holdfast.upkeep import GAP_SECONDS, Upkeep, Watcher
-from holdfast.worker.worker import EVER_MS
 
 LEASE = 30_000
 HOUR = 3_600_000
@@ -105,11 +104,11 @@ def worker(store: Store) -> str:
 
 
 def state(store: Store, worker: str) -> str:
-    return store.read_sync(claim.orders, worker, 0).state or ""
+    return store.read_sync(claim.orders, worker).state or ""
 
 
 def held(store: Store, worker: str) -> int:
-    return len(store.read_sync(claim.orders, worker, EVER_MS).held)
+    return len(store.read_sync(claim.orders, worker).held)
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR, 365 * 24 * HOUR], ids=["on", "back", "a year"])

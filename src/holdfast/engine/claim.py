@@ -159,9 +159,9 @@ def make_ready(tx: Tx, rows: Sequence[Row], me: str) -> int:
     return len(rows)
 
 
-def strays(tx: Tx, me: str, older_ms: int) -> list[Fence]:
-    """What the database says this worker holds, claimed at least ``older_ms`` ago."""
-    return [(run_id, claim) for run_id, claim in tx.rows("strays", me=me, older_ms=older_ms)]
+def held(tx: Tx, me: str) -> list[Fence]:
+    """What the database says this worker holds."""
+    return [(run_id, claim) for run_id, claim, _ in tx.rows("held", me=me)]
 
 
 class Orders(NamedTuple):
@@ -173,11 +173,11 @@ class Orders(NamedTuple):
     told: bool
 
 
-def orders(tx: Tx, me: str, older_ms: int) -> Orders:
+def orders(tx: Tx, me: str) -> Orders:
     """Read a worker's orders; changes nothing."""
-    row = tx.row("worker_state", me=me)
-    cancel = [(run_id, claim) for run_id, claim in tx.rows("canceling", me=me)]
-    return Orders(row[0] if row else None, cancel, strays(tx, me, older_ms), bool(row and row[1]))
+    row, there = tx.row("worker_state", me=me), tx.rows("held", me=me)
+    cancel = [(run_id, claim) for run_id, claim, canceled in there if canceled]
+    return Orders(row[0] if row else None, cancel, [(each[0], each[1]) for each in there], bool(row and row[1]))
 
 
 def standing(tx: Tx, ids: Sequence[str]) -> dict[str, tuple[str, int]]:

@@ -179,7 +179,7 @@ def stop(tx: Tx, worker_id: str) -> bool:
 
 def held(tx: Tx, ids: Sequence[str]) -> int:
     """How many runs these workers hold."""
-    return sum(len(tx.rows("strays", me=worker, older_ms=0)) for worker in ids)
+    return sum(len(tx.rows("held", me=worker)) for worker in ids)
 
 
 def routes(

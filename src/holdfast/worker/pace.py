@@ -15,6 +15,7 @@ LOOK = 0.05  # seconds between two looks at the pace …
 ENOUGH = 64  # … or so many ends
 INSTANT = 1e-6  # seconds that something takes at least
 LOOK_SECONDS = 0.25
+NEVER = float("inf")
 RECENT_SECONDS = 1.0  # how long the pace of before a sleep is one to go by
 
 
@@ -54,7 +55,7 @@ class Pace:
 
 
 class Heads:
-    """Where the line of each route began at the last claim, so that the next one need not step over what is gone.
+    """Where the line of each route began when it last gave something, so that a claim need not step over what is gone.
 
     What comes in before that, for its priority or because it was handed back, is found a quarter of a second later at
     most, when the lines are looked at from their beginning.
@@ -62,14 +63,21 @@ class Heads:
 
     def __init__(self) -> None:
         self.since: dict[int, int] = {}
-        self.looked_at = 0.0
+        self.looked_at = 0.0  # from their beginning
+        self.partial = False  # the last look was not
 
     def known(self) -> Mapping[int, int]:
+        """Where to look from, now."""
         now = time.monotonic()
         if now - self.looked_at > LOOK_SECONDS:
-            self.looked_at = now
+            self.looked_at, self.partial = now, False
             return {}
+        self.partial = bool(self.since)
         return self.since
+
+    def patience(self) -> float:
+        """How long it may be until the next look, in seconds."""
+        return max(0.0, self.looked_at + LOOK_SECONDS - time.monotonic()) if self.partial else NEVER
 
     def learn(self, claimed: list[Claimed], names: Mapping[int, str]) -> int:
         """Note the heads; answers how many routes gave something."""
@@ -77,5 +85,5 @@ class Heads:
         for run in claimed:
             route = route_id(names.get(run.queue, ""), run.task, None, machine_in(run.options))  # type: ignore[call-overload]
             since[route] = min(run.sort_at, since.get(route, run.sort_at))
-        self.since = since
+        self.since |= since
         return len(since)

@@ -37,7 +37,7 @@ from holdfast.worker.capacity import Room
 from holdfast.worker.hold import Hold
 from holdfast.worker.home import BACKOFF_SECONDS, Home, Settings
 from holdfast.worker.outbox import LATER, LINES_SECONDS, Outbox
-from holdfast.worker.pace import AHEAD_SECONDS, Heads
+from holdfast.worker.pace import AHEAD_SECONDS, NEVER, Heads
 from holdfast.worker.suspects import NONE, Wish
 
 log = logging.getLogger("holdfast")
@@ -45,12 +45,10 @@ log = logging.getLogger("holdfast")
 ORDERS_SECONDS = 1.0
 ROUTES_SECONDS = 1.0
 SILENCE_SECONDS = 3.0  # of a supervisor, which should beat every second
-EVER_MS = -(10**14)  # older than anything to come: a clock that was set back must not hide what is held
 LULL_SECONDS = 0.05
 OWN_WAKES = 8
 POLL_SECONDS = 1.0  # where wake-ups arrive
 BLIND_POLL_SECONDS = 0.1  # where they do not
-NEVER = float("inf")
 NOTHING = Room(0, 0)
 
 
@@ -450,7 +448,7 @@ class Worker:
     async def obey(self) -> None:
         """Do what this worker is told, and hand back what it does not know."""
         self.orders_at = time.monotonic()
-        orders = await self.store.read(claim.orders, self.me, EVER_MS)
+        orders = await self.store.read(claim.orders, self.me)
         if orders.state not in ("live", "draining"):
             self.lost()
             return
@@ -470,7 +468,7 @@ class Worker:
 
         Nothing of ours is under way while this is asked, so what is not known now never will be.
         """
-        self.hold.hand_back(await self.store.read(claim.strays, self.me, EVER_MS))
+        self.hold.hand_back(await self.store.read(claim.held, self.me))
 
     async def trust_survivors(self) -> None:
         """A suspect that has outlived its last life is one no more."""
@@ -529,7 +527,7 @@ class Worker:
         """How long to sleep at most, in seconds."""
         poll = POLL_SECONDS if self.store.early else BLIND_POLL_SECONDS
         lines = LINES_SECONDS if self.outbox.lines else poll
-        return min(poll, lines, max(0.0, self.due_at - time.monotonic()))
+        return min(poll, lines, max(0.0, self.due_at - time.monotonic()), self.heads.patience())
 
     # the end
 

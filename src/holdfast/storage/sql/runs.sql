@@ -255,12 +255,9 @@ UPDATE {s}run SET state = CASE WHEN lane_id IS NULL THEN 'ready' ELSE 'held' END
 WHERE id {in:ids} AND state = 'delayed'
 RETURNING queue_id, lane_id
 
--- name: strays
+-- name: held
 -- What the database says this worker holds. Those it does not know were claimed by an answer that never arrived.
-SELECT id, claim FROM {s}run WHERE worker_id = :me AND claimed_at <= {now} - :older_ms
-
--- name: canceling
-SELECT id, claim FROM {s}run WHERE worker_id = :me AND cancel_at IS NOT NULL
+SELECT id, claim, cancel_at IS NOT NULL FROM {s}run WHERE worker_id = :me
 
 -- name: clear_suspect
 UPDATE {s}run SET suspect = 0 WHERE id {in:ids} AND worker_id = :me AND suspect > 0
