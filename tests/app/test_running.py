@@ -226,6 +226,7 @@ def test_what_keeps_it_from_starting_is_raised_where_it_is_entered(tmp_path: Pat
     assert ours() == before
 
 
+@pytest.mark.filterwarnings("error")  # nothing is left unawaited
 async def test_and_so_it_is_in_async_code(app: Holdfast, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise DatabaseError("It refuses", do="Ask again.")

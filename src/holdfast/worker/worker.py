@@ -536,7 +536,7 @@ class Worker:
 
         Who pins versions takes runs of its own version until then, for perhaps nobody else can, and starts none.
         """
-        if self.draining:
+        if self.draining or self.stopped:
             return
         self.draining = True
         self.telling = self.loop.create_task(self.persist(lambda: self.store.run(workers.drain, self.me)))
