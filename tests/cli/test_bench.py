@@ -104,9 +104,16 @@ def empty(tmp_path: Path) -> Path:
     return tmp_path / "empty"
 
 
-def test_a_file_that_was_not_there_is_not_there_afterwards(empty: Path) -> None:
-    bench("--database", f"{empty}/new.db")
-    assert list(empty.iterdir()) == []
+@pytest.mark.parametrize("there", [False, True], ids=["new", "there"])
+def test_a_file_that_was_not_there_is_not_there_afterwards(empty: Path, there: bool) -> None:
+    file = empty / "runs.db"
+    if there:
+        file.touch()
+    with measure.database(f"sqlite:///{file}") as url:
+        for end in ("", "-wal", "-shm"):
+            Path(url.removeprefix("sqlite:///") + end).touch()
+    assert file.exists() == there
+    assert there or list(empty.iterdir()) == []
 
 
 def test_people_get_a_table_and_without_a_database_none_of_theirs_is_used(
