@@ -15,7 +15,8 @@ import pytest
 
 from holdfast import Debounce, Holdfast, InvalidOption
 from holdfast.clock import FrozenClock
-from holdfast.engine import claim, trigger
+from holdfast.engine import trigger
+from holdfast.engine.due import go_on
 from holdfast.options import Target, new_run, read_trigger_options
 from holdfast.records import Triggered
 from holdfast.storage import Store
@@ -126,7 +127,7 @@ def test_the_ttl_counts_from_when_it_could_start(store: Store, clock: FrozenCloc
     record = look(store, run)
     assert (record.due_at, record.expire_at) == (clock.now() + 10_000, clock.now() + 15_000)
     clock.advance("10s")
-    store.run_sync(claim.due)
+    store.run_sync(go_on)
     assert status(store, run) == "pending_version" or status(store, run) == "queued"
     assert [each.id for each in Hand(store).claim()] == [run]
 
@@ -225,10 +226,10 @@ def test_sixteen_threads_and_two_processes_make_one_run(store: Store, database_u
     assert record.due_at >= after + DELAY * 1000 - since - 10
     hand = Hand(store)
     while store.run_sync(lambda tx: tx.now()) < record.due_at:
-        store.run_sync(claim.due)
+        store.run_sync(go_on)
         assert hand.claim() == [] or store.run_sync(lambda tx: tx.now()) >= record.due_at
         time.sleep(0.02)
-    store.run_sync(claim.due)
+    store.run_sync(go_on)
     assert [each.id for each in hand.claim()] in ([run], [])
     assert status(store, run) == "executing"
 

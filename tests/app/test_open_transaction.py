@@ -21,7 +21,7 @@ import pytest
 
 from holdfast import AttemptLost, Debounce, Holdfast, IdempotencyBusy, Queue, RunNotFound
 from holdfast.context import Attempt, running
-from holdfast.engine import cancel, catalogue, claim, reap, workers
+from holdfast.engine import cancel, catalogue, due, reap, workers
 from holdfast.records import Claimed, QueueEntry
 from holdfast.storage import Store
 from holdfast.upkeep import Upkeep
@@ -143,7 +143,7 @@ def test_others_runs_go_on(held: Connection, ship: Any, store: Store) -> None:
     hand = Hand(store, "ship")
     with at_once(store):
         time.sleep(0.01)
-        store.run_sync(claim.due)
+        store.run_sync(due.go_on)
         promote(store)
         claimed = hand.claim()
         assert {run.id for run in runs} <= {run.id for run in claimed}

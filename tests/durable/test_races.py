@@ -11,7 +11,7 @@ import pytest
 
 from holdfast import storage
 from holdfast.clock import FrozenClock
-from holdfast.engine import claim, journal, reap, tokens
+from holdfast.engine import claim, due, journal, reap, tokens
 from holdfast.records import Again, Claimed, Suspension
 from holdfast.storage import Store
 from tests.durable.telling import (
@@ -232,10 +232,10 @@ def test_a_token_that_nobody_completes_in_time(store: Store, clock: FrozenClock,
     write(store, waits_on(parent, name))
     assert suspend(hand, parent)
     clock.advance("999ms")
-    assert store.run_sync(journal.due) == 0
+    assert store.run_sync(due.go_on) == 0
     clock.advance("1ms")
     assert store.run_sync(tokens.complete, name, "7") == "expired"
-    assert store.run_sync(journal.due) == 1
+    assert store.run_sync(due.go_on) == 1
     assert (stands(store, parent, "wait#1").state, state(store, parent.id)) == ("expired", "ready")
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 
 from holdfast import AsyncContext, Context, Holdfast, NotDurable, PayloadInvalid, TokenUnknown, WaitTimedOut
 from holdfast.clock import FrozenClock
-from holdfast.engine import journal, tokens
+from holdfast.engine import due, journal, tokens
 from holdfast.errors import InvalidOption, TooLarge
 from holdfast.ids import new_id
 from holdfast.records import NewEntry, NewToken, Suspension
@@ -185,7 +185,7 @@ def test_a_completion_at_the_last_moment_wins(store: Store, clock: FrozenClock) 
     clock.advance(0.999)
     assert store.run_sync(tokens.complete, token, '"yes"') == "completed"
     clock.advance(5)
-    assert store.run_sync(journal.due) == 0
+    assert store.run_sync(due.go_on) == 0
     assert outcome(store, run) == ("done", '"yes"')
     assert state(store, run) == "ready"
 
@@ -198,9 +198,9 @@ def test_a_completion_comes_too_late_whether_or_not_the_run_was_told(
     run, token = waiting(store, 1_000)
     clock.advance(1)
     if first == "time-out":
-        assert store.run_sync(journal.due) == 1
+        assert store.run_sync(due.go_on) == 1
     assert store.run_sync(tokens.complete, token, '"yes"') == "expired"
-    store.run_sync(journal.due)
+    store.run_sync(due.go_on)
     assert outcome(store, run) == ("expired", None)
     assert state(store, run) == "ready"
 
@@ -213,7 +213,7 @@ def test_a_time_out_in_the_middle_of_a_completion(store: Store, clock: FrozenClo
 
     def time_out() -> None:
         clock.advance(0.001)
-        sweep = threading.Thread(target=lambda: store.run_sync(journal.due))
+        sweep = threading.Thread(target=lambda: store.run_sync(due.go_on))
         sweep.start()
         sweep.join(1)  # it cannot end before the completion does; where it could, it would be done by now
         sweeps.append(sweep)
@@ -236,7 +236,7 @@ def test_a_completion_in_the_middle_of_a_time_out(store: Store, clock: FrozenClo
         thread.join(1)
         threads.append(thread)
 
-    store.run_sync(lambda tx: journal.due(between(tx, "expire_entries", complete)))
+    store.run_sync(lambda tx: due.go_on(between(tx, "expire_entries", complete)))
     for thread in threads:
         thread.join(30)
     assert (answers, outcome(store, run)) == (["expired"], ("expired", None))

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast import views
 from holdfast.clock import FrozenClock
-from holdfast.engine import amend, claim
+from holdfast.engine import amend, due
 from holdfast.storage import Store
 from holdfast.views import Filter
 from tests.engine.making import Hand, know, look, new, send
@@ -26,7 +26,7 @@ def test_a_delayed_run_starts_at_another_time(store: Store, clock: FrozenClock) 
     assert (look(store, late).due_at, look(store, late).expire_at) == (clock.now() + 10_000, clock.now() + 70_000)
     assert hand.claim(1) == []
     clock.advance("10s")
-    store.run_sync(claim.due)
+    store.run_sync(due.go_on)
     assert [each.id for each in hand.claim(1)] == [late]
     assert store.run_sync(amend.reschedule, late, delay_ms=10_000) == "too_late"
 
@@ -35,7 +35,7 @@ def test_a_time_that_is_over_is_now(store: Store, clock: FrozenClock) -> None:
     hand = Hand(store, "greet")
     (late,) = send(store, new(delay_ms=3_600_000))
     assert store.run_sync(amend.reschedule, late, due_at=clock.now() - 5) == "rescheduled"
-    store.run_sync(claim.due)
+    store.run_sync(due.go_on)
     assert [each.id for each in hand.claim(1)] == [late]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, claim, reap, replay
+from holdfast.engine import cancel, claim, due, reap, replay
 from holdfast.storage import Store
 from tests.engine.making import Hand, know, look, new, promote, queue, send, state, status, stop
 
@@ -25,7 +25,7 @@ def test_a_run_that_no_attempt_holds_is_canceled_at_once(
     record = look(store, run)
     assert (record.status, record.finished_at, record.output, record.error) == ("canceled", clock.now(), None, None)
     clock.advance("1h")
-    assert (store.run_sync(claim.due), promote(store), Hand(store).claim()) == (0, 0, [])
+    assert (store.run_sync(due.go_on), promote(store), Hand(store).claim()) == (0, 0, [])
 
 
 def test_a_run_that_is_to_be_retried_is_canceled_at_once(store: Store) -> None:

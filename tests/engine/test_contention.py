@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from holdfast import storage
-from holdfast.engine import cancel, claim, reap, workers
+from holdfast.engine import cancel, due, reap, workers
 from holdfast.records import Claimed
 from holdfast.storage import Store
 from tests.conftest import eventually_holds
@@ -185,7 +185,7 @@ def test_a_limit_that_comes_and_goes_under_load_strands_nothing(stores: list[Sto
         hand = Hand(stores[number % 2])
         while not finished.is_set():
             promote(hand.store)
-            hand.store.run_sync(claim.due)
+            hand.store.run_sync(due.go_on)
             for run in hand.claim(5):
                 random.choice([hand.end, hand.end, hand.retry])(run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, claim, read, trigger
+from holdfast.engine import cancel, due, read, trigger
 from holdfast.ids import new_id
 from holdfast.records import NewRun, Triggered
 from holdfast.storage import Store
@@ -63,7 +63,7 @@ def test_the_longest_delay_is_counted_from_the_first_trigger(store: Store, clock
 def test_a_trigger_after_the_run_became_due_makes_a_new_one(store: Store, clock: FrozenClock) -> None:
     first = burst(store, "1")
     clock.advance("10s")
-    store.run_sync(claim.due)
+    store.run_sync(due.go_on)
     second = burst(store, "2")
     assert second.created
     assert second.id != first.id

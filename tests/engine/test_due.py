@@ -57,7 +57,7 @@ def test_it_is_the_same_run_that_a_claim_from_the_line_would_bring(clock: Frozen
     one, other = sleeper(hand, **given), sleeper(hand, **given)
     clock.advance("1s")
     (straight,) = take(hand, 1).claimed
-    hand.store.run_sync(claim.due)
+    hand.store.run_sync(due.go_on)
     (stood,) = hand.claim()
     own = ("id", "created_at", "root_id")
     assert {straight.id, stood.id} == {one.id, other.id}
@@ -193,6 +193,6 @@ def test_a_sweep_wakes_no_run_that_sleeps_anew(store: Store, clock: FrozenClock,
         for again in take(elsewhere).claimed:
             sleep(elsewhere, again, 60 * SECOND)
 
-    store.run_sync(lambda tx: journal.due(between(tx, "expire_entries", go_on)))
+    store.run_sync(lambda tx: due.go_on(between(tx, "expire_entries", go_on)))
     assert state(store, run.id) == "ready"  # this sweep's: the other found the run's row locked
     assert [entry.key for entry in store.read_sync(journal.of_run, run.id)] == ["sleep#1"]

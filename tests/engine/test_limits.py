@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from holdfast.clock import FrozenClock
-from holdfast.engine import catalogue, claim, limits, reap, workers
+from holdfast.engine import catalogue, claim, due, limits, reap, workers
 from holdfast.engine.trigger import RouteName, queue_id
 from holdfast.engine.workers import Serving
 from holdfast.records import Claimed, Ended
@@ -165,7 +165,7 @@ def test_however_a_run_leaves_its_slot_the_next_one_is_told(store: Store, clock:
 def test_a_run_that_becomes_due_asks_for_a_slot(store: Store, clock: FrozenClock) -> None:
     fill(store, "three", None, delay_ms=1_000)
     clock.advance("1s")
-    store.run_sync(claim.due)
+    store.run_sync(due.go_on)
     assert promote(store) == 1
 
 

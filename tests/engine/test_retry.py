@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.clock import FrozenClock
-from holdfast.engine import claim
+from holdfast.engine.due import go_on
 from holdfast.records import Again, Ended
 from holdfast.storage import Store
 from tests.engine.making import Hand, ids, know, look, new, promote, queue, send, state, status
@@ -17,7 +17,7 @@ def known(store: Store, clock: FrozenClock) -> None:
 
 
 def due(store: Store) -> int:
-    return store.run_sync(claim.due)
+    return store.run_sync(go_on)
 
 
 def attempts(store: Store, run: str) -> list[tuple[object, ...]]:
@@ -123,9 +123,9 @@ def test_metadata_goes_along_with_a_retry(store: Store) -> None:
 def test_what_is_due_becomes_so_in_the_order_of_its_time(store: Store, clock: FrozenClock) -> None:
     late, soon, later = send(store, new(delay_ms=20), new(delay_ms=10), new(delay_ms=1_000))
     clock.advance("30ms")
-    assert store.run_sync(claim.due, 1) == 1
+    assert store.run_sync(go_on, 1) == 1
     assert (status(store, soon), status(store, late)) == ("queued", "delayed")
-    assert store.run_sync(claim.due, 10) == 1
+    assert store.run_sync(go_on, 10) == 1
     assert (status(store, late), status(store, later)) == ("queued", "delayed")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from holdfast import views
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, catalogue, claim, limits, reap, replay, trigger, workers
+from holdfast.engine import cancel, catalogue, due, limits, reap, replay, trigger, workers
 from holdfast.engine.reap import GROUPS
 from holdfast.records import Claimed
 from holdfast.storage import Store
@@ -53,7 +53,7 @@ def back(how: str, store: Store, hand: Hand, held: Claimed, clock: FrozenClock) 
         case "retried later":
             hand.retry(held, 1_000)
             clock.advance("2s")
-            store.run_sync(claim.due)
+            store.run_sync(due.go_on)
         case _:
             hand.gone()
             store.run_sync(reap.sweep)

@@ -14,7 +14,6 @@ HOT = (
     "complete_delete",
     "put_back",
     "outlook",
-    "due",
     "orphans",
     "expired",
     "canceled",
@@ -62,7 +61,7 @@ def test_a_hot_statement_searches_and_does_not_scan(memory: SQLiteStore, name: s
     assert scans == []
 
 
-@pytest.mark.parametrize("name", ["due", "due_waits", "due_heads", "overdue", "delayed_by_queue", "outlook"])
+@pytest.mark.parametrize("name", ["due_heads", "overdue", "delayed_by_queue", "outlook"])
 def test_what_is_due_is_looked_for_by_its_time(memory: SQLiteStore, name: str) -> None:
     """Not along the index of the list of what is put off: then all of it is read, and sorted."""
     steps = plan(memory, name)

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from holdfast import storage
-from holdfast.engine import claim, limits, reap, trigger, workers
+from holdfast.engine import limits, reap, trigger, workers
+from holdfast.engine.due import go_on
 from holdfast.storage import Store
 from holdfast.storage.watch import FileWatch
 from tests.conftest import eventually_holds
@@ -158,7 +159,7 @@ def test_on_postgres_a_listener_that_was_cut_off_comes_back_and_says_so(store: S
 
 def due(store: Store) -> Callable[[], object]:
     send(store, new(delay_ms=1))
-    return lambda: eventually_holds(lambda: assert_some(store.run_sync(claim.due, me="me")))
+    return lambda: eventually_holds(lambda: assert_some(store.run_sync(go_on)))
 
 
 def promoted(store: Store) -> Callable[[], object]:

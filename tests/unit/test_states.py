@@ -9,7 +9,7 @@ import pytest
 
 from holdfast import storage
 from holdfast.clock import FrozenClock
-from holdfast.engine import cancel, claim, due, journal, limits, read, reap, tokens
+from holdfast.engine import cancel, due, journal, limits, read, reap, tokens
 from holdfast.engine.states import FINAL, HOT, TABLE, allows, shown
 from holdfast.records import Ended, NewEntry, NewToken, QueueEntry, Suspension
 from holdfast.storage import Store
@@ -96,7 +96,7 @@ def lose(life: Life, *, first: str = "") -> None:
 
 def make_due(life: Life) -> None:
     life.clock.advance("1s")
-    life.store.run_sync(claim.due)
+    life.store.run_sync(due.go_on)
 
 
 def take_due(life: Life) -> None:

@@ -18,6 +18,7 @@ from holdfast.clock import FrozenClock, SystemClock
 from holdfast.demo import shop, strangers
 from holdfast.engine import catalogue, claim, limits, schedules, ticks, trigger, workers
 from holdfast.engine.claim import Ask
+from holdfast.engine.due import go_on
 from holdfast.errors import InvalidOption
 from holdfast.ids import least_id, new_id
 from holdfast.inside import home_of
@@ -112,7 +113,7 @@ class Past:
         self.made += len(self.store.run_sync(ticks.fire, [ticks.decide(each, now) for each in due]).runs)
         routes = [way.id for way in self.store.read_sync(workers.routes, [*TASKS, *BY_THE_CLOCK], None, None)]
         self.clock.advance(f"{random.randrange(20, 400)}ms")
-        self.store.run_sync(claim.due)
+        self.store.run_sync(go_on)
         while self.store.run_sync(limits.promote) + self.round(worker, routes):
             pass
 

@@ -145,20 +145,6 @@ def suspend(tx: Tx, waits: Sequence[Suspension]) -> Callable[[], list[str]]:
     return store_runs.suspend(tx, waits)
 
 
-def due(tx: Tx, n: int = 500, me: str = "") -> int:
-    """Make what is due ready, or held where its lane has a limit, and wake who sleeps; waits that are over go on.
-    Returns how many."""
-    return make_ready(tx, tx.rows("due", n=n), me) + journal.due(tx, n)
-
-
-def make_ready(tx: Tx, rows: Sequence[Row], me: str) -> int:
-    """These are due, and were delayed: leave notes for their lanes, and wake who sleeps."""
-    if rows:
-        store_runs.wake(tx, me)
-    store_runs.leave_notes(tx, ((queue, lane) for queue, lane in rows))
-    return len(rows)
-
-
 def held(tx: Tx, me: str) -> list[Fence]:
     """What the database says this worker holds."""
     return [(run_id, claim) for run_id, claim, _ in tx.rows("held", me=me)]

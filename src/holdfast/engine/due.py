@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from holdfast.engine import claim, journal
+from holdfast.engine import journal
 from holdfast.records import Claimed, Entry
 from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Deferred, Row, Tx
 
+DUE = 500  # in one transaction
 KEPT_MS = 200  # how long a worker that has a run in memory goes first
 
 
@@ -37,26 +38,39 @@ class Taken(NamedTuple):
     recorded: dict[str, list[Entry]]
 
 
-def take(tx: Tx, room: Room, n: int = journal.DUE) -> Deferred[Taken]:
+def go_on(tx: Tx, n: int = DUE) -> int:
+    """Let what is due go on, all of it into the line. Answers how many runs that were."""
+    heads = tx.rows("due_heads", n=n)
+    line_up(tx, heads)
+    return len(heads)
+
+
+def take(tx: Tx, room: Room, n: int = DUE) -> Deferred[Taken]:
     """Let what is due go on: into the line, but for the waits that there is room for."""
     opened = tx.send("open_routes", routes=list(room.routes) if room.n else [])
     found = tx.send("due_heads", n=room.n or n)  # which locks them: what follows sees all that was written before
     routes = {row[0] for row in opened.rows()}
     heads = found.rows()
-    if delayed := [row[0] for row in heads if row[1] == "delayed"]:
-        claim.make_ready(tx, tx.rows("due_these", ids=delayed), room.me)
-    waits = [row for row in heads if row[1] == "waiting"]
-    mine = [row for row in waits if goes_to(row, room.me, routes)]
+    mine = [row for row in heads if goes_to(row, room.me, routes)]
     ids, kept = [row[0] for row in mine], {row[0] for row in mine if row[4] == room.me}
-    others = {row[0] for row in waits}.difference(ids)
-    journal.settle_due(tx, sorted(others))
+    taken = set(ids)
+    line_up(tx, [row for row in heads if row[0] not in taken], room.me)
     return claim_over(tx, room, ids, [run_id for run_id in ids if run_id not in kept]) if ids else Deferred(nothing)
 
 
-def goes_to(wait: Row, me: str, routes: set[int]) -> bool:
+def line_up(tx: Tx, heads: Sequence[Row], me: str = "") -> None:
+    """These are due, and their rows are locked: make those ready that were delayed, and wake those that waited."""
+    if delayed := [row[0] for row in heads if row[1] == "delayed"]:
+        store_runs.wake(tx, me)
+        store_runs.leave_notes(tx, ((queue, lane) for queue, lane in tx.rows("due_these", ids=delayed)))
+    journal.settle_due(tx, sorted(row[0] for row in heads if row[1] == "waiting"))
+
+
+def goes_to(row: Row, me: str, routes: set[int]) -> bool:
     """Whether this worker may take it: it has no limit to heed, and is not in another one's memory."""
-    _, _, route, lane, keeper, late = wait
-    return lane is None and route in routes and (keeper is None or keeper == me or late > KEPT_MS)
+    _, state, route, lane, keeper, late = row
+    free = keeper is None or keeper == me or late > KEPT_MS
+    return state == "waiting" and lane is None and route in routes and free
 
 
 def claim_over(tx: Tx, room: Room, ids: Sequence[str], unknown: Sequence[str]) -> Deferred[Taken]:

@@ -24,7 +24,7 @@ from holdfast.storage import runs as store_runs
 from holdfast.storage.base import Row, Tx, repeatable
 from holdfast.storage.runs import Fence
 
-DUE = 500  # runs whose time is over, in one transaction
+ENDS = 500  # told in one sweep
 
 
 class Written(msgspec.Struct):
@@ -252,7 +252,7 @@ def wake(tx: Tx, ids: Iterable[str]) -> None:
     store_runs.wake(tx)
 
 
-def settle_others(tx: Tx, n: int = DUE) -> int:
+def settle_others(tx: Tx, n: int = ENDS) -> int:
     """Runs that ended before their workers heard that others than their parents wait for them: a sweep. Answers how
     many there were."""
     found = tx.rows("foreign_ends", n=n)
@@ -264,13 +264,6 @@ def settle_others(tx: Tx, n: int = DUE) -> int:
             counts[run_id, key] += 1
     count_down(tx, counts)
     return len(found)
-
-
-def due(tx: Tx, n: int = DUE) -> int:
-    """Runs whose wait is over by the clock go on. Answers how many."""
-    ids = [row[0] for row in tx.rows("due_waits", n=n)]  # which locks them
-    settle_due(tx, ids)
-    return len(ids)
 
 
 def expire(tx: Tx, ids: Sequence[str]) -> None:

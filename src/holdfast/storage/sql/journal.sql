@@ -177,11 +177,6 @@ UPDATE {s}run SET news = 1,
   keep_until = CASE WHEN keeper IS NOT NULL THEN {now} + 200 END
 WHERE id {in:ids} RETURNING id, queue_id, lane_id, state
 
--- name: due_waits
-SELECT id, route_id, lane_id, keeper, {now} - due_at AS late FROM {s}run
-WHERE state IN ('delayed', 'waiting') AND state = 'waiting' AND due_at IS NOT NULL AND due_at <= {now}
-ORDER BY due_at LIMIT :n {skip_locked}
-
 -- name: due_heads
 -- Whatever is due, in the order of its time: looked for by state, those in the other state would be stepped over each time.
 SELECT id, state, route_id, lane_id, keeper, {now} - due_at AS late FROM {s}run

@@ -239,17 +239,8 @@ kept AS (
   ON CONFLICT (run_id, claim) DO NOTHING)
 SELECT x.id, x.claim FROM x LEFT JOIN put ON put.id = x.id WHERE put.id IS NULL
 
--- name: due
--- What was delayed and is due now: ready, or held where its lane has a limit. The index's own words stand here, or SQLite would
--- not see that it may use it.
-UPDATE {s}run SET state = CASE WHEN lane_id IS NULL THEN 'ready' ELSE 'held' END,
-  sort_at = due_at - priority_ms, due_at = NULL
-WHERE id {any} SELECT id FROM {s}run WHERE state IN ('delayed', 'waiting') AND state = 'delayed' AND due_at IS NOT NULL AND due_at <= {now}
-             ORDER BY due_at LIMIT :n {skip_locked} {end}
-RETURNING queue_id, lane_id
-
 -- name: due_these
--- The same of those that were found.
+-- What was delayed and is due now: ready, or held where its lane has a limit.
 UPDATE {s}run SET state = CASE WHEN lane_id IS NULL THEN 'ready' ELSE 'held' END,
   sort_at = due_at - priority_ms, due_at = NULL
 WHERE id {in:ids} AND state = 'delayed'
