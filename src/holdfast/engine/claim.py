@@ -166,9 +166,18 @@ def orders(tx: Tx, me: str) -> Orders:
     return Orders(row[0] if row else None, cancel, [(each[0], each[1]) for each in there], bool(row and row[1]))
 
 
-def standing(tx: Tx, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """The state and claim of these runs, if they are not final."""
-    return {row[0]: (row[1], row[2]) for row in tx.rows("standing", ids=list(ids))}
+class Standing(NamedTuple):
+    """The state and claim of runs that are not final; and the runs of a worker in which something has settled, with
+    whether somebody waits for their ends."""
+
+    runs: dict[str, tuple[str, int]]
+    news: dict[str, bool]
+
+
+def standing(tx: Tx, me: str, ids: Sequence[str]) -> Standing:
+    """How these runs stand that did not give up their slots, and what this worker is to hear."""
+    runs = {row[0]: (row[1], row[2]) for row in tx.rows("standing", ids=list(ids))}
+    return Standing(runs, journal.take_news(tx, me))
 
 
 def clear_suspects(tx: Tx, me: str, ids: list[str]) -> None:

@@ -19,7 +19,7 @@ import os
 import platform
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from holdfast.engine import alerts, catalogue, claim, due, journal, limits, schedules, workers
@@ -281,8 +281,9 @@ class Worker:
         self.park(parcel.waits, result.suspended)
         self.hold.recorded = await self.journals(result.claimed)
         self.take_in(ask, result)
-        await self.settle_waits()
-        if result.told:
+        if self.refused:
+            await self.settle_waits()
+        elif result.told:
             await self.hear()
         more = bool(result.claimed) and not self.emptied(ask, result)
         return more or bool(ask.suspects or self.notes) or ask.idle is not None or self.must_tell()
@@ -310,7 +311,8 @@ class Worker:
         """Those that were not suspended: something has come, a cancel has, or they have moved on."""
         if not self.refused:
             return
-        standing = await self.store.read(claim.standing, [wait.id for wait in self.refused])
+        standing, taken = await self.store.run(claim.standing, self.me, [wait.id for wait in self.refused])
+        self.unheard.update(taken)
         refused, self.refused = self.refused, []
         for wait, live in [(wait, live) for wait in refused if (live := self.hold.waiting_for(wait)) is not None]:
             where = standing.get(wait.id)
@@ -323,12 +325,14 @@ class Worker:
             else:
                 live.interrupt("lost")
                 live.abandon()
-        await self.hear()
+        await self.hear(taken)
 
-    async def hear(self) -> None:
-        """Something has settled for which runs here wait. What fails on the way is not forgotten."""
-        taken = await self.store.run(journal.take_news, self.me)
-        self.unheard.update(taken)
+    async def hear(self, taken: Mapping[str, bool] | None = None) -> None:
+        """Something has settled for which runs here wait, in those ``taken`` or in whatever the database says. What
+        fails on the way is not forgotten."""
+        if taken is None:
+            taken = await self.store.run(journal.take_news, self.me)
+            self.unheard.update(taken)
         self.hold.hear_who_is_awaited(run_id for run_id, awaited in taken.items() if awaited)
         lives = [live for run_id in self.unheard if (live := self.hold.held.get(run_id)) is not None]
         found, canceled = await self.store.read(journal.news, [look for live in lives for look in live.looks()])
