@@ -3,8 +3,8 @@
     nobody stands in line ─► made as claimed by this worker, as many as it has room for ─► started
     somebody does         ─► made as ready: whoever stands there before goes first
 
-To be made ready and to be claimed a moment later costs a run more than all the rest of its way, and a worker that has
-just made a run and has seen its line empty passes nobody. It takes what it will start within a tenth of a second at its
+To be made ready and to be claimed a moment later costs a run a third of its way, and a worker that has just made a run
+and has seen its line empty passes nobody. It takes what it will start within a tenth of a second at its
 pace, and at least one, which has the slot that its parent is about to give up; the rest is for whoever is free.
 """
 

@@ -249,7 +249,7 @@ class Hold:
     @property
     def busy(self) -> bool:
         """Whether code of runs is at work here, or about to be."""
-        return bool(self.held or self.leaving or self.aftermath.busy)
+        return bool(self.held or self.leaving or self.coming.ids or self.aftermath.busy)
 
     def looks(self, claimed: Iterable[Claimed]) -> list[journal.Look]:
         """What to read of the journals of these runs. One that was never claimed before has none."""
