@@ -24,8 +24,9 @@ async def test_a_past_is_written_once_and_every_page_reads_over_it(tmp_path: Pat
     async with served(home) as http:
         for path in PAGES:
             assert (await http.get(path)).status_code == 200, path
-    assert made > 60
-    assert len(home.runs.list(status="completed", limit=1000)) > made / 3
+    final = home.runs.list(status=["completed", "failed", "canceled", "expired"], limit=1000)
+    assert made > 40  # few orders come in at night
+    assert sum(run.status == "completed" for run in final) > len(final) / 2 > 5
     assert {run.task for run in open_ones} >= {"newsletter", "sync-warehouse", "refund"}
     assert home.queues.retrieve("newsletter").paused
     await home.aclose()
