@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from holdfast import storage
@@ -73,6 +74,34 @@ def test_no_run_ends_twice(stores: list[Store]) -> None:
 
     at_once(4, work)
     assert sorted(accepted) == made
+
+
+@pytest.mark.parametrize("how", ["end", "give_back"])
+def test_rows_are_locked_in_the_order_of_their_ids(store: Store, database_url: str, how: str) -> None:
+    """Who waits for the first holds none of the others: two who report the same runs cannot wait for each other."""
+    if store.kind == "sqlite":
+        pytest.skip("SQLite has one writer")
+    know(store)
+    send(store, new(), new())
+    hand = Hand(store)
+    first, second = sorted(hand.claim(2), key=lambda run: run.id)
+    with psycopg.connect(database_url) as holder, psycopg.connect(database_url, autocommit=True) as other:
+        holder.execute("SELECT FROM holdfast.run WHERE id = %s FOR UPDATE", [first.id])
+        with ThreadPoolExecutor(1) as pool:
+            told = pool.submit(getattr(hand, how), second, first)
+            try:
+                eventually_holds(lambda: waits(other))
+                other.execute("SELECT FROM holdfast.run WHERE id = %s FOR UPDATE NOWAIT", [second.id])
+            finally:
+                holder.rollback()
+            assert told.result(30) == []
+
+
+def waits(connection: psycopg.Connection[tuple[int, ...]]) -> None:
+    found = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    ).fetchone()
+    assert found == (1,)
 
 
 class Slots:

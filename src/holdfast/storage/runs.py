@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from heapq import nsmallest
-from typing import NamedTuple
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -278,7 +279,7 @@ def complete(tx: Tx, ended: list[Ended]) -> Completed:
 
 
 def complete_together(tx: Tx, ended: list[Ended]) -> Completed:
-    answer = tx.batch("complete", ended)
+    answer = tx.batch("complete", in_order(ended))
     rows = cache(answer.rows)
     return Completed(
         lambda: [(row[0], row[1]) for row in rows() if row[2] is None],
@@ -286,8 +287,16 @@ def complete_together(tx: Tx, ended: list[Ended]) -> Completed:
     )
 
 
+HasId = TypeVar("HasId", Ended, AgainRow)
+
+
+def in_order(rows: Sequence[HasId]) -> list[HasId]:
+    """By id, as whoever needs several rows takes them: a statement locks them as they are sent."""
+    return sorted(rows, key=attrgetter("id"))
+
+
 def complete_by_row(tx: Tx, ended: list[Ended]) -> Completed:
-    tx.batch("complete", ended)
+    tx.batch("complete", in_order(ended))
     gone = tx.batch("complete_delete", ended).rows()
     if any(row[2] is not None for row in gone):
         leave_notes(tx, ((row[1], row[2]) for row in gone))
@@ -324,7 +333,7 @@ def missing(sent: Sequence[Ended | AgainRow], found: list[Row]) -> list[Fence]:
 
 def put_back(tx: Tx, rows: list[AgainRow]) -> Callable[[], list[Fence]]:
     """Put runs back in line, and record their attempts. Returns what reads the fences that were not ours any more."""
-    answer = tx.batch("put_back", rows)
+    answer = tx.batch("put_back", in_order(rows))
     if tx.kind == "postgres":
         return lambda: [(row[0], row[1]) for row in answer.rows()]
     put = answer.rows()
