@@ -112,6 +112,21 @@ def test_a_child_that_ends_before_its_parent_is_suspended(store: Store, hand: Ha
     assert suspend(hand, parent, seen=1)  # what it knows does not keep it
 
 
+def test_children_that_are_made_anew_and_end_one_by_one(store: Store, hand: Hand, parent: Claimed) -> None:
+    """The number of the end is greater than that of the first one, which the attempt knows, or it is suspended for
+    ever."""
+    write(store, waits_for(parent, child(parent, "child#1")))
+    hand.exchange(ended=[ending(hand.claim_one(), "failed")])
+    known = stands(store, parent, "child#1").settled
+    hand.retry(parent, forget=("child#1",))
+    again = hand.claim_one()
+    write(store, waits_for(again, child(again, "child#1"), child(again, "child#1")))
+    for run in hand.claim(2):
+        hand.exchange(ended=[ending(run)])
+    assert (known, stands(store, parent, "child#1").settled) == (1, 2)
+    assert not suspend(hand, again, seen=1)
+
+
 def test_news_that_were_taken_and_not_heard(store: Store, hand: Hand, parent: Claimed) -> None:
     """Its worker lost the answer: the run must not be suspended over it. Fails with asking only for the mark."""
     write(store, waits_for(parent, child(parent, "child#1")))

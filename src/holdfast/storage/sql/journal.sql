@@ -113,13 +113,14 @@ DELETE FROM {s}waiter WHERE target {in:ids} AND EXISTS (SELECT 1 FROM {s}done d 
 RETURNING run_id, key
 
 -- name: settle_children
--- So many of the children that an entry waits for have ended; at the last one it is done. A run that is only resumed to hear
+-- So many of the children that an entry waits for have ended; at the last one it is done. One whose failed children are made anew
+-- keeps its earlier number until then: the new one has to be greater. A run that is only resumed to hear
 -- that it is canceled hears of nothing else: its children have been canceled with it.
 UPDATE {s}journal SET remaining = remaining - x.n,
   state = CASE WHEN remaining - x.n <= 0 THEN 'done' ELSE state END,
   done_at = CASE WHEN remaining - x.n <= 0 THEN {now} END,
   settled = CASE WHEN remaining - x.n <= 0
-            THEN 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0) END
+            THEN 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0) ELSE settled END
 FROM {rows(id text, key text, n int)}
 WHERE {by {s}journal.run_id} {s}journal.run_id = x.id AND {s}journal.key = x.key AND {s}journal.state = 'open'
   AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.id = x.id AND r.cancel_at IS NOT NULL AND r.state <> 'executing')
@@ -132,7 +133,7 @@ WITH settled AS (
     state = CASE WHEN remaining - x.n <= 0 THEN 'done' ELSE state END,
     done_at = CASE WHEN remaining - x.n <= 0 THEN {now} END,
     settled = CASE WHEN remaining - x.n <= 0
-              THEN 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0) END
+              THEN 1 + COALESCE((SELECT max(j.settled) FROM {s}journal j WHERE j.run_id = {s}journal.run_id), 0) ELSE settled END
   FROM {rows(id text, key text, n int)}
   WHERE {by {s}journal.run_id} {s}journal.run_id = x.id AND {s}journal.key = x.key AND {s}journal.state = 'open'
     AND NOT EXISTS (SELECT 1 FROM {s}run r WHERE r.id = x.id AND r.cancel_at IS NOT NULL AND r.state <> 'executing')
