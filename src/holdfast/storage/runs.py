@@ -296,7 +296,7 @@ def in_order(rows: Sequence[HasId]) -> list[HasId]:
 
 
 def complete_by_row(tx: Tx, ended: list[Ended]) -> Completed:
-    tx.batch("complete", in_order(ended))
+    tx.batch("complete", ended)
     gone = tx.batch("complete_delete", ended).rows()
     if any(row[2] is not None for row in gone):
         leave_notes(tx, ((row[1], row[2]) for row in gone))
